@@ -1,0 +1,80 @@
+"""Argument checks: each returns the value in its proper type or raises with the name, the value and the rule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorykit.errors import InputError, NonFiniteError
+
+Floats = NDArray[np.float64]
+
+
+def positive_number(name: str, value: Any, *, allow_zero: bool = False) -> float:
+    """Return ``value`` as a finite float above zero (or at least zero with ``allow_zero``)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} = {value!r} is not a number", f"give {name} as a number") from None
+    rule = "at least 0" if allow_zero else "above 0"
+    if not math.isfinite(number) or number < 0 or (number == 0 and not allow_zero):
+        raise InputError(f"{name} = {value!r} has to be finite and {rule}", f"give a {name} {rule}")
+    return number
+
+
+def positive_integer(name: str, value: Any, *, maximum: int | None = None) -> int:
+    """Return ``value`` as an integer of at least 1, and at most ``maximum`` where that is given."""
+    number = positive_number(name, value)
+    if isinstance(value, bool) or number != int(number):
+        raise InputError(f"{name} = {value!r} is not a whole number", f"give {name} as 1, 2, 3, …")
+    if maximum is not None and number > maximum:
+        raise InputError(f"{name} = {value!r} is above its maximum {maximum}", f"give at most {maximum}")
+    return int(number)
+
+
+def shape_2d(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return ``(m, n)`` or raise where the shape is not that of a non-empty matrix."""
+    if len(shape) != 2 or min(shape) < 1:
+        raise InputError(f"shape {tuple(shape)} is not that of a matrix", "give two dimensions, each at least 1")
+    return int(shape[0]), int(shape[1])
+
+
+def finite_matrix(name: str, value: Any) -> Floats:
+    """Return ``value`` as a float64 matrix without NaN or infinity."""
+    matrix = np.asarray(value, dtype=np.float64)
+    shape_2d(matrix.shape)
+    if not np.isfinite(matrix).all():
+        raise NonFiniteError(f"{name} holds NaN or infinity", "check how it was made or loaded")
+    return matrix
+
+
+def moment_matrix(name: str, value: Any, size: int) -> Floats:
+    """Return ``value`` as a symmetric positive semi-definite ``[size, size]`` matrix; singular is allowed."""
+    matrix = finite_matrix(name, value)
+    if matrix.shape != (size, size):
+        raise InputError(f"{name} has shape {matrix.shape}, not ({size}, {size})", "one row and column per feature")
+    scale = float(np.abs(matrix).max())
+    if not np.allclose(matrix, matrix.T, rtol=0.0, atol=1e-8 * scale):
+        raise InputError(f"{name} is not symmetric", "a second moment E[x xᵀ] is")
+    symmetric = (matrix + matrix.T) / 2
+    lowest = float(np.linalg.eigvalsh(symmetric)[0])
+    if lowest < -1e-8 * max(scale, np.finfo(float).tiny) * size:
+        raise InputError(
+            f"{name} has the negative eigenvalue {lowest:.3g}", "a second moment E[x xᵀ] has none below 0"
+        )
+    return symmetric
+
+
+def non_increasing(name: str, value: Any) -> Floats:
+    """Return ``value`` as a non-empty, finite, non-negative and non-increasing float64 vector."""
+    vector = np.asarray(value, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise InputError(f"{name} has shape {vector.shape}, not that of a non-empty vector", "give [k] numbers")
+    if not np.isfinite(vector).all():
+        raise NonFiniteError(f"{name} holds NaN or infinity", "check the weights they came from")
+    if (vector < 0).any() or (np.diff(vector) > 0).any():
+        raise InputError(f"{name} has to be non-negative and non-increasing", "sort it: np.sort(values)[::-1]")
+    return vector

@@ -1,0 +1,232 @@
+"""``theorykit rank-select``: from a teacher and a number of samples to a rank for every layer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra
+from theorykit.errors import InputError
+
+if TYPE_CHECKING:
+    from theorykit.rank_selection.calibrated import CalibratedModel
+
+UNITS = {
+    "truncation_error": "Frobenius norm",
+    "second_order_loss": "nats per token, raw half tail sum of the Fisher-whitened spectrum",
+    "predicted_loss": "nats per token, KL(teacher ‖ truncated teacher) before any training, on the measured scale",
+    "approximation_loss": "nats per token",
+    "estimation_loss": "nats per token",
+    "price": "nats per parameter (or per FLOP) without calibration: relative squared error",
+    "parameters": "stored numbers",
+}
+_COUNT = re.compile(r"^([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
+
+
+def rank_select(
+    n: Annotated[str, typer.Option("--n", metavar="N", help="Number of training samples: 100000, 1e5 or 100k.")],
+    unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
+    seq_len: Annotated[float, typer.Option(help="Tokens per sequence or document.")] = 1024,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Hub id, folder, FILE.safetensors, FILE.gguf, FILE.npz of spectra, or smollm2. "
+            "Without it: spectra of SmolLM2-135M that ship with theorykit.",
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXTFILE",
+            help="Text like the student's data; 'builtin' (default where the model can be run), 'none' for plain spectra.",
+        ),
+    ] = None,
+    calibration_tokens: Annotated[int, typer.Option(help="Tokens for the calibration, a multiple of 512.")] = 4096,
+    objective: Annotated[str, typer.Option(help="What the student learns from: kd, lm or mixed.")] = "kd",
+    budget: Annotated[
+        str, typer.Option(help="Share of the linear parameters 0.5, parameters 12.4M, or 0.1GFLOP per token.")
+    ] = "0.8",
+    rank_multiple: Annotated[int | None, typer.Option(help="Ranks are multiples of this; 8 by default.")] = None,
+    rule: Annotated[str, typer.Option(help="Rule that gives the ranks; the summary shows all of them.")] = "measured",
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="TEXTFILE", help="Measure the truncated model on this held-out text.")
+    ] = None,
+    json: Json = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the result as JSON.")
+    ] = None,
+    peft: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write r, rank_pattern and target_modules for peft.")
+    ] = None,
+    save_spectra: SaveSpectra = None,
+    device: Device = None,
+    seed: Annotated[int, typer.Option(help="Seed of the labels drawn during calibration.")] = 0,
+    allow_pickle: AllowPickle = False,
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Choose a rank for every linear layer of a teacher, with the paper's rules and others beside it."""
+    from theorykit.cli.output import document, progress, warn
+    from theorykit.rank_selection.selection import select_ranks
+    from theorykit.results import to_json, write_whole
+
+    count = sample_count(n)
+    options: dict[str, Any] = {
+        "unit": unit,
+        "seq_len": seq_len,
+        "objective": objective,
+        "budget": budget,
+        "rank_multiple": rank_multiple,
+        "rule": rule,
+    }
+    _check_early(count, options, [output, peft, save_spectra])
+    evaluation = read_text(evaluate, "--evaluate") if evaluate else None
+    with progress(quiet=quiet) as step:
+        source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache)
+        spectra, calibrated, remarks = source.read(step)
+        selection = select_ranks(spectra, count, **options)
+        if evaluation is not None:
+            if calibrated is None:
+                raise InputError("--evaluate needs a model that was calibrated in this run", "give --model and a text")
+            step("measuring on held-out text", 0, 1)
+            selection = calibrated.measure(selection, evaluation)
+    warnings = remarks + selection.warnings
+    inputs = {"n": count, "model": model, "calibration": calibration, "calibration_tokens": calibration_tokens}
+    inputs |= {"seed": seed, "device": device, **options}
+    text = document("rank-select", inputs, selection, units=UNITS, warnings=warnings)
+    if save_spectra is not None:
+        spectra.save(save_spectra)
+    if output is not None:
+        write_whole(output, text + "\n")
+    if peft is not None:
+        write_whole(peft, to_json(selection.to_peft()) + "\n")
+    if json:
+        typer.echo(text)
+        return
+    from theorykit.cli.rank_table import print_selection
+
+    warn(warnings, quiet=quiet)
+    print_selection(selection)
+
+
+def sample_count(text: str) -> float:
+    """Read a number of samples: ``100000``, ``100_000``, ``1e5`` or ``100k``.
+
+    Raises:
+        InputError: not a number, or not above 0.
+
+    Example:
+        >>> sample_count("100k"), sample_count("1e5")
+        (100000.0, 100000.0)
+    """
+    match = _COUNT.match(text.strip())
+    if not match:
+        raise InputError(f"n = {text!r} is not a number above 0", "give --n 100000, 1e5 or 100k")
+    number = float(match[1].replace("_", "").replace(",", ""))
+    count = number * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}[match[2].lower()]
+    if not 0 < count < float("inf"):
+        raise InputError(f"n = {text!r} has to be finite and above 0", "give --n 100000")
+    return count
+
+
+def read_text(path: Path, option: str) -> str:
+    """Return the content of a text file.
+
+    Raises:
+        InputError: not there, not readable, not UTF-8 text, or empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise InputError(f"{option} {path} cannot be read: {reason}", "give a plain text file in UTF-8") from error
+    if not text.strip():
+        raise InputError(f"{option} {path} is empty", "give a plain text file")
+    return text
+
+
+def _check_early(count: float, options: dict[str, Any], outputs: list[Path | None]) -> None:
+    """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
+    from theorykit.rank_selection.objective import Objective, SampleSize
+    from theorykit.rank_selection.rules import RULE_KEYS
+
+    SampleSize(count, options["unit"], options["seq_len"])
+    Objective(options["objective"])
+    if options["rule"] not in RULE_KEYS:
+        raise InputError(f"rule {options['rule']!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
+    for path in outputs:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"the folder of {path} does not exist", "make it first")
+
+
+class _Source:
+    """Where the spectra of one run come from."""
+
+    def __init__(
+        self,
+        model: str | None,
+        calibration: str | None,
+        tokens: int,
+        device: str | None,
+        seed: int,
+        allow_pickle: bool,
+        cache: bool,
+    ) -> None:
+        self.model, self.calibration, self.tokens = model, calibration, tokens
+        self.device, self.seed, self.allow_pickle, self.cache = device, seed, allow_pickle, cache
+
+    def read(self, step: Any) -> tuple[Any, CalibratedModel | None, tuple[str, ...]]:
+        """Return the spectra, the calibrated model where there is one, and remarks for the reader."""
+        if self.model is None or self.model.endswith(".npz"):
+            if self.calibration not in (None, "none"):
+                raise InputError("--calibration needs a model that can be run", "give --model as well")
+            return *self._stored(), ()
+        if self.calibration == "none":
+            return self._plain(step), None, ()
+        if self.calibration is None:
+            from theorykit.models.language_model import why_not_runnable
+
+            reason = why_not_runnable(self.model)
+            if reason:
+                remark = f"Not calibrated: {reason}."
+                return self._plain(step), None, (remark,)
+        calibrated = self._calibrate(step)
+        return calibrated.spectra, calibrated, ()
+
+    def _stored(self) -> tuple[Any, None]:
+        from theorykit.models.model_spectra import bundled_spectra, load_spectra
+
+        if self.model is None:
+            return bundled_spectra(), None
+        if not Path(self.model).exists():
+            raise InputError(f"there is no file {self.model}", "write one with --save-spectra")
+        return load_spectra(self.model), None
+
+    def _plain(self, step: Any) -> Any:
+        from theorykit.cli.spectrum import read_spectra
+
+        assert self.model is not None
+        return read_spectra(
+            self.model, device=self.device, allow_pickle=self.allow_pickle, cache=self.cache, step=step
+        )
+
+    def _calibrate(self, step: Any) -> CalibratedModel:
+        from theorykit.models.language_model import load_language_model
+        from theorykit.rank_selection.calibrated import BUILTIN_TEXT, CalibrationSettings, builtin_text, calibrate
+
+        assert self.model is not None
+        builtin = self.calibration in (None, BUILTIN_TEXT)
+        text = builtin_text() if builtin else read_text(Path(str(self.calibration)), "--calibration")
+        name = BUILTIN_TEXT if builtin else Path(str(self.calibration)).name
+        settings = CalibrationSettings(n_tokens=self.tokens, seed=self.seed)
+        settings.check()
+        step("loading the model", 0, 1)
+        return calibrate(
+            load_language_model(self.model, device=self.device), text, name=name, settings=settings, progress=step
+        )
+

@@ -1,0 +1,140 @@
+"""``theorykit spectrum``: the spectra of all layers of a checkpoint, as a table, JSON or a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra
+
+if TYPE_CHECKING:
+    from theorykit.models.model_spectra import ModelSpectra
+
+UNITS = {
+    "singular_values": "unit of the weights",
+    "truncation_errors": "Frobenius norm, for ranks 0 to min(m, n)",
+    "decay_exponent": "α of s_i ∝ i^−α",
+    "noise_edge": "Marchenko–Pastur upper edge at the noise level of the median singular value",
+}
+
+
+def spectrum(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Hub id, folder, FILE.safetensors, FILE.gguf, FILE.npz of spectra, or smollm2."
+        ),
+    ],
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the spectra: .png, .pdf or .svg.")] = None,
+    json: Json = False,
+    save_spectra: SaveSpectra = None,
+    device: Device = None,
+    allow_pickle: AllowPickle = False,
+    no_cache: NoCache = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show spectra, truncation errors, decay fits and noise edges of every layer."""
+    from theorykit.cli.output import progress, warn, write_json
+    from theorykit.models.plots import check_picture
+
+    if plot is not None:
+        check_picture(plot)
+    with progress(quiet=quiet) as step:
+        found = read_spectra(model, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step)
+    notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in found.layers if part.spectrum.note)
+    if save_spectra is not None:
+        found.save(save_spectra)
+    if plot is not None:
+        _save_picture(found, plot)
+    if json:
+        inputs = {"model": model, "device": device}
+        write_json("spectrum", inputs, found, units=UNITS, warnings=notes)
+    else:
+        warn(notes, quiet=quiet)
+        _print_table(found)
+
+
+def read_spectra(model: str, *, device: str | None, allow_pickle: bool, cache: bool, step: object) -> ModelSpectra:
+    """Return the spectra of a checkpoint or of a file of spectra, with progress."""
+    from theorykit.models.model_spectra import load_spectra
+
+    if model.endswith(".npz") and Path(model).exists():
+        return load_spectra(model)
+    from theorykit.models.analysis import default_cache, model_spectra
+    from theorykit.models.language_model import torch_device
+    from theorykit.models.sources import open_weights
+
+    source = open_weights(model, allow_pickle=allow_pickle)
+    return model_spectra(
+        source,
+        device=str(torch_device(device)),
+        cache=default_cache() if cache else None,
+        progress=lambda done, count, _: step("spectra", done, count),  # type: ignore[operator]
+    )
+
+
+def _save_picture(found: ModelSpectra, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from theorykit.results import write_whole
+
+    figure = found.plot().figure
+    buffer = io.BytesIO()
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[path.suffix[1:]]
+    figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)  # type: ignore[union-attr]
+    write_whole(path, buffer.getvalue())
+
+
+def common_prefix(names: list[str]) -> str:
+    """Return the dotted prefix that all names share, with its last dot.
+
+    Example:
+        >>> common_prefix(["model.layers.0.a", "model.layers.1.b"])
+        'model.layers.'
+    """
+    import os
+
+    if len(names) < 2:
+        return ""
+    prefix = os.path.commonprefix(names)
+    return prefix[: prefix.rfind(".") + 1]
+
+
+def _print_table(found: ModelSpectra) -> None:
+    from rich.table import Table
+
+    from theorykit.cli.output import console
+
+    screen = console()
+    linear = [part.layer.name for part in found.layers if part.layer.factorable]
+    prefix = common_prefix(linear)
+    table = Table(title=f"Spectra of {found.name}", caption=f"names without {prefix!r}" if prefix else None, box=None)
+    for name in ("layer", "m × n", "s_1", "s_q", "stable", "eff. rank", "α (95 %)", "power law", "above noise"):
+        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=name != "layer")
+    for part in found.layers:
+        row = part.row()
+        alpha, law = "–", "too few"
+        if row["decay_exponent"] is not None:
+            alpha = f"{row['decay_exponent']:.2f} ({row['decay_low']:.2f}–{row['decay_high']:.2f})"
+            law = ("fits" if row["decay_fits"] else "rejected") + f" p={row['decay_p_value']:.2g}"
+        table.add_row(
+            row["layer"].removeprefix(prefix),
+            f"{row['m']} × {row['n']}",
+            f"{row['largest']:.3g}",
+            f"{row['smallest']:.3g}",
+            f"{row['stable_rank']:.1f}",
+            f"{row['effective_rank']:.1f}",
+            alpha,
+            law,
+            str(row["above_noise_edge"]),
+        )
+    screen.print(table)
+    screen.print(
+        f"{found.linear_parameters:,} linear parameters in {len(linear)} layers, "
+        f"{found.embedding_parameters:,} in embeddings and head."
+    )

@@ -1,0 +1,33 @@
+"""What can go wrong, told in one line: an error names the value and the rule and carries a hint."""
+
+from __future__ import annotations
+
+
+class TheorykitError(Exception):
+    """An error that a user can act on.
+
+    Attributes:
+        message: One line that names the value and the rule it breaks.
+        hint: What to do instead; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(TheorykitError, ValueError):
+    """An argument, a file or a model that breaks a stated rule."""
+
+
+class CheckpointError(InputError):
+    """Weights that cannot be read: missing, truncated, corrupt, pickled or in an unknown layout."""
+
+
+class NonFiniteError(InputError):
+    """NaN or infinity where every number has to be finite."""
+
+
+class TheorykitWarning(UserWarning):
+    """A result that stands, with a reservation that its reader has to know."""

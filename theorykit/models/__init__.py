@@ -1,0 +1,1 @@
+"""Weights and activations in: checkpoints in every common form, calibration statistics, truncation measured."""

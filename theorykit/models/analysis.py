@@ -1,0 +1,145 @@
+"""From a model to its spectra: plain ones from any checkpoint, whitened ones from a model that runs on text."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from theorykit.errors import InputError
+from theorykit.models.layers import LinearLayer
+from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
+from theorykit.models.sources import WeightSource, fingerprint, module_source
+from theorykit.results import write_whole
+from theorykit.spectra.kernels import Method, spectrum
+from theorykit.spectra.spectrum import Spectrum
+from theorykit.spectra.whitening import Metric
+
+if TYPE_CHECKING:
+    from theorykit.models.language_model import LanguageModel
+    from theorykit.models.statistics import LayerStatistics
+
+LayerProgress = Callable[[int, int, str], None]
+
+
+def default_cache() -> Path:
+    """Return the folder of computed spectra: ``$THEORYKIT_CACHE``, or ``theorykit`` in the user's cache folder."""
+    named = os.environ.get("THEORYKIT_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "theorykit"
+
+
+def model_spectra(
+    source: WeightSource,
+    *,
+    method: Method = "auto",
+    device: str | None = None,
+    cache: Path | None = None,
+    progress: LayerProgress | None = None,
+) -> ModelSpectra:
+    """Compute the plain spectra of all layers, one matrix in memory at a time.
+
+    Args:
+        source: From :func:`theorykit.models.sources.open_weights`.
+        method: As in :func:`theorykit.spectra.kernels.spectrum`.
+        device: Where to compute.
+        cache: Folder in which each finished layer is kept, so that a killed run goes on where it stopped; None for
+            no cache. Files are told apart by path, size and time of change.
+        progress: Called with (layers done, layers in all, name of the last).
+
+    Raises:
+        NonFiniteError: NaN or infinite weights; names the layer.
+    """
+    key = fingerprint(source) if cache else None
+    folder = cache / "spectra" / f"{key}-{method}" if cache and key else None
+    parts = []
+    for index, layer in enumerate(source.layers):
+        parts.append(LayerSpectra(layer, _layer_spectrum(source, layer, method, device, folder)))
+        if progress:
+            progress(index + 1, len(source.layers), layer.name)
+    return ModelSpectra(source.name, tuple(parts), origin={"files": [file.name for file in source.files]})
+
+
+def _layer_spectrum(
+    source: WeightSource, layer: LinearLayer, method: Method, device: str | None, folder: Path | None
+) -> Spectrum:
+    file = folder / f"{hashlib.sha256(layer.name.encode()).hexdigest()[:24]}.npz" if folder else None
+    if file and file.exists():
+        kept = _read_cached(file, layer)
+        if kept:
+            return kept
+    with source.open(layer) as matrix:
+        found = spectrum(matrix, method=method, device=device, name=layer.name)
+    if layer.transposed:
+        found = replace(found, shape=layer.shape)
+    if file:
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            singular_values=found.singular_values,
+            method=np.array(found.method),
+            resolution=np.array(found.resolution),
+            note=np.array(found.note),
+        )
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, buffer.getvalue())
+        except OSError as error:
+            raise InputError(
+                f"cannot write the cache {file.parent}: {error.strerror}", "set THEORYKIT_CACHE or pass --no-cache"
+            ) from error
+    return found
+
+
+def _read_cached(file: Path, layer: LinearLayer) -> Spectrum | None:
+    """Return the cached spectrum, or None where the file is damaged: then it is computed again."""
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            return Spectrum(
+                kept["singular_values"],
+                layer.shape,
+                str(kept["method"]),
+                float(kept["resolution"]),
+                str(kept["note"]),
+            )
+    except Exception:  # a damaged cache entry is not worth an error
+        return None
+
+
+def whitened_spectra(
+    model: LanguageModel,
+    statistics: list[LayerStatistics],
+    *,
+    metrics: tuple[Metric, ...] = ("fisher",),
+    progress: LayerProgress | None = None,
+) -> ModelSpectra:
+    """Compute plain and whitened spectra of a model that was calibrated on text.
+
+    Args:
+        model: The dense model.
+        statistics: From :func:`theorykit.models.calibration.collect_statistics`.
+        metrics: Which whitened spectra: ``"fisher"``, ``"activation"`` or both.
+        progress: Called with (layers done, layers in all, name of the last).
+
+    Returns:
+        All layers; embeddings and heads with plain spectra only. The scale of the loss is still to be measured.
+    """
+    source = module_source(model.module, model.name)
+    by_name = {part.name: part for part in statistics}
+    layers = []
+    for index, layer in enumerate(source.layers):
+        with source.open(layer) as matrix:
+            found = replace(spectrum(matrix, name=layer.name), shape=layer.shape)
+        part = by_name.get(layer.name)
+        whitened = {metric: part.whitened_spectrum(metric) for metric in metrics} if part else {}
+        layers.append(LayerSpectra(layer, found, whitened))
+        if progress:
+            progress(index + 1, len(source.layers), layer.name)
+    return ModelSpectra(model.name, tuple(layers))

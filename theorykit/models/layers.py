@@ -1,0 +1,159 @@
+"""Which tensors of a checkpoint are linear layers, and what each of them is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["attention", "mlp", "expert", "other", "embedding", "head"]
+
+_EMBEDDING = re.compile(r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$")
+_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
+_EXPERT = re.compile(r"expert|_exps$")
+_ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
+_MLP = re.compile(r"mlp|ffn|feed_forward|fc1|fc2|c_fc|intermediate|dense|gate|up_proj|down_proj|w[123]$")
+_NOT_LINEAR = re.compile(r"(norm|ln_\d|ln_f|bias|A_log|inv_freq|rotary|mask|position_ids|lora_[AB]|router\.scale)")
+_FUSED = re.compile(r"(c_attn|qkv|query_key_value|Wqkv|gate_up_proj|in_proj)$")
+_CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"})
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """One linear map x ↦ W x of a model.
+
+    Attributes:
+        name: Module path (``model.layers.0.mlp.up_proj``), with ``[e]`` behind it for the e-th stacked expert.
+        tensor: Name of the stored tensor.
+        shape: (m, n) = (outputs, inputs), whatever way round the tensor is stored.
+        kind: attention, mlp, expert, other, embedding or head. Only the first four are factored.
+        transposed: The tensor is stored as inputs × outputs (GPT-2's ``Conv1D``).
+        expert: Index into a stacked expert tensor, or None.
+        fused: Several projections share the matrix (fused q, k, v; fused gate and up); it is factored as one.
+        tied_to: Name of the layer that shares these weights, or None.
+        active_share: Share of tokens that use the layer: experts per token / experts, else 1.
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, int]
+    kind: Kind
+    transposed: bool = False
+    expert: int | None = None
+    fused: bool = False
+    tied_to: str | None = None
+    active_share: float = 1.0
+
+    @property
+    def parameters(self) -> int:
+        """Return m · n."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def parameters_per_rank(self) -> int:
+        """Return m + n: what one unit of rank costs when W is stored as two factors (reading R2)."""
+        return self.shape[0] + self.shape[1]
+
+    @property
+    def break_even(self) -> float:
+        """Return mn / (m + n): only below this rank do two factors hold fewer numbers than W."""
+        return self.parameters / self.parameters_per_rank
+
+    @property
+    def factorable(self) -> bool:
+        """Return whether the layer is a candidate for factoring: embeddings and heads stay as they are."""
+        return self.kind not in ("embedding", "head")
+
+
+def kind_of(name: str) -> Kind:
+    """Tell the kind of a layer from its module path.
+
+    Example:
+        >>> kind_of("transformer.h.0.mlp.c_fc"), kind_of("lm_head"), kind_of("transformer.wpe")
+        ('mlp', 'head', 'embedding')
+    """
+    if _EMBEDDING.search(name):
+        return "embedding"
+    if _HEAD.search(name):
+        return "head"
+    if _EXPERT.search(name):
+        return "expert"
+    if _ATTENTION.search(name.rsplit(".layers.")[-1]):
+        return "attention"
+    return "mlp" if _MLP.search(name) else "other"
+
+
+def _is_transposed(tensor: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> bool:
+    """Tell whether a 2-D tensor is stored as inputs × outputs: its bias has one entry per output."""
+    bias = shapes.get(re.sub(r"weight$", "bias", tensor)) if tensor.endswith("weight") else None
+    if bias is not None and len(bias) == 1 and shape[0] != shape[1]:
+        return bias[0] == shape[1]
+    return config.get("model_type") in _CONV1D_MODELS and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", tensor))
+
+
+def _active_share(config: Mapping[str, Any], experts: int) -> float:
+    used = config.get("num_experts_per_tok") or config.get("num_experts_per_token") or config.get("moe_top_k")
+    return min(1.0, float(used) / experts) if isinstance(used, int) and used > 0 else 1.0
+
+
+def _experts(tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[LinearLayer]:
+    """Split a stacked tensor [experts, a, b] into one layer per expert; the hidden width tells which side is input."""
+    count, first, second = shape
+    name = tensor.removesuffix(".weight")
+    hidden = config.get("hidden_size")
+    inwards = not re.search(r"down|w2|c_proj", name)
+    transposed = first != second and (first == hidden if inwards else second == hidden)
+    return [
+        LinearLayer(
+            name=f"{name}[{index}]",
+            tensor=tensor,
+            shape=(second, first) if transposed else (first, second),
+            kind="expert",
+            transposed=transposed,
+            expert=index,
+            fused=bool(_FUSED.search(name)),
+            active_share=_active_share(config, count),
+        )
+        for index in range(count)
+    ]
+
+
+def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any] | None = None) -> list[LinearLayer]:
+    """List the linear layers and embeddings among the tensors of a checkpoint, in their order.
+
+    Args:
+        shapes: Tensor name to stored shape. Vectors, norms, masks and adapters are left out; 3-D tensors count
+            only where their name says that they are stacked experts.
+        config: The model's configuration where one is known: ``model_type`` (Conv1D storage), ``hidden_size`` and
+            ``num_experts_per_tok`` (experts), ``tie_word_embeddings``.
+
+    Returns:
+        The layers; a tied head is left out, since the embedding stands for both.
+    """
+    config = config or {}
+    layers: list[LinearLayer] = []
+    routed = len({match for name in shapes for match in re.findall(r"experts\.(\d+)\.", name)})
+    for tensor, shape in shapes.items():
+        name = tensor.removesuffix(".weight")
+        if _NOT_LINEAR.search(name) and not _EMBEDDING.search(name):
+            continue
+        if len(shape) == 3 and _EXPERT.search(name):
+            layers += _experts(tensor, shape, config)
+        elif len(shape) == 2 and min(shape) > 1:
+            turned = _is_transposed(tensor, shape, shapes, config)
+            kind = kind_of(name)
+            layers.append(
+                LinearLayer(
+                    name=name,
+                    tensor=tensor,
+                    shape=(shape[1], shape[0]) if turned else (shape[0], shape[1]),
+                    kind=kind,
+                    transposed=turned,
+                    fused=bool(_FUSED.search(name)),
+                    active_share=_active_share(config, routed) if kind == "expert" and routed else 1.0,
+                )
+            )
+    if config.get("tie_word_embeddings"):
+        layers = [layer for layer in layers if layer.kind != "head"]
+    return layers

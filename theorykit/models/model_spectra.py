@@ -1,0 +1,287 @@
+"""The spectra of all layers of a model: computed, stored in one file, loaded again, shown as one table."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.checks import Floats
+from theorykit.errors import CheckpointError, InputError
+from theorykit.models.layers import LinearLayer
+from theorykit.results import Result, plain, write_whole
+from theorykit.spectra.decay import PowerLawFit, fit_power_law
+from theorykit.spectra.random_matrix import marchenko_pastur_edges, noise_level
+from theorykit.spectra.rank_measures import effective_rank, effective_rank_energy, stable_rank
+from theorykit.spectra.spectrum import Spectrum
+from theorykit.spectra.whitening import METRICS, Metric, WhitenedSpectrum
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SCHEMA_VERSION = 1
+BUNDLED = "smollm2-135m.npz"
+
+
+@dataclass(frozen=True)
+class LossAnchor:
+    """One truncation that was measured: the raw prediction beside the KL divergence on held-out tokens.
+
+    Attributes:
+        share: Share of the linear parameters that the truncated model kept.
+        second_order: Half the tail sum over all layers, nats per token, ridge included.
+        kl: Measured KL(dense ‖ truncated), nats per token.
+    """
+
+    share: float
+    second_order: float
+    kl: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where whitened spectra come from, and how their scale was measured.
+
+    Attributes:
+        text: Name of the calibration text.
+        n_tokens: Tokens behind the moments.
+        block: Tokens per block.
+        seed: Of the sampled labels.
+        ridge: On the moments, as a share of their mean diagonal.
+        anchors: Measured truncations on the tokens that follow those of the moments; may be empty.
+    """
+
+    text: str
+    n_tokens: int
+    block: int
+    seed: int
+    ridge: float
+    anchors: tuple[LossAnchor, ...] = ()
+
+    def calibrated_loss(self, second_order: float) -> float:
+        """Turn a raw second-order loss into a predicted KL divergence, nats per token.
+
+        A power law through two anchors, a common factor through one, the raw value without any. Within the
+        anchors an interpolation, outside an extrapolation.
+        """
+        points = sorted((anchor.second_order, anchor.kl) for anchor in self.anchors if anchor.kl > 0 < anchor.second_order)
+        if not points or second_order <= 0:
+            return max(second_order, 0.0)
+        (low, kl_low), (high, kl_high) = points[0], points[-1]
+        power = np.log(kl_high / kl_low) / np.log(high / low) if high > low * 1.01 and kl_high > kl_low else 1.0
+        return float(kl_high * (second_order / high) ** power)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpectra:
+    """One layer with its plain spectrum and, where text was given, its whitened ones."""
+
+    layer: LinearLayer
+    spectrum: Spectrum
+    whitened: dict[Metric, WhitenedSpectrum] = field(default_factory=dict)
+
+    @cached_property
+    def decay(self) -> PowerLawFit | None:
+        """Return the power-law fit of the plain spectrum, or None where there are too few values."""
+        try:
+            return fit_power_law(self.spectrum.singular_values)
+        except InputError:
+            return None
+
+    def row(self) -> dict[str, Any]:
+        """Return what the table shows: shape, rank measures, decay with its test, noise edge."""
+        values, shape = self.spectrum.singular_values, self.spectrum.shape
+        zero = values[0] == 0
+        noise = 0.0 if zero else noise_level(values, shape)
+        edge = marchenko_pastur_edges(shape, noise)[1] if noise > 0 else 0.0
+        fit = self.decay
+        return {
+            "layer": self.layer.name,
+            "kind": self.layer.kind,
+            "m": shape[0],
+            "n": shape[1],
+            "largest": float(values[0]),
+            "smallest": float(values[-1]),
+            "frobenius": self.spectrum.frobenius_norm,
+            "stable_rank": 0.0 if zero else stable_rank(values),
+            "effective_rank": 0.0 if zero else effective_rank(values),
+            "effective_rank_energy": 0.0 if zero else effective_rank_energy(values),
+            "decay_exponent": fit.exponent if fit else None,
+            "decay_low": fit.interval[0] if fit else None,
+            "decay_high": fit.interval[1] if fit else None,
+            "decay_p_value": fit.p_value if fit else None,
+            "decay_fits": fit.fits if fit else None,
+            "r_squared_power": fit.r_squared if fit else None,
+            "r_squared_exponential": fit.r_squared_exponential if fit else None,
+            "noise_edge": edge,
+            "above_noise_edge": int((values > edge).sum()),
+            "method": self.spectrum.method,
+            "note": self.spectrum.note,
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelSpectra(Result):
+    """The spectra of all layers of one model.
+
+    Attributes:
+        name: What the user called the model.
+        layers: In the order of the checkpoint, embeddings included.
+        calibration: Where the whitened spectra come from, or None where there are none.
+        origin: What is known of the weights: format, licence, files.
+    """
+
+    name: str
+    layers: tuple[LayerSpectra, ...]
+    calibration: Calibration | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def factorable(self) -> tuple[LayerSpectra, ...]:
+        """Return the layers that rank selection may factor."""
+        return tuple(part for part in self.layers if part.layer.factorable)
+
+    @property
+    def linear_parameters(self) -> int:
+        """Return the numbers in the factorable layers."""
+        return sum(part.layer.parameters for part in self.factorable)
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Return the numbers in embeddings and untied heads."""
+        return sum(part.layer.parameters for part in self.layers if not part.layer.factorable)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Return whether every factorable layer has a Fisher-whitened spectrum."""
+        return bool(self.factorable) and all("fisher" in part.whitened for part in self.factorable)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per layer."""
+        import pandas as pd
+
+        return pd.DataFrame([part.row() for part in self.layers]).set_index("layer")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table, the singular values and ε at every rank, ready for JSON."""
+        rows = []
+        for part in self.layers:
+            row = part.row() | {"singular_values": part.spectrum.singular_values}
+            row["truncation_errors"] = part.spectrum.truncation_errors
+            row["whitened_singular_values"] = {key: value.singular_values for key, value in part.whitened.items()}
+            rows.append(plain(row))
+        return {
+            "model": self.name,
+            "origin": plain(self.origin),
+            "calibration": plain(self.calibration),
+            "linear_parameters": self.linear_parameters,
+            "embedding_parameters": self.embedding_parameters,
+            "layers": rows,
+        }
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.models.plots`."""
+        from theorykit.models.plots import plot_model_spectra
+
+        return plot_model_spectra(self, axes)
+
+    def save(self, path: str | Path) -> Path:
+        """Write all spectra to one ``.npz`` (float32, no pickles), whole or not at all."""
+        arrays: dict[str, Any] = {
+            "plain": np.concatenate([part.spectrum.singular_values for part in self.layers]).astype(np.float32)
+        }
+        for metric in METRICS[1:]:
+            parts = [part.whitened[metric].singular_values for part in self.layers if metric in part.whitened]
+            if parts:
+                arrays[metric] = np.concatenate(parts).astype(np.float32)
+        meta = {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "origin": plain(self.origin),
+            "calibration": plain(self.calibration),
+            "layers": [asdict(part.layer) | {"whitened": sorted(part.whitened)} for part in self.layers],
+        }
+        buffer = io.BytesIO()
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+        np.savez_compressed(buffer, **arrays)
+        return write_whole(path, buffer.getvalue())
+
+    def __repr__(self) -> str:
+        text = f", calibrated on {self.calibration.text}" if self.calibration else ""
+        return (
+            f"ModelSpectra({self.name!r}, {len(self.layers)} layers, {self.linear_parameters:,} linear parameters, "
+            f"{self.embedding_parameters:,} in embeddings{text})"
+        )
+
+
+def load_spectra(path: str | Path) -> ModelSpectra:
+    """Read what :meth:`ModelSpectra.save` wrote.
+
+    Raises:
+        CheckpointError: not such a file, damaged, or of another schema version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            meta = json.loads(bytes(content["meta"]).decode())
+            stored = {metric: _Values(content[metric]) for metric in METRICS if metric in content}
+            version = meta["schema_version"]
+            if version == SCHEMA_VERSION:
+                return ModelSpectra(
+                    meta["name"],
+                    tuple(_layer(entry, stored) for entry in meta["layers"]),
+                    _calibration(meta["calibration"]),
+                    meta["origin"],
+                )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise CheckpointError(f"{path} is not a file of spectra: {reason}", "write one with --save-spectra") from error
+    raise CheckpointError(f"{path} has schema version {version}, not {SCHEMA_VERSION}", "compute the spectra again")
+
+
+def bundled_spectra() -> ModelSpectra:
+    """Load the spectra of SmolLM2-135M-Instruct that ship with the package (see ``theorykit/data/NOTICE.md``)."""
+    with resources.as_file(resources.files("theorykit.data") / BUNDLED) as path:
+        return load_spectra(path)
+
+
+class _Values:
+    """The concatenated singular values of one metric, handed out layer by layer."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values, dtype=np.float64)
+        self._position = 0
+
+    def take(self, size: int) -> Floats:
+        part = self._values[self._position : self._position + size].copy()
+        self._position += size
+        return part
+
+
+def _layer(entry: dict[str, Any], stored: dict[Metric, _Values]) -> LayerSpectra:
+    entry = dict(entry)
+    metrics = entry.pop("whitened")
+    layer = LinearLayer(**entry | {"shape": tuple(entry["shape"])})
+    size = min(layer.shape)
+    return LayerSpectra(
+        layer,
+        Spectrum(stored["plain"].take(size), layer.shape, "stored"),
+        {
+            metric: WhitenedSpectrum(stored[metric].take(size), layer.shape, "stored", metric=metric)
+            for metric in METRICS
+            if metric in metrics
+        },
+    )
+
+
+def _calibration(entry: dict[str, Any] | None) -> Calibration | None:
+    if entry is None:
+        return None
+    return Calibration(**entry | {"anchors": tuple(LossAnchor(**anchor) for anchor in entry["anchors"])})

@@ -1,0 +1,299 @@
+"""Weights in, one matrix at a time: hub id, local folder, safetensors (single or sharded), GGUF, live module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from theorykit.errors import CheckpointError, InputError
+from theorykit.models.layers import LinearLayer, find_layers
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+class WeightSource(Protocol):
+    """Where matrices come from.
+
+    Attributes:
+        name: What the user called the model.
+        layers: The linear layers and embeddings, in the order of the checkpoint.
+        files: The files behind it; empty for a live module.
+    """
+
+    name: str
+    layers: tuple[LinearLayer, ...]
+    files: tuple[Path, ...]
+
+    def open(self, layer: LinearLayer) -> Any:
+        """Return a context manager that gives something with ``shape`` that slices like the stored matrix."""
+
+
+def fingerprint(source: WeightSource) -> str | None:
+    """Return a key of the files' paths, sizes and times, or None where there are no files."""
+    if not source.files:
+        return None
+    key = hashlib.sha256()
+    for path in source.files:
+        status = path.stat()
+        key.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return key.hexdigest()[:24]
+
+
+class SafetensorsSource:
+    """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
+
+    def __init__(self, name: str, files: list[Path], config: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.files = tuple(files)
+        self._where: dict[str, Path] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for path in files:
+            for tensor, shape, dtype in _read_header(path):
+                self._where[tensor] = path
+                if dtype in ("F64", "F32", "F16", "BF16"):
+                    shapes[tensor] = shape
+                elif len(shape) >= 2 and tensor.endswith("weight") and dtype not in ("I64", "BOOL"):
+                    raise CheckpointError(
+                        f"{path.name}: {tensor} is stored as {dtype}, a quantised type",
+                        "give the model in float32, bfloat16 or float16, or as GGUF",
+                    )
+        self.layers = tuple(_require_layers(find_layers(shapes, config), name))
+
+    @contextmanager
+    def open(self, layer: LinearLayer) -> Iterator[Any]:
+        """Give the slice of the file that holds the layer; blocks are read when it is sliced."""
+        from safetensors import safe_open
+
+        with safe_open(str(self._where[layer.tensor]), framework="pt") as handle:
+            if layer.expert is None:
+                yield _FileSlice(handle.get_slice(layer.tensor))
+            else:
+                yield handle.get_slice(layer.tensor)[layer.expert]
+
+
+class _FileSlice:
+    """A slice of a safetensors file with the ``shape`` that matrices have."""
+
+    def __init__(self, part: Any) -> None:
+        self.shape = tuple(part.get_shape())
+        self._part = part
+
+    def __getitem__(self, key: Any) -> torch.Tensor:
+        block: torch.Tensor = self._part[key]
+        return block
+
+
+class GGUFSource:
+    """One GGUF file; quantised tensors are de-quantised one at a time."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        import gguf
+
+        self.name = name
+        self.files = (file,)
+        try:
+            reader = gguf.GGUFReader(str(file))
+            names = _hub_names(reader)
+            self._tensors = {names.get(part.name, part.name): part for part in reader.tensors}
+            shapes = {key: tuple(int(size) for size in part.shape[::-1]) for key, part in self._tensors.items()}
+        except Exception as error:  # the reader raises whatever its parsing stumbles over
+            raise CheckpointError(f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again") from error
+        self.layers = tuple(_require_layers(find_layers(shapes), name))
+
+    @contextmanager
+    def open(self, layer: LinearLayer) -> Iterator[Any]:
+        """Give the de-quantised matrix, float32."""
+        import gguf
+
+        part = self._tensors[layer.tensor]
+        try:
+            matrix = gguf.dequantize(part.data, part.tensor_type)
+        except (NotImplementedError, ValueError) as error:
+            raise CheckpointError(f"{layer.tensor}: {_one_line(error)}", "give another quantisation") from error
+        yield matrix if layer.expert is None else matrix[layer.expert]
+
+
+def _hub_names(reader: Any) -> dict[str, str]:
+    """Map GGUF's tensor names to those of the Hugging Face model, for the architectures that gguf knows."""
+    import gguf
+
+    field = reader.fields.get("general.architecture")
+    architecture = field.contents() if field is not None else ""
+    arch = next((key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture), None)
+    blocks = reader.fields.get(f"{architecture}.block_count")
+    if arch is None or blocks is None:
+        return {}
+    stems = ("model.layers.", "transformer.h.", "model.", "transformer.", "lm_head")
+    found: dict[str, str] = {}
+    for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, int(blocks.contents())).mapping.items():
+        rank = next((place for place, stem in enumerate(stems) if hub_name.startswith(stem)), None)
+        if rank is not None and hub_name != stored and f"{stored}.weight" not in found:
+            found[f"{stored}.weight"] = f"{hub_name}.weight"
+    return found
+
+
+class TensorSource:
+    """Tensors that are already in memory: a live module, or pickled weights that were asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        tensors: Mapping[str, Any],
+        config: Mapping[str, Any] | None = None,
+        files: tuple[Path, ...] = (),
+    ) -> None:
+        self.name = name
+        self.files = files
+        self._tensors = {key: value for key, value in tensors.items() if value.is_floating_point()}
+        shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
+        self.layers = tuple(_require_layers(find_layers(shapes, config), name))
+
+    @contextmanager
+    def open(self, layer: LinearLayer) -> Iterator[Any]:
+        """Give the tensor itself."""
+        tensor = self._tensors[layer.tensor].detach()
+        yield tensor if layer.expert is None else tensor[layer.expert]
+
+
+def module_source(module: torch.nn.Module, name: str = "module") -> TensorSource:
+    """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    config = getattr(module, "config", None)
+    settings = config.to_dict() if hasattr(config, "to_dict") else {}
+    return TensorSource(name, dict(module.named_parameters()), settings)
+
+
+def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -> WeightSource:
+    """Open the weights behind a name without building the model.
+
+    Args:
+        model: A folder, a ``.safetensors`` or ``.gguf`` file, ``smollm2``, or a hub id such as ``gpt2``.
+        allow_pickle: Read pickled weights with ``torch.load(weights_only=True)``; refused otherwise.
+
+    Returns:
+        The source of its matrices.
+
+    Raises:
+        CheckpointError: nothing readable there, or pickled weights without ``allow_pickle``.
+        InputError: no such model.
+    """
+    from theorykit.models.locations import locate
+
+    path = locate(str(model))
+    if path.is_file():
+        return _open_file(str(model), path, allow_pickle)
+    config = read_config(path)
+    index = sorted(path.glob("*.safetensors.index.json"))
+    if index:
+        return SafetensorsSource(str(model), _shards(index[0]), config)
+    single = path / "model.safetensors"
+    files = [single] if single.exists() else sorted(path.glob("*.safetensors"))
+    if files:
+        return SafetensorsSource(str(model), files, config)
+    quantised = sorted(path.glob("*.gguf"))
+    if len(quantised) == 1:
+        return GGUFSource(str(model), quantised[0])
+    if quantised:
+        raise CheckpointError(
+            f"{path} holds {len(quantised)} GGUF files", f"name one of them, for example {quantised[0]}"
+        )
+    pickled = sorted(file for file in path.iterdir() if file.suffix in PICKLED)
+    if pickled:
+        return _open_pickles(str(model), pickled, config, allow_pickle)
+    raise CheckpointError(f"{path} holds no weights", "expected *.safetensors or *.gguf in that folder")
+
+
+def _open_file(name: str, path: Path, allow_pickle: bool) -> WeightSource:
+    if path.suffix == ".safetensors":
+        return SafetensorsSource(name, [path], read_config(path.parent))
+    if path.suffix == ".gguf":
+        return GGUFSource(name, path)
+    if path.suffix in PICKLED:
+        return _open_pickles(name, [path], read_config(path.parent), allow_pickle)
+    raise CheckpointError(f"{path} has the unknown ending {path.suffix!r}", "give a .safetensors or .gguf file")
+
+
+def _open_pickles(name: str, files: list[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
+    import torch
+
+    if not allow:
+        raise CheckpointError(
+            f"{files[0]} is a pickle, which can run code when it is read",
+            "convert it to safetensors, or pass --allow-pickle to read it with weights_only=True",
+        )
+    tensors: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # pickle reports damage in many ways
+            raise CheckpointError(f"{file} cannot be read with weights_only: {_one_line(error)}") from error
+        content = content.get("state_dict", content) if isinstance(content, dict) else {}
+        tensors |= {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    return TensorSource(name, tensors, config, tuple(files))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return ``config.json`` of a folder, or an empty dictionary where there is none.
+
+    Raises:
+        CheckpointError: the file is there but is not a JSON object.
+    """
+    file = folder / "config.json"
+    if not file.exists():
+        return {}
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is not JSON: {_one_line(error)}", "fetch it again") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{file} is not a JSON object", "fetch it again")
+    return config
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index} is not an index of shards: {_one_line(error)}", "fetch it again") from error
+    files = [index.parent / str(name) for name in names]
+    for file in files:
+        if file.parent.resolve() != index.parent.resolve() or not file.is_file():
+            raise CheckpointError(f"{index.name} names the shard {file.name}, which is not there", "fetch it again")
+    return files
+
+
+def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
+    """Return name, shape and type of every tensor; safetensors checks the file's length against its header."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            slices = ((tensor, handle.get_slice(tensor)) for tensor in handle.keys())  # noqa: SIM118
+            return [(tensor, tuple(part.get_shape()), part.get_dtype()) for tensor, part in slices]
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {_one_line(error)}", "it is truncated or corrupt; fetch it again"
+        ) from error
+
+
+def _require_layers(layers: list[LinearLayer], name: str) -> list[LinearLayer]:
+    if not layers:
+        raise CheckpointError(f"{name} holds no linear layer", "expected floating-point matrices")
+    return layers
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def require_runnable(path: Path) -> None:
+    """Raise unless a folder or GGUF file holds what is needed to run the model on text."""
+    if path.is_dir() and not (path / "config.json").exists() and not list(path.glob("*.gguf")):
+        raise InputError(f"{path} has no config.json, so the model cannot be run on text", "pass --calibration none")

@@ -1,0 +1,143 @@
+"""A model with truncated layers, and what the truncation costs: KL divergence from the dense model, perplexity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from theorykit.errors import InputError
+from theorykit.models.calibration import linear_modules
+from theorykit.models.language_model import LanguageModel
+from theorykit.models.statistics import LayerStatistics
+from theorykit.results import Result
+from theorykit.spectra.whitening import Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+
+@dataclass(frozen=True)
+class TruncationLoss(Result):
+    """What a truncation costs on a text.
+
+    Attributes:
+        second_order: Σ_l ½ tr(G ΔW A ΔWᵀ), nats per token: the raw prediction for the very weights used.
+        kl: E KL(dense ‖ truncated), nats per token.
+        cross_entropy: Of the truncated model, nats per token.
+        dense_cross_entropy: Of the dense model on the same tokens, nats per token.
+        n_tokens: Predicted tokens.
+    """
+
+    second_order: float
+    kl: float
+    cross_entropy: float
+    dense_cross_entropy: float
+    n_tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """Return exp of the cross-entropy."""
+        return math.exp(self.cross_entropy)
+
+    @property
+    def dense_perplexity(self) -> float:
+        """Return exp of the dense model's cross-entropy."""
+        return math.exp(self.dense_cross_entropy)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict() | {"perplexity": self.perplexity}])
+
+
+@contextmanager
+def truncated(
+    model: LanguageModel, statistics: list[LayerStatistics], ranks: Mapping[str, int], metric: Metric
+) -> Iterator[float]:
+    """Replace layers by their best rank-r version in a metric, and put the weights back afterwards.
+
+    Args:
+        model: Changed in place within the context.
+        statistics: Of this model.
+        ranks: Layer name to rank; layers that are not named stay dense.
+        metric: ``"plain"``, ``"activation"`` or ``"fisher"``.
+
+    Yields:
+        The second-order prediction of the loss, nats per token.
+    """
+    import torch
+
+    owners = {layer.name: (layer, owner) for layer, owner in linear_modules(model.module)}
+    unknown = sorted(set(ranks) - set(owners))
+    if unknown:
+        raise InputError(f"the model has no layer {unknown[0]!r}", "give ranks under the names of its layers")
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    predicted = 0.0
+    try:
+        for part in statistics:
+            if part.name not in ranks:
+                continue
+            layer, owner = owners[part.name]
+            projector = part.projector(metric, ranks[part.name])
+            predicted += part.second_order_loss(projector)
+            low = part.truncated_weight(projector)
+            kept.append((owner.weight.data, owner.weight.data.clone()))
+            owner.weight.data.copy_(low.T if layer.transposed else low)
+        yield predicted
+    finally:
+        for weight, original in kept:
+            weight.copy_(original)
+
+
+def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor:
+    """Return log p of every next token, ``[batch, length − 1, vocabulary]`` float32, natural logarithm."""
+    import torch
+
+    with torch.no_grad():
+        logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits
+        return logits[:, :-1].float().log_softmax(dim=-1)
+
+
+def truncation_losses(
+    model: LanguageModel,
+    statistics: list[LayerStatistics],
+    plans: list[tuple[Mapping[str, int], Metric]],
+    tokens: torch.Tensor,
+    *,
+    batch: int = 2,
+) -> list[TruncationLoss]:
+    """Measure several truncations on the same held-out tokens; the dense model runs once per batch.
+
+    Args:
+        model: The dense model.
+        statistics: Of this model, from other tokens.
+        plans: Ranks by layer name and the metric of the truncation.
+        tokens: ``[blocks, length]`` int64.
+        batch: Blocks per pass; one batch of dense log-probabilities per pass is kept.
+
+    Returns:
+        One result per plan.
+    """
+    targets = [tokens[start : start + batch].to(model.device) for start in range(0, tokens.shape[0], batch)]
+    dense = [log_probabilities(model, block) for block in targets]
+    count = sum(block[:, 1:].numel() for block in targets)
+    dense_entropy = sum(_negative_log_likelihood(*pair) for pair in zip(dense, targets, strict=True)) / count
+    results = []
+    for ranks, metric in plans:
+        divergence = entropy = 0.0
+        with truncated(model, statistics, ranks, metric) as predicted:
+            for reference, block in zip(dense, targets, strict=True):
+                now = log_probabilities(model, block)
+                entropy += _negative_log_likelihood(now, block)
+                divergence += float((reference.exp() * (reference - now)).sum(dim=-1).double().sum())
+        results.append(TruncationLoss(predicted, divergence / count, entropy / count, dense_entropy, count))
+    return results
+
+
+def _negative_log_likelihood(log_probability: torch.Tensor, block: torch.Tensor) -> float:
+    return -float(log_probability.gather(-1, block[:, 1:, None]).double().sum())

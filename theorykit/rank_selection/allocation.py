@@ -1,0 +1,212 @@
+"""One budget over all layers: the cheapest choice of one option per layer, by a common price and exact at its jumps.
+
+This is the multiple-choice knapsack problem. A common price per unit of cost solves it wherever the loss of each
+layer is convex in its cost; the jump from two factors back to one dense matrix, and ranks in multiples, break
+that. The price then leaves a gap of at most one step of one layer (Sinha & Zoltners 1979); what remains within the
+gap is searched exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from theorykit.checks import Floats
+from theorykit.errors import InputError
+
+_EXACT = 1e-9
+_MOST_STATES = 300_000
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What one layer may become.
+
+    Attributes:
+        costs: ``[k]``, at least 0.
+        losses: ``[k]``, any finite numbers.
+    """
+
+    costs: Floats
+    losses: Floats
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """One option per layer.
+
+    Attributes:
+        choice: Index of the option of each layer, ``[layers]``.
+        cost: Sum of the costs.
+        loss: Sum of the losses.
+        price: Loss that one more unit of cost would save; 0 where the budget does not bind.
+        lower_bound: No choice within the budget has a smaller loss than this.
+    """
+
+    choice: tuple[int, ...]
+    cost: float
+    loss: float
+    price: float
+    lower_bound: float
+
+    @property
+    def exact(self) -> bool:
+        """Return whether the choice is proven optimal (to 1e-9 of the spread of the losses)."""
+        return self.loss - self.lower_bound <= _EXACT * max(abs(self.loss), abs(self.lower_bound), 1e-300)
+
+
+def _hull(option: LayerOptions) -> list[int]:
+    """Return the indices of the lower convex hull of (cost, loss), from the cheapest to the one of least loss."""
+    order = np.lexsort((option.losses, option.costs))
+    hull: list[int] = []
+    for index in order.tolist():
+        cost, loss = option.costs[index], option.losses[index]
+        if hull and (loss >= option.losses[hull[-1]] or cost == option.costs[hull[-1]]):
+            continue
+        while len(hull) >= 2:
+            before, last = hull[-2], hull[-1]
+            left = (option.losses[before] - option.losses[last]) * (cost - option.costs[last])
+            right = (option.losses[last] - loss) * (option.costs[last] - option.costs[before])
+            if left > right:
+                break
+            hull.pop()
+        hull.append(index)
+    return hull
+
+
+def _steps(options: Sequence[LayerOptions], hulls: Sequence[list[int]]) -> list[tuple[float, int, int]]:
+    """Return all hull steps as (price, layer, position on the hull), the best price first."""
+    steps = []
+    for layer, (option, hull) in enumerate(zip(options, hulls, strict=True)):
+        for position in range(1, len(hull)):
+            before, after = hull[position - 1], hull[position]
+            price = (option.losses[before] - option.losses[after]) / (option.costs[after] - option.costs[before])
+            steps.append((float(price), layer, position))
+    # Python's sort is stable: a layer's own steps stay in order where their prices are equal
+    return sorted(steps, key=lambda step: -step[0])
+
+
+def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = True) -> Allocation:
+    """Choose one option per layer with the least total loss at a total cost of at most ``budget``.
+
+    Args:
+        options: One entry per layer.
+        budget: In the unit of the costs; infinity for none.
+        exact: Search the gap that the common price leaves; otherwise take what the price gives.
+
+    Returns:
+        The choice, with its common price and the lower bound that proves it.
+
+    Raises:
+        InputError: even the cheapest option of every layer costs more than the budget.
+
+    References:
+        Sinha & Zoltners (1979), The multiple-choice knapsack problem, Operations Research 27(3); Dyer, Kayal & Walker
+        (1984), A branch and bound algorithm for solving the multiple-choice knapsack problem, for the reduction.
+
+    Example:
+        >>> two = LayerOptions(np.array([1.0, 2.0]), np.array([5.0, 1.0]))
+        >>> allocate([two, two], 3.0).loss
+        6.0
+    """
+    hulls = [_hull(option) for option in options]
+    position = [0] * len(options)
+    cost = float(sum(option.costs[hull[0]] for option, hull in zip(options, hulls, strict=True)))
+    limit = budget * (1 + 1e-12)
+    if cost > limit:
+        raise InputError(
+            f"the budget {budget:,.0f} is below {cost:,.0f}, the cost of the smallest rank in every layer",
+            "give a larger budget or a smaller rank multiple",
+        )
+    price = 0.0
+    blocked: set[int] = set()
+    for step_price, layer, place in _steps(options, hulls):
+        hull = hulls[layer]
+        extra = float(options[layer].costs[hull[place]] - options[layer].costs[hull[place - 1]])
+        if layer not in blocked and cost + extra <= limit:
+            position[layer] = place
+            cost += extra
+        else:
+            price = price or step_price  # the first step that does not fit is the price of the linear relaxation
+            blocked.add(layer)
+    choice = [hull[place] for hull, place in zip(hulls, position, strict=True)]
+    if not blocked or not exact:
+        loss = _total(options, choice)[1]
+        bound = _dual_bound(options, budget, price) if blocked else loss
+        return Allocation(tuple(choice), cost, loss, price, min(bound, loss))
+    return _close_gap(options, budget, price, choice)
+
+
+def _total(options: Sequence[LayerOptions], choice: Sequence[int]) -> tuple[float, float]:
+    picked = list(zip(options, choice, strict=True))
+    return (
+        float(sum(option.costs[index] for option, index in picked)),
+        float(sum(option.losses[index] for option, index in picked)),
+    )
+
+
+def _dual_bound(options: Sequence[LayerOptions], budget: float, price: float) -> float:
+    """Return Σ_l min_j (loss + price · cost) − price · budget: no feasible choice has a smaller loss."""
+    return float(sum((option.losses + price * option.costs).min() for option in options) - price * budget)
+
+
+def _close_gap(options: Sequence[LayerOptions], budget: float, price: float, choice: list[int]) -> Allocation:
+    """Search what the price leaves open: only options within the gap can be part of a better choice."""
+    bound = _dual_bound(options, budget, price)
+    cost, loss = _total(options, choice)
+    gap = loss - bound
+    if gap > _EXACT * max(abs(loss), 1e-300):
+        found, proven = _search_core(options, budget, price, gap)
+        if found:
+            new_cost, new_loss = _total(options, found)
+            if new_loss < loss:
+                choice, cost, loss = found, new_cost, new_loss
+        bound = loss if proven else bound
+    return Allocation(tuple(choice), cost, loss, price, min(bound, loss))
+
+
+def _search_core(options: Sequence[LayerOptions], budget: float, price: float, gap: float) -> tuple[list[int], bool]:
+    """Find the best choice whose loss lies less than ``gap`` above the bound, by dynamic programming with dominance.
+
+    A state is one choice for the layers seen so far, as its cost and its excess of reduced loss (loss + price · cost)
+    over the best of every layer. The loss of a complete choice is the bound plus its excess plus price times the
+    budget it leaves, both at least 0: a state whose excess alone exceeds the gap is dropped, as is one that
+    another undercuts in cost and in loss.
+
+    Returns:
+        The choice (empty if none is better) and whether the search was complete.
+    """
+    best = [int(np.argmin(option.losses + price * option.costs)) for option in options]
+    slack = budget - sum(option.costs[index] for option, index in zip(options, best, strict=True))
+    costs, excess = np.zeros(1), np.zeros(1)
+    history: list[tuple[int, list[int], Floats, Floats]] = []
+    for layer, option in enumerate(options):
+        reduced = option.losses + price * option.costs
+        core = np.flatnonzero(reduced - reduced[best[layer]] <= gap)
+        if core.size == 1:
+            continue
+        all_costs = (costs[:, None] + (option.costs[core] - option.costs[best[layer]])[None, :]).ravel()
+        all_excess = (excess[:, None] + (reduced[core] - reduced[best[layer]])[None, :]).ravel()
+        left = all_excess + price * (slack - all_costs)
+        fits = all_costs <= slack + 1e-12 * budget
+        if fits.any():
+            gap = min(gap, float(left[fits].min()) * (1 + 1e-12))
+        kept = np.flatnonzero(all_excess <= gap)
+        order = kept[np.lexsort((all_excess[kept], all_costs[kept]))]
+        losses = all_excess[order] - price * all_costs[order]
+        lowest = np.minimum.accumulate(losses)
+        kept = order[np.concatenate([[True], losses[1:] < lowest[:-1]])]
+        if kept.size > _MOST_STATES:
+            return [], False
+        history.append((layer, core.tolist(), kept // core.size, kept % core.size))
+        costs, excess = all_costs[kept], all_excess[kept]
+    feasible = np.flatnonzero(costs <= slack + 1e-12 * budget)
+    if not feasible.size:
+        return [], True
+    state = int(feasible[np.argmin(excess[feasible] - price * costs[feasible])])
+    for layer, core_list, parents, picks in reversed(history):
+        best[layer] = core_list[int(picks[state])]
+        state = int(parents[state])
+    return best, True

@@ -1,0 +1,77 @@
+"""What the student may cost: a share of the linear parameters, a number of parameters, or operations per token."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from theorykit.errors import InputError
+from theorykit.models.layers import LinearLayer
+
+_NUMBER = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)\s*(FLOPS?|flops?|%)?\s*$")
+_SCALE = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on the factorable layers (embeddings and head are not in it).
+
+    Attributes:
+        limit: In ``unit``.
+        unit: ``"parameters"`` or ``"flop"`` (multiply and add, forward, per token).
+        text: What the user wrote.
+    """
+
+    limit: float
+    unit: Literal["parameters", "flop"]
+    text: str
+
+
+def cost_per_parameter(layer: LinearLayer, unit: str) -> float:
+    """Return what one stored number of a layer costs: 1 parameter, or 2 operations for the tokens that use it."""
+    return 1.0 if unit == "parameters" else 2.0 * layer.active_share
+
+
+def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
+    """Read ``0.5`` or ``50%`` (share of the linear parameters), ``12.4M`` (parameters) or ``2.1GFLOP`` (per token).
+
+    Args:
+        text: What the user wrote; a number up to 1 is a share, a larger one a count.
+        layers: The factorable layers.
+
+    Raises:
+        InputError: not such a text, not above 0, or larger than the model.
+    """
+    match = _NUMBER.match(str(text))
+    if not match:
+        raise InputError(f"budget {text!r} is not understood", "give a share 0.5, parameters 12.4M or 0.1GFLOP per token")
+    number = float(match[1]) * _SCALE[match[2].lower()]
+    suffix = (match[3] or "").lower()
+    unit: Literal["parameters", "flop"] = "flop" if suffix.startswith("flop") else "parameters"
+    dense = sum(layer.parameters * cost_per_parameter(layer, unit) for layer in layers)
+    share = suffix == "%" or (not suffix and not match[2] and number <= 1)
+    limit = number / (100 if suffix == "%" else 1) * dense if share else number
+    if number <= 0:
+        raise InputError(f"budget {text!r} is not above 0", "give a share such as 0.5")
+    if limit > dense * (1 + 1e-12):
+        raise InputError(
+            f"budget {text!r} is larger than the model, whose linear layers have {quantity(dense, unit)}",
+            "give a smaller budget, or 1 for all of it",
+        )
+    return Budget(limit, unit, str(text))
+
+
+def quantity(number: float, unit: str) -> str:
+    """Write a cost with its unit, for example ``84.9 M parameters``.
+
+    Example:
+        >>> quantity(84_934_656, "parameters"), quantity(1.7e8, "flop")
+        ('84.9 M parameters', '0.17 GFLOP per token')
+    """
+    if unit == "flop":
+        return f"{number / 1e9:.3g} GFLOP per token"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.4g} {letter} parameters" if size == 1e3 else f"{number / size:.1f} {letter} parameters"
+    return f"{number:.0f} parameters"

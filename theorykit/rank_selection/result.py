@@ -1,0 +1,213 @@
+"""The answer: one row per layer, one row per rule, and the sentences that a reader needs beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from theorykit.models.model_spectra import Calibration
+from theorykit.rank_selection.budget import Budget
+from theorykit.rank_selection.objective import Objective, SampleSize
+from theorykit.results import Result, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from theorykit.models.truncation import TruncationLoss
+
+
+@dataclass(frozen=True)
+class LayerRank(Result):
+    """The rank of one layer with its evidence.
+
+    Attributes:
+        layer: Module path.
+        kind: attention, mlp, expert or other.
+        shape: (m, n).
+        stable_rank: ‖W‖_F²/‖W‖₂².
+        effective_rank: exp(entropy of s/Σs).
+        decay_exponent: α of s_i ∝ i^−α, or None.
+        decay_interval: Its 95 % interval, or None.
+        decay_fits: Whether a power law survives its test, or None.
+        rank: The rank, or None where the layer stays dense.
+        truncation_error: ε at that rank, ‖W − W_r‖_F; 0 where dense.
+        relative_error: ε/‖W‖_F.
+        second_order_loss: Share of the raw predicted loss, nats per token, or None without calibration.
+        parameters: Stored numbers: r (m + n), or mn where dense.
+        share: parameters / mn.
+        reason: Why the layer is dense; empty otherwise.
+    """
+
+    layer: str
+    kind: str
+    shape: tuple[int, int]
+    stable_rank: float
+    effective_rank: float
+    decay_exponent: float | None
+    decay_interval: tuple[float, float] | None
+    decay_fits: bool | None
+    rank: int | None
+    truncation_error: float
+    relative_error: float
+    second_order_loss: float | None
+    parameters: int
+    share: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RuleSummary(Result):
+    """What one rule gives over all layers.
+
+    Attributes:
+        key: Name on the command line.
+        title: Name in the table.
+        source: Where the rule comes from.
+        ranks: Rank of each layer as the rule asks for it, clipped to [1, min(m, n)], in the order of the layers; None
+            where the tool's own choice leaves the layer dense.
+        dense_layers: Layers kept dense because the rank is not below mn/(m + n).
+        saturated_layers: Layers where the rule asks for min(m, n) or more.
+        parameters: Stored numbers of all factorable layers.
+        share: parameters over those of the dense layers.
+        relative_error: sqrt(Σ ε² / Σ ‖W‖_F²) over the layers.
+        second_order_loss: Raw half tail sum, nats per token; None without calibration.
+        predicted_loss: The same on the measured scale: KL from the teacher, before any training; None without.
+    """
+
+    key: str
+    title: str
+    source: str
+    ranks: tuple[int | None, ...]
+    dense_layers: int
+    saturated_layers: int
+    parameters: int
+    share: float
+    relative_error: float
+    second_order_loss: float | None
+    predicted_loss: float | None
+
+    @property
+    def rank_span(self) -> str:
+        """Return the smallest and the largest rank, for example ``16–320``."""
+        ranks = [rank for rank in self.ranks if rank is not None]
+        if not ranks:
+            return "–"
+        return str(ranks[0]) if min(ranks) == max(ranks) else f"{min(ranks)}–{max(ranks)}"
+
+
+@dataclass(frozen=True, repr=False)
+class RankSelection(Result):
+    """Ranks for all layers of one model, with every rule beside the tool's own choice.
+
+    Attributes:
+        model: What the user called the model.
+        samples: n with its unit.
+        objective: What the student is trained on.
+        budget: What it may cost.
+        rule: Key of the rule that gave the ranks.
+        rank_multiple: Ranks of the tool's own choice are multiples of it.
+        layers: One entry per factorable layer.
+        rules: One entry per rule, the tool's own choice last.
+        approximation_loss: Predicted KL from the teacher before training, nats per token; None without calibration.
+        estimation_loss: Predicted cost of learning from n samples, nats per token.
+        price: Loss that one more unit of budget would save.
+        optimal: Whether the allocation is proven optimal.
+        binding: ``"budget"`` or ``"samples"``: what decides.
+        embedding_parameters: Of embeddings and heads, which stay as they are.
+        calibration: Where the whitened spectra come from, or None.
+        measured: The chosen truncation measured on held-out text, or None.
+        notes: Sentences for the reader.
+        warnings: Sentences that the reader must not miss.
+    """
+
+    model: str
+    samples: SampleSize
+    objective: Objective
+    budget: Budget
+    rule: str
+    rank_multiple: int
+    layers: tuple[LayerRank, ...]
+    rules: tuple[RuleSummary, ...]
+    approximation_loss: float | None
+    estimation_loss: float
+    price: float
+    optimal: bool
+    binding: str
+    embedding_parameters: int
+    calibration: Calibration | None = None
+    measured: TruncationLoss | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Return layer name to rank; layers that stay dense are left out."""
+        return {part.layer: part.rank for part in self.layers if part.rank is not None}
+
+    @property
+    def parameters(self) -> int:
+        """Return the stored numbers of all factorable layers."""
+        return sum(part.parameters for part in self.layers)
+
+    @property
+    def dense_parameters(self) -> int:
+        """Return what the same layers hold today."""
+        return sum(part.shape[0] * part.shape[1] for part in self.layers)
+
+    @property
+    def share(self) -> float:
+        """Return the share of the linear parameters that is kept."""
+        return self.parameters / self.dense_parameters
+
+    @property
+    def deployed_parameters(self) -> int:
+        """Return the linear parameters plus embeddings and heads."""
+        return self.parameters + self.embedding_parameters
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per layer."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(part) for part in self.layers]).set_index("layer")
+
+    def rules_frame(self) -> pd.DataFrame:
+        """Return one row per rule."""
+        import pandas as pd
+
+        rows = [plain(rule) | {"ranks": rule.rank_span} for rule in self.rules]
+        return pd.DataFrame(rows).set_index("key")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, with the totals."""
+        return super().to_dict() | {
+            "ranks": self.ranks,
+            "parameters": self.parameters,
+            "dense_parameters": self.dense_parameters,
+            "deployed_parameters": self.deployed_parameters,
+            "share": self.share,
+        }
+
+    def to_peft(self) -> dict[str, Any]:
+        """Return ``r``, ``rank_pattern`` and ``target_modules`` as ``peft.LoraConfig`` takes them.
+
+        Layers that stay dense are no targets. ``r`` is the commonest rank; the pattern names the others.
+        """
+        ranks = self.ranks
+        values = list(ranks.values())
+        usual = max(sorted(set(values)), key=values.count) if values else 1
+        pattern = {name: rank for name, rank in ranks.items() if rank != usual}
+        return {"r": usual, "rank_pattern": pattern, "target_modules": list(ranks)}
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the share of parameters that each layer keeps."""
+        from theorykit.rank_selection.plots import plot_selection
+
+        return plot_selection(self, ax)
+
+    def __repr__(self) -> str:
+        loss = "" if self.approximation_loss is None else f", predicted KL {self.approximation_loss:.3g} nats per token"
+        return (
+            f"RankSelection({self.model!r}, n = {self.samples.count:,.0f} {self.samples.unit}, rule {self.rule!r}: "
+            f"{len(self.ranks)} of {len(self.layers)} layers factored, {self.share:.1%} of the linear parameters{loss})"
+        )

@@ -1,0 +1,272 @@
+"""From spectra and n to a rank for every layer: all rules side by side, and one budget allocated exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from theorykit.checks import Floats, positive_integer
+from theorykit.errors import InputError
+from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
+from theorykit.rank_selection.allocation import Allocation, LayerOptions, allocate
+from theorykit.rank_selection.budget import Budget, cost_per_parameter, parse_budget
+from theorykit.rank_selection.notes import selection_notes, selection_warnings
+from theorykit.rank_selection.objective import Objective, ObjectiveName, SampleSize, degrees_of_freedom, estimation_loss
+from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
+from theorykit.rank_selection.rules import MEASURED, RULE_KEYS, RULES, clipped_rank
+from theorykit.spectra.rank_measures import effective_rank, stable_rank
+
+DEFAULT_BUDGET = "0.8"
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """One layer with its loss at every rank and the ranks that it may take."""
+
+    part: LayerSpectra
+    tail: Floats
+    ranks: Floats
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.part.layer.shape
+
+    def cost(self, unit: str) -> Floats:
+        """Return the cost of each allowed rank, and of staying dense at the end."""
+        layer = self.part.layer
+        numbers = np.append(self.ranks * layer.parameters_per_rank, layer.parameters)
+        return numbers * cost_per_parameter(layer, unit)
+
+    def loss(self) -> Floats:
+        """Return the raw loss of each allowed rank, and 0 for staying dense."""
+        return np.append(self.tail[self.ranks.astype(int)], 0.0)
+
+    def freedom(self) -> Floats:
+        """Return the degrees of freedom of each option."""
+        return np.append(degrees_of_freedom(self.shape, self.ranks), float(self.part.layer.parameters))
+
+
+def tail_losses(part: LayerSpectra) -> Floats:
+    """Return the raw loss of one layer at ranks 0 … q: nats per token where calibrated, else ε²/‖W‖_F²."""
+    if "fisher" in part.whitened:
+        return part.whitened["fisher"].predicted_losses
+    energies = part.spectrum.tail_energies
+    return energies / (energies[0] or 1.0)
+
+
+def saving_ranks(shape: tuple[int, int], multiple: int) -> Floats:
+    """Return the multiples of ``multiple`` whose two factors hold fewer numbers than the matrix."""
+    m, n = shape
+    return np.arange(multiple, (m * n - 1) // (m + n) + 1, multiple, dtype=np.float64)
+
+
+def select_ranks(
+    spectra: ModelSpectra,
+    n: float,
+    *,
+    unit: str = "sequences",
+    seq_len: float = 1024,
+    objective: ObjectiveName = "kd",
+    budget: str | float = DEFAULT_BUDGET,
+    rank_multiple: int | None = None,
+    rule: str = MEASURED,
+) -> RankSelection:
+    """Choose a rank for every factorable layer.
+
+    The tool's own choice (``rule="measured"``) minimises the predicted loss, approximation plus estimation, within
+    the budget, exactly. With labels the estimation term is a price of 1/(2N) nats on every degree of freedom; with the
+    teacher's distribution as target it nearly vanishes, and the budget decides.
+
+    Args:
+        spectra: Of the teacher; Fisher-whitened for a prediction in nats, plain otherwise.
+        n: Number of training samples, above 0.
+        unit: ``sequences``, ``tokens`` or ``documents``.
+        seq_len: Tokens per sequence or document.
+        objective: ``kd``, ``lm`` or ``mixed``.
+        budget: As in :func:`theorykit.rank_selection.budget.parse_budget`.
+        rank_multiple: Ranks are multiples of it; 8, or 1 where a layer is smaller than 8, if None.
+        rule: Which rule gives the ranks: ``measured`` or a key of ``RULES``.
+
+    Returns:
+        Ranks, evidence, and all rules side by side.
+
+    Raises:
+        InputError: an argument breaks its rule; names it.
+
+    References:
+        Corollary 1 and §6 of arXiv 2603.22355 for the paper's rules.
+    """
+    samples = SampleSize(n, unit, seq_len)  # type: ignore[arg-type]
+    goal = Objective(objective)
+    if rule not in RULE_KEYS:
+        raise InputError(f"rule {rule!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
+    parts = spectra.factorable
+    if not parts:
+        raise InputError(f"{spectra.name} has no linear layer that can be factored", "give a model with linear layers")
+    limit = parse_budget(budget, [part.layer for part in parts])
+    multiple = _rank_multiple(rank_multiple, parts)
+    candidates = [_Candidate(part, tail_losses(part), saving_ranks(part.layer.shape, multiple)) for part in parts]
+    allocation, binding = _allocate(spectra, candidates, limit, samples, goal)
+    own = [
+        None if index == candidate.ranks.size else int(candidate.ranks[index])
+        for candidate, index in zip(candidates, allocation.choice, strict=True)
+    ]
+    asked = {entry.key: [entry.rank(part, samples.count) for part in parts] for entry in RULES}
+    rules = [_summarise(spectra, entry.key, entry.title, entry.source, asked[entry.key]) for entry in RULES]
+    rules.append(_own_summary(spectra, limit, own))
+    chosen = own if rule == MEASURED else [_factored(part, rank) for part, rank in zip(parts, asked[rule], strict=True)]
+    layers = tuple(_layer_rank(part, rank) for part, rank in zip(parts, chosen, strict=True))
+    raw = sum(part.second_order_loss or 0.0 for part in layers)
+    kl = spectra.calibration.calibrated_loss(raw) if spectra.is_calibrated and spectra.calibration else None
+    freedom = sum(float(degrees_of_freedom(part.shape, part.rank)) if part.rank else part.parameters for part in layers)
+    selection = RankSelection(
+        model=spectra.name,
+        samples=samples,
+        objective=goal,
+        budget=limit,
+        rule=rule,
+        rank_multiple=multiple,
+        layers=layers,
+        rules=tuple(rules),
+        approximation_loss=kl,
+        estimation_loss=float(estimation_loss(freedom, samples.n_tokens, goal.noise_share(kl or 0.0))),
+        price=allocation.price,
+        optimal=allocation.exact,
+        binding=binding,
+        embedding_parameters=spectra.embedding_parameters,
+        calibration=spectra.calibration,
+    )
+    return _with_sentences(selection, freedom)
+
+
+def _with_sentences(selection: RankSelection, freedom: float) -> RankSelection:
+    return replace(
+        selection, notes=selection_notes(selection, freedom), warnings=selection_warnings(selection, freedom)
+    )
+
+
+def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
+    """Return the rank multiple, or raise where a layer is smaller than the one asked for."""
+    smallest = min(parts, key=lambda part: min(part.layer.shape)).layer
+    if asked is None:
+        return 8 if min(smallest.shape) >= 8 else 1
+    multiple = positive_integer("rank_multiple", asked)
+    if multiple > min(smallest.shape):
+        raise InputError(
+            f"rank_multiple = {multiple} is larger than min(m, n) = {min(smallest.shape)} of {smallest.name}",
+            f"give at most {min(smallest.shape)}",
+        )
+    return multiple
+
+
+def _allocate(
+    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, samples: SampleSize, goal: Objective
+) -> tuple[Allocation, str]:
+    """Allocate the budget, with the estimation term as a price where the loss is known in nats.
+
+    The measured scale bends the sum of the raw losses, and the noise of soft targets depends on the loss itself:
+    both are held fixed within a round and updated between rounds.
+    """
+    costs = [candidate.cost(limit.unit) for candidate in candidates]
+    losses = [candidate.loss() for candidate in candidates]
+    calibration = spectra.calibration if spectra.is_calibrated else None
+
+    def solve(slope: float, noise: float, *, exact: bool = False) -> Allocation:
+        options = [
+            LayerOptions(cost, slope * loss + estimation_loss(candidate.freedom(), samples.n_tokens, noise))
+            for cost, loss, candidate in zip(costs, losses, candidates, strict=True)
+        ]
+        return allocate(options, limit.limit, exact=exact)
+
+    if calibration is None:
+        return solve(1.0, 0.0, exact=True), "budget"
+    allocation = solve(1.0, 0.0)
+    previous: tuple[int, ...] = ()
+    for _ in range(_ROUNDS):
+        if allocation.choice == previous:
+            break
+        previous = allocation.choice
+        raw = float(sum(loss[index] for loss, index in zip(losses, previous, strict=True)))
+        kl = calibration.calibrated_loss(raw)
+        slope = (calibration.calibrated_loss(1.001 * raw) - kl) / (0.001 * raw) if raw > 0 else 1.0
+        allocation = solve(slope, goal.noise_share(kl))
+    allocation = solve(slope, goal.noise_share(kl), exact=True)
+    return allocation, "budget" if allocation.price > 0 else "samples"
+
+
+def _factored(part: LayerSpectra, rank: float) -> int | None:
+    """Return the clipped rank, or None where two factors would hold no fewer numbers than the matrix."""
+    clipped = clipped_rank(rank, part.spectrum.max_rank)
+    return clipped if clipped < part.layer.break_even else None
+
+
+def _stored(part: LayerSpectra, rank: int | None) -> int:
+    return part.layer.parameters if rank is None else rank * part.layer.parameters_per_rank
+
+
+def _layer_rank(part: LayerSpectra, rank: int | None) -> LayerRank:
+    values, fit = part.spectrum.singular_values, part.decay
+    error = 0.0 if rank is None else float(part.spectrum.truncation_errors[rank])
+    raw = part.whitened["fisher"].predicted_losses if "fisher" in part.whitened else None
+    stored = _stored(part, rank)
+    return LayerRank(
+        layer=part.layer.name,
+        kind=part.layer.kind,
+        shape=part.layer.shape,
+        stable_rank=stable_rank(values) if values[0] > 0 else 0.0,
+        effective_rank=effective_rank(values) if values[0] > 0 else 0.0,
+        decay_exponent=fit.exponent if fit else None,
+        decay_interval=fit.interval if fit else None,
+        decay_fits=fit.fits if fit else None,
+        rank=rank,
+        truncation_error=error,
+        relative_error=error / (part.spectrum.frobenius_norm or 1.0),
+        second_order_loss=None if raw is None else 0.0 if rank is None else float(raw[rank]),
+        parameters=stored,
+        share=stored / part.layer.parameters,
+        reason="" if rank is not None else "dense: factoring at the rank it needs saves nothing",
+    )
+
+
+def _summarise(spectra: ModelSpectra, key: str, title: str, source: str, asked: list[float]) -> RuleSummary:
+    parts = spectra.factorable
+    clipped = [clipped_rank(rank, part.spectrum.max_rank) for part, rank in zip(parts, asked, strict=True)]
+    kept = [_factored(part, rank) for part, rank in zip(parts, asked, strict=True)]
+    saturated = sum(rank >= part.spectrum.max_rank for part, rank in zip(parts, clipped, strict=True))
+    return _rule_summary(spectra, (key, title, source), clipped, kept, saturated)
+
+
+def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None]) -> RuleSummary:
+    names = (MEASURED, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
+    return _rule_summary(spectra, names, own, own, 0)
+
+
+def _rule_summary(
+    spectra: ModelSpectra, names: tuple[str, str, str], ranks: Sequence[int | None], kept: Sequence[int | None], saturated: int
+) -> RuleSummary:
+    parts = spectra.factorable
+    pairs = list(zip(parts, kept, strict=True))
+    energy = sum(part.spectrum.tail_energies[rank] for part, rank in pairs if rank is not None)
+    total = sum(part.spectrum.tail_energies[0] for part in parts)
+    raw = predicted = None
+    if spectra.is_calibrated:
+        raw = float(sum(part.whitened["fisher"].predicted_losses[rank] for part, rank in pairs if rank is not None))
+        predicted = spectra.calibration.calibrated_loss(raw) if spectra.calibration else None
+    stored = sum(_stored(part, rank) for part, rank in pairs)
+    key, title, source = names
+    return RuleSummary(
+        key=key,
+        title=title,
+        source=source,
+        ranks=tuple(ranks),
+        dense_layers=sum(rank is None for rank in kept),
+        saturated_layers=saturated,
+        parameters=stored,
+        share=stored / spectra.linear_parameters,
+        relative_error=float(np.sqrt(energy / total)) if total else 0.0,
+        second_order_loss=raw,
+        predicted_loss=predicted,
+    )

@@ -1,0 +1,84 @@
+"""What every result object can do: a dictionary for JSON, a table for pandas, HTML for a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, arrays and NumPy numbers into what ``json`` can write; NaN and infinity become None."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Return strict JSON (no NaN) with two spaces of indentation."""
+    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file whole or not at all: into a temporary neighbour first, then renamed over the target.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as handle:
+            temporary = handle.name
+            handle.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise InputError(
+            f"cannot write {target}: {error.strerror or error}", "give a file in a folder that can be written"
+        ) from error
+    return target
+
+
+class Result:
+    """Base of the frozen result objects: dictionary, table and notebook view from one ``to_frame``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain Python values, ready for JSON."""
+        assert dataclasses.is_dataclass(self)
+        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the result as a pandas table."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().to_html(max_rows=40, float_format=lambda number: f"{number:.4g}"))

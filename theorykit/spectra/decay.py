@@ -1,0 +1,164 @@
+"""How fast a spectrum decays: the exponent α of s_i ∝ i^−α, its interval, and whether a power law fits at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.checks import Floats, non_increasing
+from theorykit.errors import InputError
+from theorykit.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_VALUES = 16
+"""Fewest positive singular values from which an exponent is read."""
+_CANDIDATES = 16
+_NULL_DRAWS = 400
+_SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class PowerLawFit(Result):
+    """A power law s_i ∝ i^−α fitted to the head of a spectrum.
+
+    Attributes:
+        exponent: α, by Hill's estimator over the first ``n_values`` singular values.
+        interval: 95 % interval of α, from the χ² law of the estimator for independent values. Singular values
+            repel each other, so that it is rather too wide; the choice of ``n_values`` is not in it.
+        n_values: How many of the largest values the law is fitted to (at least a quarter of them).
+        ks_distance: Kolmogorov–Smirnov distance between the fitted and the empirical law.
+        p_value: Share of samples from an exact power law, fitted in the same way, that lie at least as far off.
+        r_squared: Of log s on log i over the same values; high for almost any smooth curve, so not a test.
+        r_squared_exponential: Of log s on i (the rival s_i ∝ e^−βi) over the same values.
+    """
+
+    exponent: float
+    interval: tuple[float, float]
+    n_values: int
+    ks_distance: float
+    p_value: float
+    r_squared: float
+    r_squared_exponential: float
+
+    @property
+    def fits(self) -> bool:
+        """Return whether the power law survives the test at the 5 % level."""
+        return self.p_value >= _SIGNIFICANCE
+
+    @property
+    def density_exponent(self) -> float:
+        """Return 1 + 1/(2α): the exponent of the density of the eigenvalues s², as other tools report it."""
+        return 1.0 + 1.0 / (2.0 * self.exponent) if self.exponent > 0 else float("inf")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict() | {"fits": self.fits}])
+
+
+def _candidate_sizes(count: int) -> list[int]:
+    """Return how many of the largest values a fit may use: from a quarter of them to all but one."""
+    low = max(MIN_VALUES - 1, count // 4)
+    return sorted({int(round(size)) for size in np.geomspace(low, count - 1, _CANDIDATES)})
+
+
+def _fit_by_distance(logs: Floats) -> tuple[Floats, Floats, list[int]]:
+    """Fit each row of descending log values at the candidate size of least KS distance.
+
+    Under a power law the log ratios to the (k+1)-th value are exponential with mean α (Rényi 1953), so
+    that the distance does not depend on α.
+
+    Args:
+        logs: ``[draws, count]``, descending.
+
+    Returns:
+        Exponents ``[draws, sizes]``, distances ``[draws, sizes]`` and the sizes.
+    """
+    sizes = _candidate_sizes(logs.shape[1])
+    exponents = np.empty((logs.shape[0], len(sizes)))
+    distances = np.empty_like(exponents)
+    for column, size in enumerate(sizes):
+        excess = logs[:, :size] - logs[:, size : size + 1]
+        mean = excess.mean(axis=1)
+        exponents[:, column] = mean
+        with np.errstate(divide="ignore", invalid="ignore"):
+            survival = np.exp(-excess / mean[:, None])  # ascending along the row, since excess descends
+        steps = np.arange(size + 1) / size
+        gaps = np.maximum(np.abs(survival - steps[:-1]), np.abs(survival - steps[1:]))
+        distances[:, column] = np.where(mean > 0, gaps.max(axis=1), np.inf)
+    return exponents, distances, sizes
+
+
+@lru_cache(maxsize=64)
+def _null_distances(count: int) -> Floats:
+    """Draw the least KS distance of samples of ``count`` values from an exact power law, sorted."""
+    generator = np.random.default_rng(20_000 + count)
+    logs = -np.sort(-generator.standard_exponential((_NULL_DRAWS, count)), axis=1)
+    return np.sort(_fit_by_distance(logs)[1].min(axis=1))
+
+
+def _r_squared(x: Floats, y: Floats) -> float:
+    if np.ptp(y) == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1] ** 2)
+
+
+def fit_power_law(singular_values: Any) -> PowerLawFit:
+    """Estimate α of s_i ∝ i^−α with a 95 % interval and test whether a power law fits.
+
+    Hill's (1975) estimator of the head, with the number of values chosen by least Kolmogorov–Smirnov distance
+    and the p-value simulated with the same choice (Clauset, Shalizi & Newman 2009). The head has to hold at
+    least a quarter of the values: the ranks below break-even lie there. Deterministic: the null samples come
+    from a fixed seed.
+
+    Args:
+        singular_values: ``[q]``, non-negative, non-increasing; zeros are left out.
+
+    Returns:
+        The fit. ``fit.fits`` is False for most layers of trained networks, and then α is a description of the
+        slope, not a law.
+
+    Raises:
+        InputError: fewer than 16 positive values.
+
+    Example:
+        >>> fit = fit_power_law([(i + 1.0) ** -1.0 for i in range(500)])
+        >>> fit.interval[0] < 1.0 < fit.interval[1], fit.fits
+        (True, True)
+    """
+    from scipy.special import chdtri
+
+    values = non_increasing("singular_values", singular_values)
+    floor = values.size * np.finfo(float).eps * values[0]  # rounding noise has no exponent
+    values = values[values > floor]
+    if values.size < MIN_VALUES:
+        raise InputError(
+            f"{values.size} positive singular values are too few for a decay fit",
+            f"give a matrix with at least {MIN_VALUES}",
+        )
+    logs = np.log(values)
+    exponents, distances, sizes = _fit_by_distance(logs[None, :])
+    best = int(np.argmin(distances[0]))
+    size, exponent, distance = sizes[best], float(exponents[0, best]), float(min(distances[0, best], 1.0))
+    null = _null_distances(values.size)
+    exceeding = null.size - int(np.searchsorted(null, distance, side="left"))
+    degrees = 2.0 * size
+    index = np.arange(1.0, size + 1)
+    return PowerLawFit(
+        exponent=exponent,
+        interval=(
+            exponent * degrees / float(chdtri(degrees, 0.025)),
+            exponent * degrees / float(chdtri(degrees, 0.975)),
+        ),
+        n_values=size,
+        ks_distance=distance,
+        p_value=(1 + exceeding) / (1 + null.size),
+        r_squared=_r_squared(np.log(index), logs[:size]),
+        r_squared_exponential=_r_squared(index, logs[:size]),
+    )

@@ -1,0 +1,171 @@
+"""Singular values of one matrix or a stream of them, on CPU or GPU, block by block in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from theorykit.checks import Floats, shape_2d
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    import torch
+
+Method = Literal["auto", "gram", "svd"]
+BLOCK_BYTES = 48 * 2**20
+"""Size of one float64 block: large enough for fast products, small beside a Gram matrix of width 4096."""
+
+_GRAM_ERROR = 4.0
+"""Eigenvalues of a float64 Gram matrix are trusted to this times sqrt(max(m, n)) · eps · λ_1: rounding errors add
+up like a random walk (measured on 768 × 2304 Gaussian entries: 0.6)."""
+_RELATIVE_TARGET = 1e-6
+
+
+def blocks(matrix: Any, *, of_rows: bool, device: str | torch.device | None = None) -> Iterator[torch.Tensor]:
+    """Yield float64 blocks of rows (or of columns) of anything that has ``shape`` and slices like a matrix."""
+    import torch
+
+    shape = shape_2d(tuple(matrix.shape))
+    length, other = shape if of_rows else shape[::-1]
+    step = max(1, BLOCK_BYTES // (8 * other))
+    for start in range(0, length, step):
+        part = slice(start, min(start + step, length))
+        block = matrix[part, :] if of_rows else matrix[:, part]
+        yield torch.as_tensor(block).to(device=device, dtype=torch.float64)
+
+
+def _gram(matrix: Any, device: str | torch.device | None) -> torch.Tensor:
+    """Return WᵀW or WWᵀ, whichever is smaller, ``[q, q]`` float64."""
+    m, n = matrix.shape
+    tall = n <= m
+    gram: torch.Tensor | None = None
+    for block in blocks(matrix, of_rows=tall, device=device):
+        left, right = (block.T, block) if tall else (block, block.T)
+        if gram is None:
+            gram = left @ right
+        else:
+            gram.addmm_(left, right)
+    assert gram is not None
+    return gram
+
+
+def _triangular_factor(matrix: Any, device: str | torch.device | None) -> torch.Tensor:
+    """Return R of a QR factorisation of W (or of Wᵀ if wide), built up block by block, ``[≤ q, q]``."""
+    import torch
+
+    m, n = matrix.shape
+    tall = n <= m
+    factor: torch.Tensor | None = None
+    for block in blocks(matrix, of_rows=tall, device=device):
+        piece = block if tall else block.T
+        factor = torch.linalg.qr(piece if factor is None else torch.cat([factor, piece]), mode="r").R
+    assert factor is not None
+    return factor
+
+
+def _require_finite(matrix: Any, name: str) -> None:
+    import torch
+
+    m, n = matrix.shape
+    for block in blocks(matrix, of_rows=n <= m):
+        if not bool(torch.isfinite(block).all()):
+            raise NonFiniteError(
+                f"{name} holds NaN or infinite weights", "the checkpoint is damaged or its training diverged"
+            )
+
+
+def _eigenvalue_error(largest: float, shape: tuple[int, int]) -> float:
+    return float(_GRAM_ERROR * np.sqrt(max(shape)) * np.finfo(float).eps * largest)
+
+
+def _gram_is_enough(eigenvalues: Floats, shape: tuple[int, int]) -> bool:
+    """Tell whether every ε(r) above 1e-6 ‖W‖ keeps a relative accuracy of 1e-6 by the Gram route.
+
+    The error of ε(r)² is at most (q − r) times that of one eigenvalue; the relative error of ε is half of it.
+    """
+    ascending = np.maximum(eigenvalues, 0.0)
+    tails = np.cumsum(ascending)
+    error = _eigenvalue_error(ascending[-1], shape) * np.arange(1, ascending.size + 1)
+    return bool((error <= 2 * _RELATIVE_TARGET * tails).all())
+
+
+def spectrum(
+    matrix: Any, *, method: Method = "auto", device: str | torch.device | None = None, name: str = "the matrix"
+) -> Spectrum:
+    """Compute all singular values of a matrix in float64.
+
+    ``auto`` takes the eigenvalues of the Gram matrix of the smaller side (about ten times cheaper than an SVD) and
+    goes over to an SVD where squaring has lost small singular values: wherever ε(r)/‖W‖_F > 1e-6 the
+    truncation error then agrees with a LAPACK SVD to 1e-6 relative.
+
+    Args:
+        matrix: ``[m, n]``, a torch tensor, an array, or anything with ``shape`` that slices like one (a slice of a
+            safetensors file is read block by block, never whole).
+        method: ``"auto"``, ``"gram"`` (never an SVD; the result notes what it cannot resolve) or ``"svd"``.
+        device: Where to compute; None for where the matrix lies.
+        name: How an error message calls the matrix.
+
+    Returns:
+        The spectrum, on the CPU.
+
+    Raises:
+        NonFiniteError: NaN or infinite weights.
+        InputError: not a matrix, or an unknown method.
+    """
+    import torch
+
+    if method not in ("auto", "gram", "svd"):
+        raise InputError(f"method = {method!r} is not known", 'give "auto", "gram" or "svd"')
+    if isinstance(matrix, list | tuple):
+        matrix = np.asarray(matrix, dtype=np.float64)
+    try:
+        m, n = shape_2d(tuple(matrix.shape))
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}", error.hint) from None
+    if method != "svd":
+        gram = _gram(matrix, device)
+        if bool(torch.isfinite(gram.diagonal().sum())):
+            eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
+            enough = _gram_is_enough(eigenvalues, (m, n))
+            if method == "gram" or enough or eigenvalues[-1] == 0 and not _any_nonzero(matrix):
+                return _from_eigenvalues(eigenvalues, (m, n), enough)
+        del gram
+    _require_finite(matrix, name)
+    values = torch.linalg.svdvals(_triangular_factor(matrix, device)).cpu().numpy()
+    return Spectrum(
+        np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max())
+    )
+
+
+def _any_nonzero(matrix: Any) -> bool:
+    return any(bool((block != 0).any()) for block in blocks(matrix, of_rows=matrix.shape[1] <= matrix.shape[0]))
+
+
+def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], enough: bool) -> Spectrum:
+    values = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
+    resolution = float(np.sqrt(_eigenvalue_error(eigenvalues[-1], shape)))
+    lost = int((values < resolution).sum())
+    note = "" if enough else (
+        f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route and are rounding noise"
+    )
+    return Spectrum(np.sort(values)[::-1].copy(), shape, "gram", resolution, note)
+
+
+def spectra(
+    matrices: Iterable[tuple[str, Any]], *, method: Method = "auto", device: str | torch.device | None = None
+) -> Iterator[tuple[str, Spectrum]]:
+    """Compute the spectra of a stream of named matrices, one in memory at a time.
+
+    Args:
+        matrices: Pairs of a name and a matrix ``[m, n]``.
+        method: As in :func:`spectrum`.
+        device: As in :func:`spectrum`.
+
+    Yields:
+        Pairs of the name and its spectrum, in the order of the stream.
+    """
+    for name, matrix in matrices:
+        yield name, spectrum(matrix, method=method, device=device, name=name)
