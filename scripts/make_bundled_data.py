@@ -57,7 +57,9 @@ def main() -> None:
         progress=lambda what, done, count: print(f"\r{what} {done}/{count}   ", end="", file=sys.stderr),
     )
     digest = hashlib.sha256(smollm2_file().read_bytes()).hexdigest()
-    path = replace(found.spectra, name="smollm2-135m (bundled spectra)", origin=ORIGIN | {"sha256": digest}).save(DATA / BUNDLED)
+    path = replace(found.spectra, name="smollm2-135m (bundled spectra)", origin=ORIGIN | {"sha256": digest}).save(
+        DATA / BUNDLED
+    )
     print(f"\n{path.name}: {path.stat().st_size:,} bytes")
 
 

@@ -62,9 +62,7 @@ def moment_matrix(name: str, value: Any, size: int) -> Floats:
     symmetric = (matrix + matrix.T) / 2
     lowest = float(np.linalg.eigvalsh(symmetric)[0])
     if lowest < -1e-8 * max(scale, np.finfo(float).tiny) * size:
-        raise InputError(
-            f"{name} has the negative eigenvalue {lowest:.3g}", "a second moment E[x xᵀ] has none below 0"
-        )
+        raise InputError(f"{name} has the negative eigenvalue {lowest:.3g}", "a second moment E[x xᵀ] has none below 0")
     return symmetric
 
 

@@ -26,10 +26,10 @@ def plain(value: Any) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
@@ -73,8 +73,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain Python values, ready for JSON."""
-        assert dataclasses.is_dataclass(self)
-        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: plain(getattr(self, field.name)) for field in fields}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the result as a pandas table."""

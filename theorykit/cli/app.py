@@ -14,7 +14,7 @@ from theorykit.cli.spectrum import spectrum
 from theorykit.errors import TheorykitError
 
 # typer ships a click of its own in some versions: take the base class from what it raises
-UsageProblem = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+UsageProblem: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     add_completion=False,
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 2
     except UsageProblem as error:
         command = " ".join(part for part in arguments[:1] if not part.startswith("-"))
-        fail(error.format_message(), f"theorykit {command} --help".replace("  ", " "))
+        fail(getattr(error, "format_message", error.__str__)(), f"theorykit {command} --help".replace("  ", " "))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")

@@ -11,7 +11,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no warnings, no hints.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:0; the GPU where there is one by default.")
+    str | None,
+    typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:0; the GPU where there is one by default."),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not keep or use computed spectra ($THEORYKIT_CACHE).")]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled weights, with weights_only=True.")]

@@ -44,7 +44,9 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def write_json(command: str, inputs: dict[str, Any], result: Any, *, units: dict[str, str], warnings: tuple[str, ...]) -> None:
+def write_json(
+    command: str, inputs: dict[str, Any], result: Any, *, units: dict[str, str], warnings: tuple[str, ...]
+) -> None:
     """Write the one JSON object of a command to stdout."""
     sys.stdout.write(document(command, inputs, result, units=units, warnings=warnings) + "\n")
 

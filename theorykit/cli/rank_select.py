@@ -42,7 +42,7 @@ def rank_select(
         str | None,
         typer.Option(
             metavar="TEXTFILE",
-            help="Text like the student's data; 'builtin' (default where the model can be run), 'none' for plain spectra.",
+            help="Text like the student's data; 'builtin' (default where the model can be run) or 'none'.",
         ),
     ] = None,
     calibration_tokens: Annotated[int, typer.Option(help="Tokens for the calibration, a multiple of 512.")] = 4096,
@@ -53,14 +53,16 @@ def rank_select(
     rank_multiple: Annotated[int | None, typer.Option(help="Ranks are multiples of this; 8 by default.")] = None,
     rule: Annotated[str, typer.Option(help="Rule that gives the ranks; the summary shows all of them.")] = "measured",
     evaluate: Annotated[
-        Path | None, typer.Option(metavar="TEXTFILE", help="Measure the truncated model on this held-out text.")
+        Path | None,
+        typer.Option(metavar="TEXTFILE", help="Measure the truncated model on this held-out text."),
     ] = None,
     json: Json = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the result as JSON.")
     ] = None,
     peft: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write r, rank_pattern and target_modules for peft.")
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write r, rank_pattern and target_modules for peft."),
     ] = None,
     save_spectra: SaveSpectra = None,
     device: Device = None,
@@ -96,7 +98,12 @@ def rank_select(
             step("measuring on held-out text", 0, 1)
             selection = calibrated.measure(selection, evaluation)
     warnings = remarks + selection.warnings
-    inputs = {"n": count, "model": model, "calibration": calibration, "calibration_tokens": calibration_tokens}
+    inputs = {
+        "n": count,
+        "model": model,
+        "calibration": calibration,
+        "calibration_tokens": calibration_tokens,
+    }
     inputs |= {"seed": seed, "device": device, **options}
     text = document("rank-select", inputs, selection, units=UNITS, warnings=warnings)
     if save_spectra is not None:
@@ -211,13 +218,16 @@ class _Source:
         from theorykit.cli.spectrum import read_spectra
 
         assert self.model is not None
-        return read_spectra(
-            self.model, device=self.device, allow_pickle=self.allow_pickle, cache=self.cache, step=step
-        )
+        return read_spectra(self.model, device=self.device, allow_pickle=self.allow_pickle, cache=self.cache, step=step)
 
     def _calibrate(self, step: Any) -> CalibratedModel:
         from theorykit.models.language_model import load_language_model
-        from theorykit.rank_selection.calibrated import BUILTIN_TEXT, CalibrationSettings, builtin_text, calibrate
+        from theorykit.rank_selection.calibrated import (
+            BUILTIN_TEXT,
+            CalibrationSettings,
+            builtin_text,
+            calibrate,
+        )
 
         assert self.model is not None
         builtin = self.calibration in (None, BUILTIN_TEXT)
@@ -227,6 +237,9 @@ class _Source:
         settings.check()
         step("loading the model", 0, 1)
         return calibrate(
-            load_language_model(self.model, device=self.device), text, name=name, settings=settings, progress=step
+            load_language_model(self.model, device=self.device),
+            text,
+            name=name,
+            settings=settings,
+            progress=step,
         )
-

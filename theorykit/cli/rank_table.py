@@ -65,7 +65,7 @@ def _layer_row(part: LayerRank, prefix: str) -> list[str]:
 
 def _rules(selection: RankSelection) -> Table:
     calibrated = selection.approximation_loss is not None
-    columns = ("rule", "ranks", "dense", "parameters", "kept", "ratio", "ε/‖W‖ all")
+    columns: tuple[str, ...] = ("rule", "ranks", "dense", "parameters", "kept", "ratio", "ε/‖W‖ all")
     if calibrated:
         columns += ("½ tail sum", "predicted KL")
     caption = (
@@ -103,8 +103,8 @@ def _summary(selection: RankSelection) -> list[str]:
             for anchor in sorted(calibration.anchors, key=lambda anchor: -anchor.share)
         )
         lines.append(
-            f"Loss scale: KL {pairs} of the parameters, on {calibration.text!r} text behind the {calibration.n_tokens:,} "
-            "tokens of the calibration. Another text costs more."
+            f"Loss scale: KL {pairs} of the parameters, on the {calibration.text!r} text, behind the "
+            f"{calibration.n_tokens:,} tokens of the calibration. Text of another kind costs more."
         )
     measured = selection.measured
     if measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,8 @@ def spectrum(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="Hub id, folder, FILE.safetensors, FILE.gguf, FILE.npz of spectra, or smollm2."
+            metavar="MODEL",
+            help="Hub id, folder, FILE.safetensors, FILE.gguf, FILE.npz of spectra, or smollm2.",
         ),
     ],
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the spectra: .png, .pdf or .svg.")] = None,
@@ -97,12 +99,11 @@ def common_prefix(names: list[str]) -> str:
         >>> common_prefix(["model.layers.0.a", "model.layers.1.b"])
         'model.layers.'
     """
-    import os
-
     if len(names) < 2:
         return ""
-    prefix = os.path.commonprefix(names)
-    return prefix[: prefix.rfind(".") + 1]
+    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = takewhile(lambda column: len(set(column)) == 1, columns)
+    return "".join(f"{column[0]}." for column in shared)
 
 
 def _print_table(found: ModelSpectra) -> None:
@@ -114,7 +115,17 @@ def _print_table(found: ModelSpectra) -> None:
     linear = [part.layer.name for part in found.layers if part.layer.factorable]
     prefix = common_prefix(linear)
     table = Table(title=f"Spectra of {found.name}", caption=f"names without {prefix!r}" if prefix else None, box=None)
-    for name in ("layer", "m × n", "s_1", "s_q", "stable", "eff. rank", "α (95 %)", "power law", "above noise"):
+    for name in (
+        "layer",
+        "m × n",
+        "s_1",
+        "s_q",
+        "stable",
+        "eff. rank",
+        "α (95 %)",
+        "power law",
+        "above noise",
+    ):
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=name != "layer")
     for part in found.layers:
         row = part.row()

@@ -93,7 +93,8 @@ def _layer_spectrum(
             write_whole(file, buffer.getvalue())
         except OSError as error:
             raise InputError(
-                f"cannot write the cache {file.parent}: {error.strerror}", "set THEORYKIT_CACHE or pass --no-cache"
+                f"cannot write the cache {file.parent}: {error.strerror}",
+                "set THEORYKIT_CACHE or pass --no-cache",
             ) from error
     return found
 

@@ -32,7 +32,8 @@ def linear_modules(module: torch.nn.Module) -> list[tuple[LinearLayer, Any]]:
         owner = modules.get(layer.name)
         if owner is None or not (hasattr(owner, "in_features") or hasattr(owner, "nf")):
             raise InputError(
-                f"{layer.name} is not a linear module, so its inputs cannot be read", "pass --calibration none"
+                f"{layer.name} is not a linear module, so its inputs cannot be read",
+                "pass --calibration none",
             )
         pairs.append((layer, owner))
     return pairs
@@ -73,6 +74,21 @@ class _Moments:
             self.pulled = _add(self.pulled, _second_moment(to_input[0]))
         else:
             self.own = _add(self.own, _second_moment(of_output[0]))
+
+    def statistics(self, owner: Any, count: int) -> LayerStatistics:
+        """Return the means over ``count`` tokens, or raise where they are not finite."""
+        import torch
+
+        assert self.own is not None
+        assert self.pulled is not None
+        for moment in (self.own, self.pulled):
+            if not bool(torch.isfinite(moment.diagonal()).all()):
+                raise NonFiniteError(
+                    f"{self.layer.name}: NaN or infinite activations or gradients",
+                    "check its weights with: theorykit spectrum MODEL",
+                )
+        weight = oriented_weight(self.layer, owner)
+        return LayerStatistics(self.layer.name, weight, self.own / count, self.pulled / count, count)
 
 
 def _second_moment(tensor: torch.Tensor) -> torch.Tensor:
@@ -138,23 +154,11 @@ def collect_statistics(
             # gradients flow from the embedded tokens on; the parameters themselves need none
             embedded = model.module.get_input_embeddings()(part).detach().requires_grad_()
             logits = model.module(inputs_embeds=embedded, use_cache=False).logits[:, :-1].float()
-            _sampled_label_loss(logits, generator).backward()
+            torch.autograd.backward(_sampled_label_loss(logits, generator))
             if progress:
                 progress(min(start + batch, tokens.shape[0]), tokens.shape[0])
     count = tokens.numel()
-    statistics = []
-    for part, (layer, owner) in zip(moments, pairs, strict=True):
-        assert part.own is not None
-        assert part.pulled is not None
-        for moment in (part.own, part.pulled):
-            if not bool(torch.isfinite(moment.diagonal()).all()):
-                raise NonFiniteError(
-                    f"{layer.name}: NaN or infinite activations or gradients", "check the weights: theorykit spectrum"
-                )
-        statistics.append(
-            LayerStatistics(layer.name, oriented_weight(layer, owner), part.own / count, part.pulled / count, count)
-        )
-    return statistics
+    return [moment.statistics(owner, count) for moment, (_, owner) in zip(moments, pairs, strict=True)]
 
 
 def _sampled_label_loss(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

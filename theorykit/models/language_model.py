@@ -76,7 +76,8 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         except Exception as error:  # transformers raises many kinds of error for unreadable folders
             reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
-                f"{path} cannot be run as a causal language model: {reason}", "pass --calibration none for its weights alone"
+                f"{path} cannot be run as a causal language model: {reason}",
+                "pass --calibration none for its weights alone",
             ) from error
         finally:
             logging.set_verbosity(verbosity)

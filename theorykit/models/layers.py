@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 Kind = Literal["attention", "mlp", "expert", "other", "embedding", "head"]
 
-_EMBEDDING = re.compile(r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$")
+_EMBEDDING = re.compile(
+    r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$"
+)
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
 _EXPERT = re.compile(r"expert|_exps$")
 _ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
@@ -84,12 +86,16 @@ def kind_of(name: str) -> Kind:
     return "mlp" if _MLP.search(name) else "other"
 
 
-def _is_transposed(tensor: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> bool:
+def _is_transposed(
+    tensor: str, shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+) -> bool:
     """Tell whether a 2-D tensor is stored as inputs × outputs: its bias has one entry per output."""
     bias = shapes.get(re.sub(r"weight$", "bias", tensor)) if tensor.endswith("weight") else None
     if bias is not None and len(bias) == 1 and shape[0] != shape[1]:
         return bias[0] == shape[1]
-    return config.get("model_type") in _CONV1D_MODELS and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", tensor))
+    return config.get("model_type") in _CONV1D_MODELS and bool(
+        re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", tensor)
+    )
 
 
 def _active_share(config: Mapping[str, Any], experts: int) -> float:

@@ -72,7 +72,9 @@ class Calibration:
         A power law through two anchors, a common factor through one, the raw value without any. Within the
         anchors an interpolation, outside an extrapolation.
         """
-        points = sorted((anchor.second_order, anchor.kl) for anchor in self.anchors if anchor.kl > 0 < anchor.second_order)
+        points = sorted(
+            (anchor.second_order, anchor.kl) for anchor in self.anchors if anchor.kl > 0 < anchor.second_order
+        )
         if not points or second_order <= 0:
             return max(second_order, 0.0)
         (low, kl_low), (high, kl_high) = points[0], points[-1]

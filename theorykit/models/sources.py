@@ -98,14 +98,16 @@ class GGUFSource:
         import gguf
 
         self.name = name
-        self.files = (file,)
+        self.files: tuple[Path, ...] = (file,)
         try:
             reader = gguf.GGUFReader(str(file))
             names = _hub_names(reader)
             self._tensors = {names.get(part.name, part.name): part for part in reader.tensors}
             shapes = {key: tuple(int(size) for size in part.shape[::-1]) for key, part in self._tensors.items()}
         except Exception as error:  # the reader raises whatever its parsing stumbles over
-            raise CheckpointError(f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again") from error
+            raise CheckpointError(
+                f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again"
+            ) from error
         self.layers = tuple(_require_layers(find_layers(shapes), name))
 
     @contextmanager
@@ -166,7 +168,7 @@ class TensorSource:
 def module_source(module: torch.nn.Module, name: str = "module") -> TensorSource:
     """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
     config = getattr(module, "config", None)
-    settings = config.to_dict() if hasattr(config, "to_dict") else {}
+    settings = config.to_dict() if config is not None and hasattr(config, "to_dict") else {}
     return TensorSource(name, dict(module.named_parameters()), settings)
 
 
@@ -279,7 +281,8 @@ def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
             return [(tensor, tuple(part.get_shape()), part.get_dtype()) for tensor, part in slices]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file: {_one_line(error)}", "it is truncated or corrupt; fetch it again"
+            f"{path} is not a whole safetensors file: {_one_line(error)}",
+            "it is truncated or corrupt; fetch it again",
         ) from error
 
 

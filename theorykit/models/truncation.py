@@ -70,8 +70,6 @@ def truncated(
     Yields:
         The second-order prediction of the loss, nats per token.
     """
-    import torch
-
     owners = {layer.name: (layer, owner) for layer, owner in linear_modules(model.module)}
     unknown = sorted(set(ranks) - set(owners))
     if unknown:

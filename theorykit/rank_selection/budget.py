@@ -45,7 +45,9 @@ def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
     """
     match = _NUMBER.match(str(text))
     if not match:
-        raise InputError(f"budget {text!r} is not understood", "give a share 0.5, parameters 12.4M or 0.1GFLOP per token")
+        raise InputError(
+            f"budget {text!r} is not understood", "give a share 0.5, parameters 12.4M or 0.1GFLOP per token"
+        )
     number = float(match[1]) * _SCALE[match[2].lower()]
     suffix = (match[3] or "").lower()
     unit: Literal["parameters", "flop"] = "flop" if suffix.startswith("flop") else "parameters"
@@ -73,5 +75,9 @@ def quantity(number: float, unit: str) -> str:
         return f"{number / 1e9:.3g} GFLOP per token"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
-            return f"{number / size:.4g} {letter} parameters" if size == 1e3 else f"{number / size:.1f} {letter} parameters"
+            return (
+                f"{number / size:.4g} {letter} parameters"
+                if size == 1e3
+                else f"{number / size:.1f} {letter} parameters"
+            )
     return f"{number:.0f} parameters"

@@ -53,7 +53,11 @@ THEOREM_2 = RankLaw(
     "paper Theorem 2", Fraction(1), Fraction(1), Fraction(1, 2), "the proof of Corollary 1: C1/r + C2 r/√n"
 )
 CORRECTED = RankLaw(
-    "corrected", Fraction(1), Fraction(1, 2), Fraction(1, 2), "Dudley's integral without the lost root: C1/r + C2 √(r/n)"
+    "corrected",
+    Fraction(1),
+    Fraction(1, 2),
+    Fraction(1, 2),
+    "Dudley's integral without the lost root: C1/r + C2 √(r/n)",
 )
 
 
@@ -72,7 +76,13 @@ def spectrum_law(decay_exponent: float) -> RankLaw:
 
 
 def optimal_rank(
-    n_samples: Any, c1: Any = 1.0, c2: Any = 1.0, *, approximation: float = 1.0, complexity: float = 1.0, samples: float = 1.0
+    n_samples: Any,
+    c1: Any = 1.0,
+    c2: Any = 1.0,
+    *,
+    approximation: float = 1.0,
+    complexity: float = 1.0,
+    samples: float = 1.0,
 ) -> Any:
     """Compute argmin over r > 0 of C1 r^−a + C2 r^b n^−c, as (a C1 n^c / (b C2))^(1/(a+b)).
 
@@ -101,7 +111,11 @@ def optimal_rank(
     """
     a, b, c = (
         positive_number(name, value)
-        for name, value in (("approximation", approximation), ("complexity", complexity), ("samples", samples))
+        for name, value in (
+            ("approximation", approximation),
+            ("complexity", complexity),
+            ("samples", samples),
+        )
     )
     for name, values in (("n_samples", n_samples), ("c1", c1), ("c2", c2)):
         for value in np.ravel(values):

@@ -25,8 +25,8 @@ def _unit(selection: RankSelection) -> str:
     if samples.unit == "tokens":
         return f"n counts tokens. The paper never says what its n counts; √n = {root:,.0f} is in tokens."
     return (
-        f"n counts {samples.unit}: {samples.count:,.0f} × {samples.tokens_per_sample:,.0f} = {samples.n_tokens:.4g} tokens. "
-        f"The paper never says what its n counts; √n is {root:,.0f} in {samples.unit}, "
+        f"n counts {samples.unit}: {samples.count:,.0f} × {samples.tokens_per_sample:,.0f} = {samples.n_tokens:.4g} "
+        f"tokens. The paper never says what its n counts; √n is {root:,.0f} in {samples.unit}, "
         f"{PAPER_EQ17.rank(samples.n_tokens):,.0f} in tokens."
     )
 
@@ -36,9 +36,9 @@ def _objective(selection: RankSelection, freedom: float) -> str:
     ratio = f"{freedom / selection.samples.n_tokens:.3g} parameters per token"
     if name == "kd":
         return (
-            "Objective kd: the noise of soft targets is at most 2 KL of that of labels and vanishes as the student nears "
-            f"the teacher (estimation at most {loss:.2g} nats per token at {ratio}), so there is no U-curve and the budget "
-            "decides the rank, not n."
+            "Objective kd: the noise of soft targets is at most 2 KL of that of labels and vanishes as the student "
+            f"nears the teacher (estimation at most {loss:.2g} nats per token at {ratio}), so there is no U-curve and the "
+            "budget decides the rank, not n."
         )
     decides = "n decides" if selection.binding == "samples" else "the budget decides"
     kind = (
@@ -54,17 +54,15 @@ def _budget(selection: RankSelection) -> str:
     deployed = quantity(selection.deployed_parameters, "parameters")
     proof = "proven optimal for the predicted loss" if selection.optimal else "within the solver's time limit"
     how = f"; allocation {proof}" if selection.rule == "measured" else ""
-    return (
-        f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head {deployed} are deployed{how}."
-    )
+    return f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head {deployed} are deployed{how}."
 
 
 def _contradiction(selection: RankSelection) -> str:
     n = selection.samples.count
     root = PAPER_EQ17.rank(n)
     return (
-        f"The paper contradicts itself at this n: eq 17 says √n = {root:,.0f}, its §6 √n/10 = {root / 10:,.1f}, the r/√n of "
-        f"its own proof n^¼ = {THEOREM_2.rank(n):,.1f}; none of them looks at the loss."
+        f"The paper contradicts itself at this n: eq 17 says √n = {root:,.0f}, its §6 √n/10 = {root / 10:,.1f}, the r/√n "
+        f"of its own proof n^¼ = {THEOREM_2.rank(n):,.1f}; none of them looks at the loss."
     )
 
 
@@ -76,7 +74,9 @@ def _saturation(selection: RankSelection) -> list[str]:
     if full:
         notes.append(f"Saturated at min(m, n) in some layers: {', '.join(full)}.")
     if past:
-        notes.append(f"Past the break-even rank mn/(m + n), where the layer is cheaper dense and stays so: {', '.join(past)}.")
+        notes.append(
+            f"Past the break-even rank mn/(m + n), where the layer is cheaper dense and stays so: {', '.join(past)}."
+        )
     return notes
 
 
@@ -85,8 +85,8 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
     warnings = []
     if selection.approximation_loss is None:
         warnings.append(
-            "Without calibration text the choice rests on the plain ε of each layer, which is blind to the loss: equal ε "
-            "can cost a hundred times more in one layer than in another. Give --calibration TEXTFILE."
+            "Without calibration text the choice rests on the plain ε of each layer, which is blind to the loss: "
+            "equal ε can cost a hundred times more in one layer than in another. Give --calibration TEXTFILE."
         )
     elif selection.calibration and not selection.calibration.anchors:
         warnings.append("The scale of the predicted loss was not measured: it is the raw half tail sum.")
@@ -94,12 +94,13 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
         shares = [anchor.share for anchor in selection.calibration.anchors]
         if selection.share < min(shares) - 1e-6:
             warnings.append(
-                f"The predicted loss is extrapolated: its scale was measured down to {min(shares):.0%} of the parameters."
+                f"The predicted loss is extrapolated: its scale was measured down to {min(shares):.0%} of the "
+                "parameters."
             )
     if selection.objective.name != "kd" and freedom > selection.samples.n_tokens:
         warnings.append(
-            f"{freedom / selection.samples.n_tokens:.3g} parameters per training token: the estimation term k/(2N) is an "
-            "expansion for many tokens per parameter and says little here."
+            f"{freedom / selection.samples.n_tokens:.3g} parameters per training token: the estimation term k/(2N) is "
+            "an expansion for many tokens per parameter and says little here."
         )
     if selection.share >= 1.0:
         warnings.append("Nothing is factored: at this budget and n the dense layers have the least predicted loss.")

@@ -136,7 +136,12 @@ class LayerObjective:
 
 
 def layer_objective(
-    tail_losses: Floats, shape: tuple[int, int], n_tokens: float, *, noise_share: float = 1.0, scale: float = 1.0
+    tail_losses: Floats,
+    shape: tuple[int, int],
+    n_tokens: float,
+    *,
+    noise_share: float = 1.0,
+    scale: float = 1.0,
 ) -> LayerObjective:
     """Build the objective of one layer.
 
@@ -148,6 +153,4 @@ def layer_objective(
         scale: Measured KL per raw second-order loss.
     """
     ranks = np.arange(tail_losses.size)
-    return LayerObjective(
-        scale * tail_losses, estimation_loss(degrees_of_freedom(shape, ranks), n_tokens, noise_share)
-    )
+    return LayerObjective(scale * tail_losses, estimation_loss(degrees_of_freedom(shape, ranks), n_tokens, noise_share))

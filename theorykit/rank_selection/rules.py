@@ -59,7 +59,12 @@ def _values(part: LayerSpectra) -> Floats:
 
 RULES: tuple[Rule, ...] = (
     Rule("paper-eq17", "paper eq 17: √n", PAPER_EQ17.source, lambda _, n: PAPER_EQ17.rank(n)),
-    Rule("paper-section6", "paper §6: √n/10", "paper §6, 'found to work well'", lambda _, n: PAPER_EQ17.rank(n) / 10),
+    Rule(
+        "paper-section6",
+        "paper §6: √n/10",
+        "paper §6, 'found to work well'",
+        lambda _, n: PAPER_EQ17.rank(n) / 10,
+    ),
     Rule("theorem2", "Theorem 2 implies: n^¼", THEOREM_2.source, lambda _, n: THEOREM_2.rank(n)),
     Rule("corrected", "corrected Theorem 2: n^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n)),
     Rule("spectrum", "measured decay: n^(1/2α)", "squared error, s_i ∝ i^−α, constant 1", _spectrum_rank),
@@ -68,7 +73,9 @@ RULES: tuple[Rule, ...] = (
     Rule("energy99", "energy 99 %", "least r with 99 % of ‖W‖_F²", _energy(0.99)),
     Rule("stable-rank", "stable rank", "‖W‖_F²/‖W‖₂²", lambda part, _: stable_rank(_values(part))),
     Rule(
-        "effective-rank", "effective rank", "exp entropy of s/Σs (Roy & Vetterli 2007)",
+        "effective-rank",
+        "effective rank",
+        "exp entropy of s/Σs (Roy & Vetterli 2007)",
         lambda part, _: effective_rank(_values(part)),
     ),
     Rule("gavish-donoho", "Gavish–Donoho", "optimal hard threshold, unknown noise (2014)", _hard_threshold),

@@ -13,7 +13,13 @@ from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.rank_selection.allocation import Allocation, LayerOptions, allocate
 from theorykit.rank_selection.budget import Budget, cost_per_parameter, parse_budget
 from theorykit.rank_selection.notes import selection_notes, selection_warnings
-from theorykit.rank_selection.objective import Objective, ObjectiveName, SampleSize, degrees_of_freedom, estimation_loss
+from theorykit.rank_selection.objective import (
+    Objective,
+    ObjectiveName,
+    SampleSize,
+    degrees_of_freedom,
+    estimation_loss,
+)
 from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
 from theorykit.rank_selection.rules import MEASURED, RULE_KEYS, RULES, clipped_rank
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
@@ -245,7 +251,11 @@ def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None]) ->
 
 
 def _rule_summary(
-    spectra: ModelSpectra, names: tuple[str, str, str], ranks: Sequence[int | None], kept: Sequence[int | None], saturated: int
+    spectra: ModelSpectra,
+    names: tuple[str, str, str],
+    ranks: Sequence[int | None],
+    kept: Sequence[int | None],
+    saturated: int,
 ) -> RuleSummary:
     parts = spectra.factorable
     pairs = list(zip(parts, kept, strict=True))

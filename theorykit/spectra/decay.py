@@ -65,7 +65,7 @@ class PowerLawFit(Result):
 def _candidate_sizes(count: int) -> list[int]:
     """Return how many of the largest values a fit may use: from a quarter of them to all but one."""
     low = max(MIN_VALUES - 1, count // 4)
-    return sorted({int(round(size)) for size in np.geomspace(low, count - 1, _CANDIDATES)})
+    return sorted({round(size) for size in np.geomspace(low, count - 1, _CANDIDATES).tolist()})
 
 
 def _fit_by_distance(logs: Floats) -> tuple[Floats, Floats, list[int]]:

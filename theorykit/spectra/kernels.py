@@ -93,7 +93,11 @@ def _gram_is_enough(eigenvalues: Floats, shape: tuple[int, int]) -> bool:
 
 
 def spectrum(
-    matrix: Any, *, method: Method = "auto", device: str | torch.device | None = None, name: str = "the matrix"
+    matrix: Any,
+    *,
+    method: Method = "auto",
+    device: str | torch.device | None = None,
+    name: str = "the matrix",
 ) -> Spectrum:
     """Compute all singular values of a matrix in float64.
 
@@ -130,14 +134,12 @@ def spectrum(
         if bool(torch.isfinite(gram.diagonal().sum())):
             eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
             enough = _gram_is_enough(eigenvalues, (m, n))
-            if method == "gram" or enough or eigenvalues[-1] == 0 and not _any_nonzero(matrix):
+            if method == "gram" or enough or (eigenvalues[-1] == 0 and not _any_nonzero(matrix)):
                 return _from_eigenvalues(eigenvalues, (m, n), enough)
         del gram
     _require_finite(matrix, name)
     values = torch.linalg.svdvals(_triangular_factor(matrix, device)).cpu().numpy()
-    return Spectrum(
-        np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max())
-    )
+    return Spectrum(np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max()))
 
 
 def _any_nonzero(matrix: Any) -> bool:
@@ -148,8 +150,12 @@ def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], enough: bool)
     values = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
     resolution = float(np.sqrt(_eigenvalue_error(eigenvalues[-1], shape)))
     lost = int((values < resolution).sum())
-    note = "" if enough else (
-        f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route and are rounding noise"
+    note = (
+        ""
+        if enough
+        else (
+            f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route and are rounding noise"
+        )
     )
     return Spectrum(np.sort(values)[::-1].copy(), shape, "gram", resolution, note)
 

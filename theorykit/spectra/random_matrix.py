@@ -80,9 +80,7 @@ def noise_level(singular_values: Any, shape: tuple[int, int]) -> float:
     return float(np.median(values) / np.sqrt(max(m, n) * marchenko_pastur_median(min(m, n) / max(m, n))))
 
 
-def optimal_hard_threshold(
-    shape: tuple[int, int], *, noise: float | None = None, singular_values: Any = None
-) -> float:
+def optimal_hard_threshold(shape: tuple[int, int], *, noise: float | None = None, singular_values: Any = None) -> float:
     """Compute the singular value below which a component is better dropped than kept (Gavish & Donoho 2014).
 
     λ(β) sqrt(max(m, n)) σ with λ(β) = sqrt(2(β + 1) + 8β / (β + 1 + sqrt(β² + 14β + 1))): asymptotically

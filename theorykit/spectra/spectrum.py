@@ -87,7 +87,8 @@ class Spectrum(Result):
         m, n = shape_2d(self.shape)
         if values.size != min(m, n):
             raise InputError(
-                f"{values.size} singular values for shape {m} × {n}", f"give all min(m, n) = {min(m, n)} of them"
+                f"{values.size} singular values for shape {m} × {n}",
+                f"give all min(m, n) = {min(m, n)} of them",
             )
         values.flags.writeable = False
         object.__setattr__(self, "singular_values", values)

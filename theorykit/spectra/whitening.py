@@ -84,9 +84,7 @@ def small_side_basis(root: tuple[torch.Tensor, torch.Tensor] | None, pulled: tor
     return Basis(eigenvalues, root[0] @ vectors, vectors.T @ root[1])
 
 
-def _small_side(
-    weight: Any, input_moment: Any, output_moment: Any
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _small_side(weight: Any, input_moment: Any, output_moment: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Check the arguments and return W, the moment on the smaller side, and the other one pulled through W."""
     import torch
 
@@ -129,7 +127,8 @@ def whitened_singular_values(weight: Any, input_moment: Any = None, output_momen
 
     _, own, pulled = _small_side(weight, input_moment, output_moment)
     root = symmetric_root(own)[0]
-    return torch.linalg.eigvalsh(root.T @ pulled @ root).flip(0).clamp(min=0).sqrt().numpy()
+    values: Floats = torch.linalg.eigvalsh(root.T @ pulled @ root).flip(0).clamp(min=0).sqrt().numpy()
+    return values
 
 
 def whitened_truncation(
