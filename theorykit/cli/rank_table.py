@@ -27,7 +27,15 @@ def print_selection(selection: RankSelection) -> None:
 
 
 def _table(title: str, columns: tuple[str, ...], caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption, box=None, title_justify="left", caption_justify="left", pad_edge=False)
+    # Text and not str: names in brackets are no markup
+    table = Table(
+        title=Text(title),
+        caption=Text(caption) if caption else None,
+        box=None,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+    )
     for index, name in enumerate(columns):
         table.add_column(name, justify="left" if index == 0 else "right", no_wrap=index > 0, overflow="fold")
     return table
@@ -41,7 +49,7 @@ def _layers(selection: RankSelection) -> Table:
         caption = f"names without {prefix!r}; {caption}"
     table = _table(f"{selection.model}: ranks by the rule {selection.rule!r}", columns, caption)
     for part in selection.layers:
-        table.add_row(*_layer_row(part, prefix))
+        table.add_row(*(Text(cell) for cell in _layer_row(part, prefix)))
     return table
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra
+from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra, check_outputs
 
 if TYPE_CHECKING:
     from theorykit.models.model_spectra import ModelSpectra
@@ -45,6 +45,7 @@ def spectrum(
 
     if plot is not None:
         check_picture(plot)
+    check_outputs(plot=plot, save_spectra=save_spectra)
     with progress(quiet=quiet) as step:
         found = read_spectra(model, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step)
     notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in found.layers if part.spectrum.note)
@@ -64,7 +65,7 @@ def read_spectra(model: str, *, device: str | None, allow_pickle: bool, cache: b
     """Return the spectra of a checkpoint or of a file of spectra, with progress."""
     from theorykit.models.model_spectra import load_spectra
 
-    if model.endswith(".npz") and Path(model).exists():
+    if model.endswith(".npz"):
         return load_spectra(model)
     from theorykit.models.analysis import default_cache, model_spectra
     from theorykit.models.language_model import torch_device
@@ -83,12 +84,15 @@ def _save_picture(found: ModelSpectra, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     from theorykit.results import write_whole
 
-    figure = found.plot().figure
+    figure = found.plot()
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[path.suffix[1:]]
-    figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)  # type: ignore[union-attr]
+    figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
+    plt.close(figure)
     write_whole(path, buffer.getvalue())
 
 
@@ -108,13 +112,16 @@ def common_prefix(names: list[str]) -> str:
 
 def _print_table(found: ModelSpectra) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from theorykit.cli.output import console
 
     screen = console()
     linear = [part.layer.name for part in found.layers if part.layer.factorable]
     prefix = common_prefix(linear)
-    table = Table(title=f"Spectra of {found.name}", caption=f"names without {prefix!r}" if prefix else None, box=None)
+    table = Table(
+        title=Text(f"Spectra of {found.name}"), caption=Text(f"names without {prefix!r}") if prefix else None, box=None
+    )
     for name in (
         "layer",
         "m × n",
@@ -134,7 +141,7 @@ def _print_table(found: ModelSpectra) -> None:
             alpha = f"{row['decay_exponent']:.2f} ({row['decay_low']:.2f}–{row['decay_high']:.2f})"
             law = ("fits" if row["decay_fits"] else "rejected") + f" p={row['decay_p_value']:.2g}"
         table.add_row(
-            row["layer"].removeprefix(prefix),
+            Text(row["layer"].removeprefix(prefix)),
             f"{row['m']} × {row['n']}",
             f"{row['largest']:.3g}",
             f"{row['smallest']:.3g}",

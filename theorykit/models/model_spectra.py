@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -25,7 +24,7 @@ from theorykit.spectra.whitening import METRICS, Metric, WhitenedSpectrum
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
 BUNDLED = "smollm2-135m.npz"
@@ -189,11 +188,11 @@ class ModelSpectra(Result):
             "layers": rows,
         }
 
-    def plot(self, axes: Axes | None = None) -> Axes:
+    def plot(self) -> Figure:
         """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.models.plots`."""
         from theorykit.models.plots import plot_model_spectra
 
-        return plot_model_spectra(self, axes)
+        return plot_model_spectra(self)
 
     def save(self, path: str | Path) -> Path:
         """Write all spectra to one ``.npz`` (float32, no pickles), whole or not at all."""
@@ -231,18 +230,19 @@ def load_spectra(path: str | Path) -> ModelSpectra:
         CheckpointError: not such a file, damaged, or of another schema version.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        # NumPy leaves a file open that it opened itself and could not read
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             meta = json.loads(bytes(content["meta"]).decode())
             stored = {metric: _Values(content[metric]) for metric in METRICS if metric in content}
             version = meta["schema_version"]
             if version == SCHEMA_VERSION:
                 return ModelSpectra(
-                    meta["name"],
+                    str(meta["name"]),
                     tuple(_layer(entry, stored) for entry in meta["layers"]),
                     _calibration(meta["calibration"]),
                     meta["origin"],
                 )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # zipfile, zlib, NumPy and json each report damage in their own way
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise CheckpointError(f"{path} is not a file of spectra: {reason}", "write one with --save-spectra") from error
     raise CheckpointError(f"{path} has schema version {version}, not {SCHEMA_VERSION}", "compute the spectra again")

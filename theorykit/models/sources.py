@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     import torch
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_INDICES = ("I64", "BOOL")
+_GPT2 = ("lm_head", "transformer.")
+_STEMS = {"gpt2": _GPT2, "starcoder": _GPT2, "jais": _GPT2, "gptneox": ("embed_out", "gpt_neox.")}
+_OWN_NAMES = frozenset({"bloom", "falcon", "gptj", "mpt"})
 
 
 class WeightSource(Protocol):
@@ -58,14 +64,12 @@ class SafetensorsSource:
         for path in files:
             for tensor, shape, dtype in _read_header(path):
                 self._where[tensor] = path
-                if dtype in ("F64", "F32", "F16", "BF16"):
+                if dtype in _FLOATS:
                     shapes[tensor] = shape
-                elif len(shape) >= 2 and tensor.endswith("weight") and dtype not in ("I64", "BOOL"):
-                    raise CheckpointError(
-                        f"{path.name}: {tensor} is stored as {dtype}, a quantised type",
-                        "give the model in float32, bfloat16 or float16, or as GGUF",
-                    )
-        self.layers = tuple(_require_layers(find_layers(shapes, config), name))
+                elif dtype not in _INDICES:
+                    _refuse_quantised(f"{path.name}: {tensor}", shape, dtype)
+        ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=_by_number)}
+        self.layers = tuple(_require_layers(find_layers(ordered, config), name))
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
@@ -77,6 +81,20 @@ class SafetensorsSource:
                 yield _FileSlice(handle.get_slice(layer.tensor))
             else:
                 yield handle.get_slice(layer.tensor)[layer.expert]
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that puts layer 2 before layer 10: a safetensors file lists its tensors by the alphabet."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _refuse_quantised(name: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise where a tensor that is not of floating point is a matrix of weights."""
+    if len(shape) >= 2 and name.endswith(("weight", "weight_packed", "_blocks", "_proj")):
+        raise CheckpointError(
+            f"{name} is stored as {dtype}, a quantised type",
+            "give the model in float32, bfloat16 or float16, or as GGUF",
+        )
 
 
 class _FileSlice:
@@ -101,14 +119,20 @@ class GGUFSource:
         self.files: tuple[Path, ...] = (file,)
         try:
             reader = gguf.GGUFReader(str(file))
+            pieces = _gguf_number(reader, "split.count")
             names = _hub_names(reader)
+            used = _gguf_number(reader, f"{_gguf_architecture(reader)}.expert_used_count")
             self._tensors = {names.get(part.name, part.name): part for part in reader.tensors}
             shapes = {key: tuple(int(size) for size in part.shape[::-1]) for key, part in self._tensors.items()}
         except Exception as error:  # the reader raises whatever its parsing stumbles over
             raise CheckpointError(
                 f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again"
             ) from error
-        self.layers = tuple(_require_layers(find_layers(shapes), name))
+        if pieces > 1:
+            raise CheckpointError(
+                f"{file} is one of {pieces} pieces of a model", "join them with: llama-gguf-split --merge"
+            )
+        self.layers = tuple(_require_layers(find_layers(shapes, {"num_experts_per_tok": used}), name))
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
@@ -116,29 +140,43 @@ class GGUFSource:
         import gguf
 
         part = self._tensors[layer.tensor]
+        stored = part.data if layer.expert is None else part.data[layer.expert]
         try:
-            matrix = gguf.dequantize(part.data, part.tensor_type)
+            matrix = gguf.dequantize(stored, part.tensor_type)
         except (NotImplementedError, ValueError) as error:
             raise CheckpointError(f"{layer.tensor}: {_one_line(error)}", "give another quantisation") from error
-        yield matrix if layer.expert is None else matrix[layer.expert]
+        yield matrix
+
+
+def _gguf_architecture(reader: Any) -> str:
+    field = reader.fields.get("general.architecture")
+    return str(field.contents()) if field is not None else ""
+
+
+def _gguf_number(reader: Any, key: str) -> int:
+    """Return a whole number of the file's metadata, or 0 where it has none."""
+    field = reader.fields.get(key)
+    return int(field.contents()) if field is not None else 0
 
 
 def _hub_names(reader: Any) -> dict[str, str]:
-    """Map GGUF's tensor names to those of the Hugging Face model, for the architectures that gguf knows."""
+    """Map GGUF's tensor names to those of the Hugging Face model, for the architectures that gguf knows.
+
+    gguf lists the hub names of all families for one stored name; only those of the file's own family count. Where
+    they cannot be told apart the stored names stay.
+    """
     import gguf
 
-    field = reader.fields.get("general.architecture")
-    architecture = field.contents() if field is not None else ""
+    architecture = _gguf_architecture(reader)
     arch = next((key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture), None)
-    blocks = reader.fields.get(f"{architecture}.block_count")
-    if arch is None or blocks is None:
+    blocks = _gguf_number(reader, f"{architecture}.block_count")
+    if arch is None or not blocks or architecture in _OWN_NAMES:
         return {}
-    stems = ("model.layers.", "transformer.h.", "model.", "transformer.", "lm_head")
+    stems = _STEMS.get(architecture, ("lm_head", "model."))
     found: dict[str, str] = {}
-    for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, int(blocks.contents())).mapping.items():
-        rank = next((place for place, stem in enumerate(stems) if hub_name.startswith(stem)), None)
-        if rank is not None and hub_name != stored and f"{stored}.weight" not in found:
-            found[f"{stored}.weight"] = f"{hub_name}.weight"
+    for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, blocks).mapping.items():
+        if hub_name.startswith(stems) and hub_name != stored:
+            found.setdefault(f"{stored}.weight", f"{hub_name}.weight")
     return found
 
 
@@ -154,7 +192,13 @@ class TensorSource:
     ) -> None:
         self.name = name
         self.files = files
-        self._tensors = {key: value for key, value in tensors.items() if value.is_floating_point()}
+        import torch
+
+        floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+        self._tensors = {key: value for key, value in tensors.items() if value.dtype in floats}
+        for key, value in tensors.items():
+            if value.dtype not in (*floats, torch.int64, torch.bool):
+                _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
         self.layers = tuple(_require_layers(find_layers(shapes, config), name))
 
@@ -191,6 +235,10 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
     path = locate(str(model))
     if path.is_file():
         return _open_file(str(model), path, allow_pickle)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} is neither a file nor a folder", "give a folder, or a .safetensors or .gguf file"
+        )
     config = read_config(path)
     index = sorted(path.glob("*.safetensors.index.json"))
     if index:
@@ -206,7 +254,9 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
         raise CheckpointError(
             f"{path} holds {len(quantised)} GGUF files", f"name one of them, for example {quantised[0]}"
         )
-    pickled = sorted(file for file in path.iterdir() if file.suffix in PICKLED)
+    pickled = sorted(path.glob("pytorch_model*.bin")) or sorted(
+        file for file in path.iterdir() if file.suffix in PICKLED
+    )
     if pickled:
         return _open_pickles(str(model), pickled, config, allow_pickle)
     raise CheckpointError(f"{path} holds no weights", "expected *.safetensors or *.gguf in that folder")
@@ -235,10 +285,31 @@ def _open_pickles(name: str, files: list[Path], config: Mapping[str, Any], allow
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # pickle reports damage in many ways
-            raise CheckpointError(f"{file} cannot be read with weights_only: {_one_line(error)}") from error
+            raise CheckpointError(
+                f"{file} cannot be read with weights_only: {_one_line(error)}", "convert it to safetensors"
+            ) from error
         content = content.get("state_dict", content) if isinstance(content, dict) else {}
-        tensors |= {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
-    return TensorSource(name, tensors, config, tuple(files))
+        if isinstance(content, dict):
+            tensors |= {str(key): value for key, value in content.items() if _is_dense(value)}
+    return TensorSource(name, _without_tied(tensors), config, tuple(files))
+
+
+def _is_dense(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def _without_tied(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what shares its memory with an earlier tensor: a pickle lists a tied head beside the embedding."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    kept = {}
+    for key, value in tensors.items():
+        place = value.data_ptr(), tuple(value.shape)
+        if not value.numel() or place not in seen:
+            kept[key] = value
+        seen.add(place)
+    return kept
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from theorykit.spectra.whitening import Basis, Metric, WhitenedSpectrum, small_side_basis, symmetric_root
@@ -38,6 +37,7 @@ class LayerStatistics:
     own: torch.Tensor
     pulled: torch.Tensor
     n_tokens: int
+    _bases: dict[Metric, Basis] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,12 +54,10 @@ class LayerStatistics:
         return weight.T @ weight if self.on_inputs else weight @ weight.T
 
     def basis(self, metric: Metric) -> Basis:
-        """Return the whitened singular directions in one metric; the Fisher's are kept for the next call."""
-        return self._fisher_basis if metric == "fisher" else self._basis(metric)
-
-    @cached_property
-    def _fisher_basis(self) -> Basis:
-        return self._basis("fisher")
+        """Return the whitened singular directions in one metric, kept for the next call: 16 k² bytes each."""
+        if metric not in self._bases:
+            self._bases[metric] = self._basis(metric)
+        return self._bases[metric]
 
     def _basis(self, metric: Metric) -> Basis:
         # activation whitening is A^½ alone: on the output side W A Wᵀ holds it, and there is no root to take
@@ -84,12 +82,15 @@ class LayerStatistics:
         return low.to(self.weight.dtype)
 
     def second_order_loss(self, projector: tuple[torch.Tensor, torch.Tensor]) -> float:
-        """Return ½ tr(G ΔW A ΔWᵀ) of a projection in nats per token, without ridge, whatever metric chose it.
+        """Return ½ tr(G ΔW A ΔWᵀ) of a projection in nats per token, whatever metric chose it, ridge included.
 
-        On the smaller side ΔW = W (I − P), so that it is ½ tr(K (I − P) S (I − P)ᵀ), S own and K pulled.
+        On the smaller side ΔW = W (I − P), so that it is ½ tr(K (I − P) S (I − P)ᵀ), S own plus ridge and K pulled; for
+        the Fisher's own projector that is half the tail sum of the squared whitened singular values.
         """
         import torch
 
         expand, contract = projector
-        rest = torch.eye(self.own.shape[0], dtype=self.own.dtype, device=self.own.device) - expand @ contract
-        return 0.5 * float(((self.pulled @ rest) * (rest @ self.own)).sum())
+        identity = torch.eye(self.own.shape[0], dtype=self.own.dtype, device=self.own.device)
+        rest = identity - expand @ contract
+        own = self.own + RIDGE * self.own.diagonal().mean() * identity
+        return 0.5 * float(((self.pulled @ rest) * (rest @ own)).sum())

@@ -9,18 +9,21 @@ gap is searched exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from theorykit.checks import Floats
-from theorykit.errors import InputError
+from theorykit.errors import InputError, NonFiniteError
 
 _EXACT = 1e-9
+_BUDGET_ROUNDING = 1e-12
 _MOST_STATES = 300_000
+_MOST_COMBINATIONS = 20_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerOptions:
     """What one layer may become.
 
@@ -31,6 +34,20 @@ class LayerOptions:
 
     costs: Floats
     losses: Floats
+
+    def __post_init__(self) -> None:
+        costs, losses = (np.asarray(values, dtype=np.float64) for values in (self.costs, self.losses))
+        if costs.ndim != 1 or costs.size == 0 or costs.shape != losses.shape:
+            raise InputError(
+                f"costs of shape {costs.shape} and losses of shape {losses.shape}",
+                "give two vectors of the same length, at least one option",
+            )
+        if not (np.isfinite(costs).all() and np.isfinite(losses).all()):
+            raise NonFiniteError("the options of a layer hold NaN or infinity", "leave out what is not possible")
+        if (costs < 0).any():
+            raise InputError(f"cost {costs.min():.4g} is below 0", "give costs of at least 0")
+        object.__setattr__(self, "costs", costs)
+        object.__setattr__(self, "losses", losses)
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,7 @@ class Allocation:
         loss: Sum of the losses.
         price: Loss that one more unit of cost would save; 0 where the budget does not bind.
         lower_bound: No choice within the budget has a smaller loss than this.
+        least_loss: Sum of the least loss of every layer: what an unlimited budget would give.
     """
 
     choice: tuple[int, ...]
@@ -50,11 +68,12 @@ class Allocation:
     loss: float
     price: float
     lower_bound: float
+    least_loss: float
 
     @property
     def exact(self) -> bool:
-        """Return whether the choice is proven optimal (to 1e-9 of the spread of the losses)."""
-        return self.loss - self.lower_bound <= _EXACT * max(abs(self.loss), abs(self.lower_bound), 1e-300)
+        """Return whether the choice is proven optimal, to 1e-9 of what its loss has above ``least_loss``."""
+        return self.loss - self.lower_bound <= _EXACT * (self.loss - self.least_loss)
 
 
 def _hull(option: LayerOptions) -> list[int]:
@@ -80,10 +99,13 @@ def _steps(options: Sequence[LayerOptions], hulls: Sequence[list[int]]) -> list[
     """Return all hull steps as (price, layer, position on the hull), the best price first."""
     steps = []
     for layer, (option, hull) in enumerate(zip(options, hulls, strict=True)):
+        price = float("inf")
         for position in range(1, len(hull)):
             before, after = hull[position - 1], hull[position]
-            price = (option.losses[before] - option.losses[after]) / (option.costs[after] - option.costs[before])
-            steps.append((float(price), layer, position))
+            saved = option.losses[before] - option.losses[after]
+            # prices fall along a hull; rounding must not let a later step overtake an earlier one
+            price = min(price, float(saved / (option.costs[after] - option.costs[before])))
+            steps.append((price, layer, position))
     # Python's sort is stable: a layer's own steps stay in order where their prices are equal
     return sorted(steps, key=lambda step: -step[0])
 
@@ -93,14 +115,14 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
 
     Args:
         options: One entry per layer.
-        budget: In the unit of the costs; infinity for none.
+        budget: In the unit of the costs, at least 0; infinity for none.
         exact: Search the gap that the common price leaves; otherwise take what the price gives.
 
     Returns:
         The choice, with its common price and the lower bound that proves it.
 
     Raises:
-        InputError: even the cheapest option of every layer costs more than the budget.
+        InputError: even the cheapest option of every layer costs more than the budget, or the budget is not a number.
 
     References:
         Sinha & Zoltners (1979), The multiple-choice knapsack problem, Operations Research 27(3); Dyer, Kayal & Walker
@@ -111,10 +133,12 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
         >>> allocate([two, two], 3.0).loss
         6.0
     """
+    if not budget >= 0:
+        raise InputError(f"budget = {budget!r} has to be at least 0", "give a budget in the unit of the costs")
     hulls = [_hull(option) for option in options]
     position = [0] * len(options)
     cost = float(sum(option.costs[hull[0]] for option, hull in zip(options, hulls, strict=True)))
-    limit = budget * (1 + 1e-12)
+    limit = budget * (1 + _BUDGET_ROUNDING)
     if cost > limit:
         raise InputError(
             f"the budget {budget:,.0f} is below {cost:,.0f}, the cost of the smallest rank in every layer",
@@ -132,11 +156,16 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
             price = price or step_price  # the first step that does not fit is the price of the linear relaxation
             blocked.add(layer)
     choice = [hull[place] for hull, place in zip(hulls, position, strict=True)]
-    if not blocked or not exact:
-        loss = _total(options, choice)[1]
-        bound = _dual_bound(options, budget, price) if blocked else loss
-        return Allocation(tuple(choice), cost, loss, price, min(bound, loss))
-    return _close_gap(options, budget, price, choice)
+    cost, loss = _total(options, choice)
+    least = float(sum(option.losses.min() for option in options))
+    if not blocked:
+        return Allocation(tuple(choice), cost, loss, price, loss, least)
+    bound = min(_dual_bound(options, limit, price), loss)
+    rounding = 4 * np.finfo(float).eps * sum(np.abs(option.losses).max() for option in options)
+    if loss - bound <= rounding:
+        bound = loss
+    found = Allocation(tuple(choice), cost, loss, price, bound, least)
+    return found if found.exact or not exact else _close_gap(options, limit, found)
 
 
 def _total(options: Sequence[LayerOptions], choice: Sequence[int]) -> tuple[float, float]:
@@ -147,28 +176,23 @@ def _total(options: Sequence[LayerOptions], choice: Sequence[int]) -> tuple[floa
     )
 
 
-def _dual_bound(options: Sequence[LayerOptions], budget: float, price: float) -> float:
-    """Return Σ_l min_j (loss + price · cost) − price · budget: no feasible choice has a smaller loss."""
-    return float(sum((option.losses + price * option.costs).min() for option in options) - price * budget)
+def _dual_bound(options: Sequence[LayerOptions], limit: float, price: float) -> float:
+    """Return Σ_l min_j (loss + price · cost) − price · limit: no feasible choice has a smaller loss."""
+    return float(sum((option.losses + price * option.costs).min() for option in options) - price * limit)
 
 
-def _close_gap(options: Sequence[LayerOptions], budget: float, price: float, choice: list[int]) -> Allocation:
+def _close_gap(options: Sequence[LayerOptions], limit: float, found: Allocation) -> Allocation:
     """Search what the price leaves open: only options within the gap can be part of a better choice."""
-    bound = _dual_bound(options, budget, price)
-    cost, loss = _total(options, choice)
-    gap = loss - bound
-    if gap > _EXACT * max(abs(loss), 1e-300):
-        found, proven = _search_core(options, budget, price, gap)
-        if found:
-            new_cost, new_loss = _total(options, found)
-            if new_loss < loss:
-                choice, cost, loss = found, new_cost, new_loss
-        bound = loss if proven else bound
-    return Allocation(tuple(choice), cost, loss, price, min(bound, loss))
+    choice, complete = _search_core(options, limit, found.price, found.loss - found.lower_bound)
+    if choice:
+        cost, loss = _total(options, choice)
+        if loss < found.loss:
+            found = replace(found, choice=tuple(choice), cost=cost, loss=loss)
+    return replace(found, lower_bound=found.loss) if complete else found
 
 
-def _search_core(options: Sequence[LayerOptions], budget: float, price: float, gap: float) -> tuple[list[int], bool]:
-    """Find the best choice whose loss lies less than ``gap`` above the bound, by dynamic programming with dominance.
+def _search_core(options: Sequence[LayerOptions], limit: float, price: float, gap: float) -> tuple[list[int], bool]:
+    """Find the best choice whose loss lies at most ``gap`` above the bound, by dynamic programming with dominance.
 
     A state is one choice for the layers seen so far, as its cost and its excess of reduced loss (loss + price · cost)
     over the best of every layer. The loss of a complete choice is the bound plus its excess plus price times the
@@ -178,22 +202,26 @@ def _search_core(options: Sequence[LayerOptions], budget: float, price: float, g
     Returns:
         The choice (empty if none is better) and whether the search was complete.
     """
-    best = [int(np.argmin(option.losses + price * option.costs)) for option in options]
-    slack = budget - sum(option.costs[index] for option, index in zip(options, best, strict=True))
+    reduced = [option.losses + price * option.costs for option in options]
+    best = [int(np.argmin(values)) for values in reduced]
+    slack = limit - sum(option.costs[index] for option, index in zip(options, best, strict=True))
+    # what sums and differences of the reduced losses may be off by: nothing is dropped for that much
+    rounding = 16 * np.finfo(float).eps * (sum(np.abs(values).max() for values in reduced) + price * limit)
     costs, excess = np.zeros(1), np.zeros(1)
-    history: list[tuple[int, list[int], Floats, Floats]] = []
+    history: list[tuple[int, list[int], NDArray[np.intp], NDArray[np.intp]]] = []
     for layer, option in enumerate(options):
-        reduced = option.losses + price * option.costs
-        core = np.flatnonzero(reduced - reduced[best[layer]] <= gap)
+        above = reduced[layer] - reduced[layer][best[layer]]
+        core = np.flatnonzero(above <= gap + rounding)
         if core.size == 1:
             continue
+        if costs.size * core.size > _MOST_COMBINATIONS:
+            return [], False
         all_costs = (costs[:, None] + (option.costs[core] - option.costs[best[layer]])[None, :]).ravel()
-        all_excess = (excess[:, None] + (reduced[core] - reduced[best[layer]])[None, :]).ravel()
-        left = all_excess + price * (slack - all_costs)
-        fits = all_costs <= slack + 1e-12 * budget
+        all_excess = (excess[:, None] + above[core][None, :]).ravel()
+        fits = all_costs <= slack
         if fits.any():
-            gap = min(gap, float(left[fits].min()) * (1 + 1e-12))
-        kept = np.flatnonzero(all_excess <= gap)
+            gap = min(gap, float((all_excess + price * (slack - all_costs))[fits].min()))
+        kept = np.flatnonzero(all_excess <= gap + rounding)
         order = kept[np.lexsort((all_excess[kept], all_costs[kept]))]
         losses = all_excess[order] - price * all_costs[order]
         lowest = np.minimum.accumulate(losses)
@@ -202,7 +230,7 @@ def _search_core(options: Sequence[LayerOptions], budget: float, price: float, g
             return [], False
         history.append((layer, core.tolist(), kept // core.size, kept % core.size))
         costs, excess = all_costs[kept], all_excess[kept]
-    feasible = np.flatnonzero(costs <= slack + 1e-12 * budget)
+    feasible = np.flatnonzero(costs <= slack)
     if not feasible.size:
         return [], True
     state = int(feasible[np.argmin(excess[feasible] - price * costs[feasible])])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from theorykit.checks import positive_number
+from theorykit.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,18 @@ def spectrum_law(decay_exponent: float) -> RankLaw:
     Holds for α > ½, where the tail sum is dominated by its beginning and ε² ∝ r^(1 − 2α), and for the fast rate
     r(m + n − r)/n of reduced-rank regression (Bunea, She & Wegkamp 2011).
 
+    Raises:
+        InputError: α is not above ½.
+
     Example:
         >>> spectrum_law(1.0).exponent
         0.5
     """
     alpha = positive_number("decay_exponent", decay_exponent)
+    if alpha <= 0.5:
+        raise InputError(
+            f"decay_exponent = {alpha:.3g} is not above 1/2", "a slower decay has no optimum below full rank"
+        )
     return RankLaw("measured spectrum", 2 * alpha - 1, 1.0, 1.0, f"s_i ∝ i^−{alpha:.3g}, squared error")
 
 
@@ -106,8 +114,8 @@ def optimal_rank(
         Corollary 1 (eq 17) of arXiv 2603.22355 is a = b = c = 1.
 
     Example:
-        >>> float(optimal_rank(100_000 * 4, 1.0, 4.0))
-        316.2277660168379
+        >>> round(float(optimal_rank(100_000 * 4, 1.0, 4.0)), 9)
+        316.227766017
     """
     a, b, c = (
         positive_number(name, value)

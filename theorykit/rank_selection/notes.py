@@ -37,12 +37,12 @@ def _objective(selection: RankSelection, freedom: float) -> str:
     if name == "kd":
         return (
             "Objective kd: the noise of soft targets is at most 2 KL of that of labels and vanishes as the student "
-            f"nears the teacher (estimation at most {loss:.2g} nats per token at {ratio}), so there is no U-curve and the "
-            "budget decides the rank, not n."
+            f"nears the teacher (estimation at most {loss:.2g} nats per token at {ratio}), so there is no U-curve and "
+            "the budget decides the rank, not n."
         )
     decides = "n decides" if selection.binding == "samples" else "the budget decides"
     kind = (
-        "labels cost half a nat per parameter and training token"
+        "labels cost 1/(2N) nats on every parameter, N training tokens"
         if name == "lm"
         else "half soft targets, half labels, whose noise counts a quarter"
     )
@@ -61,8 +61,8 @@ def _contradiction(selection: RankSelection) -> str:
     n = selection.samples.count
     root = PAPER_EQ17.rank(n)
     return (
-        f"The paper contradicts itself at this n: eq 17 says √n = {root:,.0f}, its §6 √n/10 = {root / 10:,.1f}, the r/√n "
-        f"of its own proof n^¼ = {THEOREM_2.rank(n):,.1f}; none of them looks at the loss."
+        f"The paper contradicts itself at this n: eq 17 says √n = {root:,.0f}, its §6 √n/10 = {root / 10:,.1f}, the "
+        f"r/√n of its own proof n^¼ = {THEOREM_2.rank(n):,.1f}; none of them looks at the loss."
     )
 
 

@@ -74,12 +74,17 @@ class Objective:
 def degrees_of_freedom(shape: tuple[int, int], rank: Any) -> Floats:
     """Compute r (m + n − r), the dimension of the m × n matrices of rank r; mn at r = min(m, n).
 
+    Raises:
+        InputError: a rank outside [0, min(m, n)].
+
     Example:
         >>> degrees_of_freedom((3, 2), [1, 2]).tolist()
         [4.0, 6.0]
     """
     m, n = shape_2d(shape)
     ranks = np.asarray(rank, dtype=np.float64)
+    if not ((ranks >= 0) & (ranks <= min(m, n))).all():
+        raise InputError(f"rank = {rank!r} is outside [0, {min(m, n)}]", f"give ranks of at most {min(m, n)}")
     return ranks * (m + n - ranks)
 
 
@@ -151,6 +156,16 @@ def layer_objective(
         n_tokens: Training tokens.
         noise_share: From :meth:`Objective.noise_share`.
         scale: Measured KL per raw second-order loss.
+
+    Returns:
+        The terms.
+
+    Raises:
+        InputError: not one loss per rank 0 … min(m, n).
     """
-    ranks = np.arange(tail_losses.size)
+    ranks = np.arange(min(shape_2d(shape)) + 1)
+    if np.shape(tail_losses) != ranks.shape:
+        raise InputError(
+            f"tail_losses has shape {np.shape(tail_losses)}, not {ranks.shape}", "one loss per rank 0 … min(m, n)"
+        )
     return LayerObjective(scale * tail_losses, estimation_loss(degrees_of_freedom(shape, ranks), n_tokens, noise_share))

@@ -110,9 +110,10 @@ class RankSelection(Result):
         layers: One entry per factorable layer.
         rules: One entry per rule, the tool's own choice last.
         approximation_loss: Predicted KL from the teacher before training, nats per token; None without calibration.
-        estimation_loss: Predicted cost of learning from n samples, nats per token.
+        estimation_loss: Predicted cost of learning from n samples, nats per token; without calibration its upper bound,
+            with the noise of labels.
         price: Loss that one more unit of budget would save.
-        optimal: Whether the allocation is proven optimal.
+        optimal: Whether the allocation is proven optimal at its final prices of approximation and estimation.
         binding: ``"budget"`` or ``"samples"``: what decides.
         embedding_parameters: Of embeddings and heads, which stay as they are.
         calibration: Where the whitened spectra come from, or None.

@@ -39,7 +39,8 @@ def _spectrum_rank(part: LayerSpectra, n: float) -> float:
     if fit is None or fit.exponent <= 0.5:
         # α ≤ ½: the tail sum has no finite limit, the law no optimum below full rank
         return float("inf")
-    return spectrum_law(fit.exponent).rank(n) if fit.exponent < 50 else 1.0
+    # the tail sum of i^−2α is r^(1 − 2α) / (2α − 1): with this constant the law is n^(1/2α), continuous at α = ½
+    return spectrum_law(fit.exponent).rank(n, c1=1 / (2 * fit.exponent - 1)) if fit.exponent < 50 else 1.0
 
 
 def _energy(share: float) -> Callable[[LayerSpectra, float], float]:
@@ -47,7 +48,7 @@ def _energy(share: float) -> Callable[[LayerSpectra, float], float]:
 
 
 def _hard_threshold(part: LayerSpectra, _: float) -> float:
-    values = _values(part)
+    values = part.spectrum.singular_values
     return float((values > optimal_hard_threshold(part.spectrum.shape, singular_values=values)).sum())
 
 

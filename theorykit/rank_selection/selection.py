@@ -55,9 +55,9 @@ class _Candidate:
         return np.append(degrees_of_freedom(self.shape, self.ranks), float(self.part.layer.parameters))
 
 
-def tail_losses(part: LayerSpectra) -> Floats:
-    """Return the raw loss of one layer at ranks 0 … q: nats per token where calibrated, else ε²/‖W‖_F²."""
-    if "fisher" in part.whitened:
+def tail_losses(part: LayerSpectra, *, in_nats: bool) -> Floats:
+    """Return the raw loss of one layer at ranks 0 … q: nats per token, or ε²/‖W‖_F² where some layer has no nats."""
+    if in_nats:
         return part.whitened["fisher"].predicted_losses
     energies = part.spectrum.tail_energies
     return energies / (energies[0] or 1.0)
@@ -83,8 +83,9 @@ def select_ranks(
     """Choose a rank for every factorable layer.
 
     The tool's own choice (``rule="measured"``) minimises the predicted loss, approximation plus estimation, within
-    the budget, exactly. With labels the estimation term is a price of 1/(2N) nats on every degree of freedom; with the
-    teacher's distribution as target it nearly vanishes, and the budget decides.
+    the budget: exactly at its final prices, which is the least loss of all where the measured scale is linear and
+    the noise fixed, else the best of local optima. With labels the estimation term is a price of 1/(2N) nats on
+    every degree of freedom; with the teacher's distribution as target it nearly vanishes, and the budget decides.
 
     Args:
         spectra: Of the teacher; Fisher-whitened for a prediction in nats, plain otherwise.
@@ -114,7 +115,10 @@ def select_ranks(
         raise InputError(f"{spectra.name} has no linear layer that can be factored", "give a model with linear layers")
     limit = parse_budget(budget, [part.layer for part in parts])
     multiple = _rank_multiple(rank_multiple, parts)
-    candidates = [_Candidate(part, tail_losses(part), saving_ranks(part.layer.shape, multiple)) for part in parts]
+    in_nats = spectra.is_calibrated
+    candidates = [
+        _Candidate(part, tail_losses(part, in_nats=in_nats), saving_ranks(part.layer.shape, multiple)) for part in parts
+    ]
     allocation, binding = _allocate(spectra, candidates, limit, samples, goal)
     own = [
         None if index == candidate.ranks.size else int(candidate.ranks[index])
@@ -138,7 +142,9 @@ def select_ranks(
         layers=layers,
         rules=tuple(rules),
         approximation_loss=kl,
-        estimation_loss=float(estimation_loss(freedom, samples.n_tokens, goal.noise_share(kl or 0.0))),
+        estimation_loss=float(
+            estimation_loss(freedom, samples.n_tokens, goal.noise_share(np.inf if kl is None else kl))
+        ),
         price=allocation.price,
         optimal=allocation.exact,
         binding=binding,
@@ -173,34 +179,53 @@ def _allocate(
 ) -> tuple[Allocation, str]:
     """Allocate the budget, with the estimation term as a price where the loss is known in nats.
 
-    The measured scale bends the sum of the raw losses, and the noise of soft targets depends on the loss itself:
-    both are held fixed within a round and updated between rounds.
+    The predicted loss F(L, k) = KL(L) + noise(KL) k / (2N) bends in the sum L of the raw losses and in the degrees of
+    freedom k. A round allocates by its gradient at the last choice; the rounds start without a price on freedom and
+    with that of labels, and the best choice met counts: exact where F is linear, else the best of local optima.
     """
     costs = [candidate.cost(limit.unit) for candidate in candidates]
     losses = [candidate.loss() for candidate in candidates]
+    freedoms = [candidate.freedom() for candidate in candidates]
     calibration = spectra.calibration if spectra.is_calibrated else None
 
-    def solve(slope: float, noise: float, *, exact: bool = False) -> Allocation:
+    def solve(slope: float, price: float, *, exact: bool = False) -> Allocation:
         options = [
-            LayerOptions(cost, slope * loss + estimation_loss(candidate.freedom(), samples.n_tokens, noise))
-            for cost, loss, candidate in zip(costs, losses, candidates, strict=True)
+            LayerOptions(cost, slope * loss + price * freedom)
+            for cost, loss, freedom in zip(costs, losses, freedoms, strict=True)
         ]
         return allocate(options, limit.limit, exact=exact)
 
     if calibration is None:
         return solve(1.0, 0.0, exact=True), "budget"
-    allocation = solve(1.0, 0.0)
-    previous: tuple[int, ...] = ()
-    for _ in range(_ROUNDS):
-        if allocation.choice == previous:
-            break
-        previous = allocation.choice
-        raw = float(sum(loss[index] for loss, index in zip(losses, previous, strict=True)))
+
+    def predicted(raw: float, freedom: float) -> float:
         kl = calibration.calibrated_loss(raw)
-        slope = (calibration.calibrated_loss(1.001 * raw) - kl) / (0.001 * raw) if raw > 0 else 1.0
-        allocation = solve(slope, goal.noise_share(kl))
-    allocation = solve(slope, goal.noise_share(kl), exact=True)
-    return allocation, "budget" if allocation.price > 0 else "samples"
+        return kl + float(estimation_loss(freedom, samples.n_tokens, goal.noise_share(kl)))
+
+    def weigh(found: Allocation) -> tuple[float, float, float]:
+        """Return F at a choice, ∂F/∂L and ∂F/∂k."""
+        raw = float(sum(loss[index] for loss, index in zip(losses, found.choice, strict=True)))
+        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, found.choice, strict=True)))
+        value = predicted(raw, freedom)
+        slope = (predicted(1.001 * raw, freedom) - value) / (0.001 * raw) if raw > 0 else 1.0
+        return value, slope, predicted(raw, freedom + 1.0) - value
+
+    best = (np.inf, 1.0, 0.0)  # F, and the slope and price that led there
+    for price in (0.0, float(estimation_loss(1.0, samples.n_tokens))):
+        slope = 1.0
+        seen: set[tuple[int, ...]] = set()
+        for _ in range(_ROUNDS):
+            found = solve(slope, price)
+            if found.choice in seen:
+                break
+            seen.add(found.choice)
+            value, next_slope, next_price = weigh(found)
+            best = min(best, (value, slope, price))
+            slope, price = next_slope, next_price
+    _, slope, price = best
+    allocation = solve(slope, price, exact=True)
+    in_nats = weigh(allocation)[1] / slope
+    return replace(allocation, price=allocation.price * in_nats), "budget" if allocation.price > 0 else "samples"
 
 
 def _factored(part: LayerSpectra, rank: float) -> int | None:

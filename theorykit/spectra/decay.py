@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 MIN_VALUES = 16
 """Fewest positive singular values from which an exponent is read."""
 _CANDIDATES = 16
-_NULL_DRAWS = 400
+_NULL_DRAWS = 2000
+_NULL_BLOCK = 250
 _SIGNIFICANCE = 0.05
 
 
@@ -28,8 +29,8 @@ class PowerLawFit(Result):
 
     Attributes:
         exponent: α, by Hill's estimator over the first ``n_values`` singular values.
-        interval: 95 % interval of α, from the χ² law of the estimator for independent values. Singular values
-            repel each other, so that it is rather too wide; the choice of ``n_values`` is not in it.
+        interval: 95 % interval of α for independent values: the χ² law of the estimator, its levels corrected by
+            simulation for the choice of ``n_values``. Singular values repel each other: for them it is too wide.
         n_values: How many of the largest values the law is fitted to (at least a quarter of them).
         ks_distance: Kolmogorov–Smirnov distance between the fitted and the empirical law.
         p_value: Share of samples from an exact power law, fitted in the same way, that lie at least as far off.
@@ -96,11 +97,27 @@ def _fit_by_distance(logs: Floats) -> tuple[Floats, Floats, list[int]]:
 
 
 @lru_cache(maxsize=64)
-def _null_distances(count: int) -> Floats:
-    """Draw the least KS distance of samples of ``count`` values from an exact power law, sorted."""
+def _null_law(count: int) -> tuple[Floats, tuple[float, float]]:
+    """Fit samples of ``count`` values from an exact power law with α = 1, as :func:`fit_power_law` does.
+
+    Returns:
+        Their least KS distances, sorted, and the levels of the χ² law between which 95 % of the exponents lie:
+        2.5 % and 97.5 % if there were no choice among sizes.
+    """
+    from scipy.special import chdtr
+
     generator = np.random.default_rng(20_000 + count)
-    logs = -np.sort(-generator.standard_exponential((_NULL_DRAWS, count)), axis=1)
-    return np.sort(_fit_by_distance(logs)[1].min(axis=1))
+    distances, levels = [], []
+    for _ in range(_NULL_DRAWS // _NULL_BLOCK):
+        # sorted exponentials are sums of independent spacings E_i / i (Rényi 1953): nothing has to be sorted
+        spacings = generator.standard_exponential((_NULL_BLOCK, count)) / np.arange(1, count + 1)
+        exponents, gaps, sizes = _fit_by_distance(np.cumsum(spacings[:, ::-1], axis=1)[:, ::-1])
+        best = gaps.argmin(axis=1)
+        degrees = 2.0 * np.array(sizes)[best]
+        distances.append(gaps.min(axis=1))
+        levels.append(chdtr(degrees, degrees * exponents[np.arange(best.size), best]))
+    low, high = np.quantile(np.concatenate(levels), (0.025, 0.975)).tolist()
+    return np.sort(np.concatenate(distances)), (low, high)
 
 
 def _r_squared(x: Floats, y: Floats) -> float:
@@ -146,15 +163,15 @@ def fit_power_law(singular_values: Any) -> PowerLawFit:
     exponents, distances, sizes = _fit_by_distance(logs[None, :])
     best = int(np.argmin(distances[0]))
     size, exponent, distance = sizes[best], float(exponents[0, best]), float(min(distances[0, best], 1.0))
-    null = _null_distances(values.size)
+    null, (low, high) = _null_law(values.size)
     exceeding = null.size - int(np.searchsorted(null, distance, side="left"))
     degrees = 2.0 * size
     index = np.arange(1.0, size + 1)
     return PowerLawFit(
         exponent=exponent,
         interval=(
-            exponent * degrees / float(chdtri(degrees, 0.025)),
-            exponent * degrees / float(chdtri(degrees, 0.975)),
+            exponent * degrees / float(chdtri(degrees, 1.0 - high)),
+            exponent * degrees / float(chdtri(degrees, 1.0 - low)),
         ),
         n_values=size,
         ks_distance=distance,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from theorykit.checks import Floats, shape_2d
+from theorykit.checks import Floats, finite_matrix, shape_2d
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.spectra.spectrum import Spectrum
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Method = Literal["auto", "gram", "svd"]
 BLOCK_BYTES = 48 * 2**20
 """Size of one float64 block: large enough for fast products, small beside a Gram matrix of width 4096."""
+_BLOCK_LENGTH = 2**11
+"""Longest sum within one block: in a longer one the rounding errors of equal products (ternary weights) add up
+in step instead of like a random walk."""
+_SQUARES = (1e-280, 1e280)
+"""Range of the largest squared norm in which squaring loses nothing; outside it the matrix is scaled first."""
 
 _GRAM_ERROR = 4.0
 """Eigenvalues of a float64 Gram matrix are trusted to this times sqrt(max(m, n)) · eps · λ_1: rounding errors add
@@ -30,24 +35,29 @@ def blocks(matrix: Any, *, of_rows: bool, device: str | torch.device | None = No
 
     shape = shape_2d(tuple(matrix.shape))
     length, other = shape if of_rows else shape[::-1]
-    step = max(1, BLOCK_BYTES // (8 * other))
+    step = max(1, min(_BLOCK_LENGTH, BLOCK_BYTES // (8 * other)))
     for start in range(0, length, step):
         part = slice(start, min(start + step, length))
         block = matrix[part, :] if of_rows else matrix[:, part]
-        yield torch.as_tensor(block).to(device=device, dtype=torch.float64)
+        if not isinstance(block, torch.Tensor):
+            block = np.asarray(block)
+            if block.dtype.kind in "fiub":  # a copy, since torch takes no read-only, reversed or foreign-endian array
+                block = torch.from_numpy(np.array(block, dtype=np.float64, order="C"))
+        if not isinstance(block, torch.Tensor) or block.is_complex():
+            raise InputError(f"weights of type {block.dtype} are not real numbers", "give a matrix of floats")
+        yield block.detach().to(device=device, dtype=torch.float64)
 
 
-def _gram(matrix: Any, device: str | torch.device | None) -> torch.Tensor:
-    """Return WᵀW or WWᵀ, whichever is smaller, ``[q, q]`` float64."""
+def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) -> torch.Tensor:
+    """Return WᵀW or WWᵀ, whichever is smaller, over scale², ``[q, q]`` float64."""
     m, n = matrix.shape
     tall = n <= m
     gram: torch.Tensor | None = None
     for block in blocks(matrix, of_rows=tall, device=device):
+        block = block if scale == 1 else block / scale
         left, right = (block.T, block) if tall else (block, block.T)
-        if gram is None:
-            gram = left @ right
-        else:
-            gram.addmm_(left, right)
+        product = left @ right
+        gram = product if gram is None else gram.add_(product)  # not addmm_, which goes on with the same long sum
     assert gram is not None
     return gram
 
@@ -66,15 +76,24 @@ def _triangular_factor(matrix: Any, device: str | torch.device | None) -> torch.
     return factor
 
 
-def _require_finite(matrix: Any, name: str) -> None:
+def _largest_entry(matrix: Any, name: str) -> float:
+    """Return max |w|, or raise where an entry is NaN or infinite."""
     import torch
 
     m, n = matrix.shape
+    largest = 0.0
     for block in blocks(matrix, of_rows=n <= m):
         if not bool(torch.isfinite(block).all()):
             raise NonFiniteError(
                 f"{name} holds NaN or infinite weights", "the checkpoint is damaged or its training diverged"
             )
+        largest = max(largest, float(block.abs().max()))
+    return largest
+
+
+def _power_of_two(largest: float) -> float:
+    """Return the power of two next to the largest entry: dividing by it rounds nothing."""
+    return float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1))
 
 
 def _eigenvalue_error(largest: float, shape: tuple[int, int]) -> float:
@@ -123,32 +142,34 @@ def spectrum(
 
     if method not in ("auto", "gram", "svd"):
         raise InputError(f"method = {method!r} is not known", 'give "auto", "gram" or "svd"')
-    if isinstance(matrix, list | tuple):
-        matrix = np.asarray(matrix, dtype=np.float64)
+    if not hasattr(matrix, "shape"):
+        matrix = finite_matrix(name, matrix)
     try:
         m, n = shape_2d(tuple(matrix.shape))
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.hint) from None
     if method != "svd":
-        gram = _gram(matrix, device)
-        if bool(torch.isfinite(gram.diagonal().sum())):
-            eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
-            enough = _gram_is_enough(eigenvalues, (m, n))
-            if method == "gram" or enough or (eigenvalues[-1] == 0 and not _any_nonzero(matrix)):
-                return _from_eigenvalues(eigenvalues, (m, n), enough)
+        gram, scale = _gram(matrix, device), 1.0
+        largest_square = float(gram.diagonal().max())
+        if not _SQUARES[0] < largest_square < _SQUARES[1]:  # true of NaN too
+            largest = _largest_entry(matrix, name)
+            if largest == 0:
+                return Spectrum(np.zeros(min(m, n)), (m, n), "gram")
+            scale = _power_of_two(largest)
+            gram = _gram(matrix, device, scale)
+        eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
         del gram
-    _require_finite(matrix, name)
+        enough = _gram_is_enough(eigenvalues, (m, n))
+        if method == "gram" or enough:
+            return _from_eigenvalues(eigenvalues, (m, n), scale, enough)
+    _largest_entry(matrix, name)
     values = torch.linalg.svdvals(_triangular_factor(matrix, device)).cpu().numpy()
     return Spectrum(np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max()))
 
 
-def _any_nonzero(matrix: Any) -> bool:
-    return any(bool((block != 0).any()) for block in blocks(matrix, of_rows=matrix.shape[1] <= matrix.shape[0]))
-
-
-def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], enough: bool) -> Spectrum:
-    values = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
-    resolution = float(np.sqrt(_eigenvalue_error(eigenvalues[-1], shape)))
+def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], scale: float, enough: bool) -> Spectrum:
+    values = scale * np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
+    resolution = scale * float(np.sqrt(_eigenvalue_error(eigenvalues[-1], shape)))
     lost = int((values < resolution).sum())
     note = (
         ""

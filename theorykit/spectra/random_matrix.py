@@ -74,9 +74,14 @@ def noise_level(singular_values: Any, shape: tuple[int, int]) -> float:
 
     Returns:
         Standard deviation of one entry, in the unit of the matrix.
+
+    Raises:
+        InputError: not min(m, n) singular values.
     """
     m, n = shape_2d(shape)
     values = non_increasing("singular_values", singular_values)
+    if values.size != min(m, n):
+        raise InputError(f"{values.size} singular values for shape {m} × {n}", f"give all {min(m, n)} of them")
     return float(np.median(values) / np.sqrt(max(m, n) * marchenko_pastur_median(min(m, n) / max(m, n))))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats, non_increasing, positive_number
+from theorykit.checks import Floats, non_increasing, positive_number, shape_2d
 from theorykit.errors import InputError
 
 
@@ -110,4 +110,4 @@ def numerical_rank(singular_values: Any, shape: tuple[int, int]) -> int:
         1
     """
     values = non_increasing("singular_values", singular_values)
-    return int((values > max(shape) * np.finfo(float).eps * values[0]).sum())
+    return int((values > max(shape_2d(shape)) * np.finfo(float).eps * values[0]).sum())

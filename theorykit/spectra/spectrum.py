@@ -64,7 +64,7 @@ def truncation_errors(singular_values: Any) -> Floats:
     return np.asarray(scale * np.sqrt(tail_energies(values / scale)), dtype=np.float64)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Spectrum(Result):
     """All singular values of an m × n matrix.
 
@@ -83,7 +83,7 @@ class Spectrum(Result):
     note: str = ""
 
     def __post_init__(self) -> None:
-        values = non_increasing("singular_values", self.singular_values)
+        values = non_increasing("singular_values", self.singular_values).copy()
         m, n = shape_2d(self.shape)
         if values.size != min(m, n):
             raise InputError(

@@ -24,7 +24,7 @@ Metric = Literal["plain", "activation", "fisher"]
 METRICS: tuple[Metric, ...] = ("plain", "activation", "fisher")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class WhitenedSpectrum(Spectrum):
     """Singular values of G^½ W A^½; ``metric`` says which of A and G took part."""
 
@@ -93,7 +93,8 @@ def _small_side(weight: Any, input_moment: Any, output_moment: Any) -> tuple[tor
     a = np.eye(n) if input_moment is None else moment_matrix("input_moment", input_moment, n)
     g = np.eye(m) if output_moment is None else moment_matrix("output_moment", output_moment, m)
     own, pulled = (a, matrix.T @ g @ matrix) if n <= m else (g, matrix @ a @ matrix.T)
-    return torch.from_numpy(matrix), torch.from_numpy(own), torch.from_numpy(pulled)
+    # a copy, since torch takes no read-only or reversed array
+    return torch.from_numpy(np.array(matrix, order="C")), torch.from_numpy(own), torch.from_numpy(pulled)
 
 
 def whitened_singular_values(weight: Any, input_moment: Any = None, output_moment: Any = None) -> Floats:

@@ -1,0 +1,5 @@
+"""``python -m theorykit.cli``."""
+
+from theorykit.cli.app import main
+
+main()
