@@ -55,11 +55,11 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
 
     path = locate(model)
     require_runnable(path)
-    # transformers casts quantised weights to numbers without a word; the headers are read for such cases first
-    open_weights(path)
+    gguf_file = _gguf_file(path)
+    if gguf_file is None:
+        open_weights(path)  # refuses quantised weights, which transformers casts to numbers without a word
     place = torch_device(device)
     options: dict[str, Any] = {"trust_remote_code": False}
-    gguf_file = _gguf_file(path)
     folder = path if path.is_dir() else path.parent
     if gguf_file is not None:
         options["gguf_file"] = gguf_file.name
@@ -76,6 +76,8 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
                 folder, dtype=torch.float32, output_loading_info=True, **options
             )
         except Exception as error:  # transformers raises many kinds of error for unreadable folders
+            if gguf_file is not None:
+                open_weights(path)  # tells better what is wrong with a damaged file
             reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
                 f"{path} cannot be run as a causal language model: {reason}",

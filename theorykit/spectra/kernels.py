@@ -49,30 +49,47 @@ def blocks(matrix: Any, *, of_rows: bool, device: str | torch.device | None = No
 
 
 def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) -> torch.Tensor:
-    """Return WᵀW or WWᵀ, whichever is smaller, over scale², ``[q, q]`` float64."""
+    """Return the lower triangle of WᵀW or WWᵀ, whichever is smaller, over scale², ``[q, q]`` float64."""
+    import torch
+
     m, n = matrix.shape
     tall = n <= m
     gram: torch.Tensor | None = None
     for block in blocks(matrix, of_rows=tall, device=device):
         block = block if scale == 1 else block / scale
-        left, right = (block.T, block) if tall else (block, block.T)
-        product = left @ right
-        gram = product if gram is None else gram.add_(product)  # not addmm_, which goes on with the same long sum
+        if gram is None:
+            gram = torch.zeros(min(m, n), min(m, n), dtype=torch.float64, device=block.device)
+        if block.device.type == "cpu":
+            _add_product(gram, block, tall=tall)
+        else:
+            gram += block.T @ block if tall else block @ block.T
     assert gram is not None
     return gram
 
 
-def _triangular_factor(matrix: Any, device: str | torch.device | None) -> torch.Tensor:
-    """Return R of a QR factorisation of W (or of Wᵀ if wide), built up block by block, ``[≤ q, q]``."""
+def _add_product(gram: torch.Tensor, block: torch.Tensor, *, tall: bool) -> None:
+    """Add blockᵀ block (or block blockᵀ) to the lower triangle in place: half the work of a full product, no copy."""
+    from scipy.linalg.blas import dsyrk
+
+    # BLAS reads columns first, so that it sees the transpose of both and fills the upper triangle of gramᵀ
+    dsyrk(1.0, block.contiguous().numpy().T, beta=1.0, c=gram.numpy().T, trans=not tall, lower=False, overwrite_c=True)
+
+
+def _same_singular_values(matrix: Any, device: str | torch.device | None) -> torch.Tensor:
+    """Return a small float64 matrix with the singular values of W: W itself, or R of a QR factorisation if slender.
+
+    R ``[q, q]`` is built up block by block, so that a long matrix is never held whole in float64.
+    """
     import torch
 
     m, n = matrix.shape
     tall = n <= m
-    factor: torch.Tensor | None = None
-    for block in blocks(matrix, of_rows=tall, device=device):
-        piece = block if tall else block.T
-        factor = torch.linalg.qr(piece if factor is None else torch.cat([factor, piece]), mode="r").R
-    assert factor is not None
+    pieces = (block if tall else block.T for block in blocks(matrix, of_rows=tall, device=device))
+    if max(m, n) <= 2 * min(m, n):
+        return torch.cat(list(pieces))
+    factor = next(pieces)
+    for piece in pieces:
+        factor = torch.linalg.qr(torch.cat([factor, piece]), mode="r").R
     return factor
 
 
@@ -163,7 +180,7 @@ def spectrum(
         if method == "gram" or enough:
             return _from_eigenvalues(eigenvalues, (m, n), scale, enough)
     _largest_entry(matrix, name)
-    values = torch.linalg.svdvals(_triangular_factor(matrix, device)).cpu().numpy()
+    values = torch.linalg.svdvals(_same_singular_values(matrix, device)).cpu().numpy()
     return Spectrum(np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max()))
 
 

@@ -1,0 +1,260 @@
+"""``theorykit rank-select``: what it prints, what it writes, and that every way in leads to the same ranks."""
+
+import json
+
+import pytest
+import torch
+
+from models.tiny import save_runnable, tiny_mixtral
+from theorykit.rank_selection import RULE_KEYS, RULES
+
+KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}
+
+
+@pytest.fixture
+def select(run):
+    """Run on the bundled spectra (or what the arguments name) and return the JSON."""
+
+    def call(*arguments, n=1000):
+        done = run("rank-select", "--n", n, "--json", *arguments)
+        assert done.code == 0, done.err
+        assert done.err == ""
+        return done.document
+
+    return call
+
+
+def dense_or(rank, layer):
+    m, n = layer["shape"]
+    return rank if rank * (m + n) < m * n else None
+
+
+def test_json_document(select):
+    document = select("--budget", "0.5", n="100k")
+    assert set(document) == KEYS
+    assert document["schema_version"] == 1
+    assert document["command"] == "rank-select"
+    assert document["inputs"]["n"] == 100_000
+    assert document["inputs"]["budget"] == "0.5"
+    assert document["inputs"]["model"] is None
+    assert set(document["environment"]) >= {"python", "platform", "theorykit", "numpy", "scipy", "torch"}
+    result = document["result"]
+    assert len(result["layers"]) == 210
+    assert {rule["key"] for rule in result["rules"]} == set(RULE_KEYS)
+    assert result["ranks"] == {part["layer"]: part["rank"] for part in result["layers"] if part["rank"] is not None}
+    assert result["parameters"] == sum(part["parameters"] for part in result["layers"])
+    assert result["dense_parameters"] == 106_168_320
+    assert result["deployed_parameters"] == result["parameters"] + 49152 * 576
+    for part in result["layers"]:
+        m, n = part["shape"]
+        assert part["parameters"] == (m * n if part["rank"] is None else part["rank"] * (m + n))
+        assert part["rank"] is None or (part["rank"] % 8 == 0 and part["parameters"] < m * n)
+    assert result["warnings"] == document["warnings"]
+
+
+def test_tables(run):
+    done = run("rank-select", "--n", 100_000, "--budget", "0.75")
+    assert done.code == 0
+    assert done.err == ""
+    lines = done.out.splitlines()
+    assert lines[0].strip().endswith("ranks by the rule 'measured'")
+    assert sum(" × " in line and line.split(".")[0].isdigit() for line in lines) == 210
+    assert "All rules side by side" in done.out
+    for rule in RULES:
+        assert rule.title in done.out
+    assert max(map(len, lines)) <= 140
+
+
+def test_warnings_go_to_stderr_and_away_with_quiet(run):
+    loud = run("rank-select", "--n", 100_000, "--budget", "0.5")
+    quiet = run("rank-select", "--n", 100_000, "--budget", "0.5", "--quiet")
+    (warning,) = loud.err.splitlines()
+    assert warning.startswith("warning: The predicted loss is extrapolated")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out == loud.out
+    assert run("rank-select", "--n", 100_000, "--budget", "0.5", "-q").err == ""
+
+
+@pytest.mark.parametrize("rule", RULE_KEYS)
+def test_every_rule_gives_its_ranks(select, rule):
+    result = select("--rule", rule, n=30_000)["result"]
+    summary = next(entry for entry in result["rules"] if entry["key"] == rule)
+    assert result["rule"] == rule
+    expected = [
+        rank if rank is None else dense_or(rank, layer)
+        for rank, layer in zip(summary["ranks"], result["layers"], strict=True)
+    ]
+    assert [layer["rank"] for layer in result["layers"]] == expected
+    assert result["share"] == pytest.approx(summary["share"])
+    assert sum(rank is None for rank in expected) == summary["dense_layers"]
+
+
+@pytest.mark.parametrize(("rule", "n", "rank"), [("paper-eq17", 10_000, 100), ("paper-section6", 10_000, 10)])
+def test_the_rules_of_the_paper_by_hand(select, rule, n, rank):
+    result = select("--rule", rule, n=n)["result"]
+    assert [layer["rank"] for layer in result["layers"]] == [dense_or(rank, layer) for layer in result["layers"]]
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit"),
+    [("0.5", 53_084_160), ("50%", 53_084_160), ("50M", 50_000_000), ("5e7", 50_000_000), ("0.1GFLOP", 50_000_000)],
+)
+def test_budgets_are_kept_and_used(select, budget, limit):
+    result = select("--budget", budget, n=10**9)["result"]
+    assert 0.999 * limit < result["parameters"] <= limit
+    assert result["binding"] == "budget"
+    assert result["budget"]["text"] == budget
+
+
+def test_a_larger_budget_never_costs_more(select):
+    losses = [select("--budget", budget, n=10**9)["result"]["approximation_loss"] for budget in (0.3, 0.5, 0.7, 0.9)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] > losses[-1] > 0
+
+
+@pytest.mark.parametrize("n", ["100000", "100k", "1e5", "100_000", "100,000", "0.1M", " 100000 ", "100000.0"])
+def test_ways_to_write_n(select, n):
+    assert select(n=n)["result"]["samples"] == {"count": 1e5, "unit": "sequences", "tokens_per_sample": 1024.0}
+
+
+def test_units_of_n(select):
+    sequences = select("--seq-len", 512, n=1000)["result"]
+    tokens = select("--unit", "tokens", n=512_000)["result"]
+    documents = select("--unit", "documents", "--seq-len", 256, n=2000)["result"]
+    assert sequences["ranks"] == tokens["ranks"] == documents["ranks"]
+    assert tokens["samples"]["tokens_per_sample"] == 1.0
+
+
+@pytest.mark.parametrize("multiple", [1, 7, 64])
+def test_rank_multiples(select, multiple):
+    result = select("--rank-multiple", multiple, "--budget", "0.5", n=10**9)["result"]
+    assert result["ranks"]
+    assert {rank % multiple for rank in result["ranks"].values()} == {0}
+
+
+def test_labels_need_more_than_soft_targets(select):
+    kept = {name: select("--objective", name, n="1M")["result"]["parameters"] for name in ("kd", "mixed", "lm")}
+    assert kept["lm"] <= kept["mixed"] <= kept["kd"]
+
+
+def test_calibrated_run(run, llama_folder, calibration):
+    arguments = ["rank-select", "--n", 1000, "--model", llama_folder, *calibration, "--json"]
+    done = run(*arguments)
+    assert (done.code, done.err) == (0, "")
+    result = done.document["result"]
+    assert len(result["layers"]) == 14
+    assert {key: result["calibration"][key] for key in ("text", "n_tokens", "block", "seed")} == {
+        "text": "train.txt",
+        "n_tokens": 1024,
+        "block": 512,
+        "seed": 0,
+    }
+    assert len(result["calibration"]["anchors"]) == 2
+    assert result["approximation_loss"] > 0
+    assert result["measured"] is None
+    assert run(*arguments).document["result"] == result
+    other = run(*arguments, "--seed", 1).document["result"]
+    assert other["calibration"]["anchors"] != result["calibration"]["anchors"]
+
+
+def test_evaluation(run, gpt2_folder, calibration, held_out):
+    done = run(
+        "rank-select",
+        "--n",
+        1000,
+        "--model",
+        gpt2_folder,
+        *calibration,
+        "--evaluate",
+        held_out,
+        "--budget",
+        0.5,
+        "--json",
+    )
+    assert (done.code, done.err) == (0, "")
+    measured = done.document["result"]["measured"]
+    assert done.document["inputs"]["evaluate"] == str(held_out)
+    assert measured["n_tokens"] == 4096 - 8
+    assert measured["kl"] > 0
+    assert measured["cross_entropy"] > 0
+    assert measured["second_order"] > 0
+    table = run("rank-select", "--n", 1000, "--model", gpt2_folder, *calibration, "--evaluate", held_out)
+    assert "Measured on 4,088 held-out tokens: KL" in table.out
+
+
+def test_a_model_that_can_run_is_calibrated_on_the_builtin_text(run, llama_folder):
+    done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration-tokens", 512, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.document["result"]["calibration"]["text"] == "builtin"
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_saved_spectra_give_the_same_ranks(run, llama_folder, calibration, tmp_path, calibrated):
+    options = calibration if calibrated else ["--calibration", "none"]
+    file = tmp_path / "s.npz"
+    common = ["rank-select", "--n", "1e9", "--budget", 0.6, "--json"]
+    first = run(*common, "--model", llama_folder, *options, "--save-spectra", file)
+    again = run(*common, "--model", file)
+    assert (first.code, again.code) == (0, 0)
+    assert again.document["result"]["ranks"] == first.document["result"]["ranks"]
+    assert again.document["result"]["ranks"]
+    assert again.document["result"]["calibration"] == first.document["result"]["calibration"]
+    assert (again.document["result"]["calibration"] is not None) == calibrated
+
+
+def test_without_calibration_a_warning_says_so(run, llama_folder):
+    done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration", "none")
+    assert done.code == 0
+    assert done.err.startswith("warning: Without calibration text")
+    assert "predicted KL" not in done.out
+
+
+def test_what_cannot_run_is_read_without_calibration(run, tmp_path, llama_folder):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    from safetensors.torch import load_file
+
+    torch.save(load_file(llama_folder / "model.safetensors"), folder / "pytorch_model.bin")
+    done = run("rank-select", "--n", 1000, "--model", folder, "--allow-pickle", "--json")
+    assert done.code == 0
+    assert done.document["warnings"][0].startswith("Not calibrated: ")
+    assert len(done.document["result"]["layers"]) == 14
+
+
+def test_experts_are_selected_from_their_weights(run, tmp_path):
+    folder = save_runnable(tiny_mixtral(), tmp_path / "mixtral")
+    done = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "none", "--json", "--budget", 0.5)
+    assert done.code == 0
+    kinds = [layer["kind"] for layer in done.document["result"]["layers"]]
+    assert kinds.count("expert") == 12
+    refused = run("rank-select", "--n", 1000, "--model", folder)
+    assert refused.code == 2
+    assert "--calibration none" in refused.err
+
+
+def test_peft_file(run, tmp_path):
+    file = tmp_path / "peft.json"
+    done = run("rank-select", "--n", "1e9", "--budget", 0.5, "--peft", file, "--json")
+    ranks = done.document["result"]["ranks"]
+    content = json.loads(file.read_text())
+    assert set(content) == {"r", "rank_pattern", "target_modules"}
+    assert content["target_modules"] == list(ranks)
+    assert {name: content["rank_pattern"].get(name, content["r"]) for name in ranks} == ranks
+
+
+def test_output_file_is_the_document_and_the_table_still_comes(run, tmp_path):
+    file = tmp_path / "out.json"
+    table = run("rank-select", "--n", 1000, "-o", file)
+    assert "All rules side by side" in table.out
+    document = run("rank-select", "--n", 1000, "--json").document
+    assert json.loads(file.read_text()) == document
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a[/b]", "[bold]x", "a$b$c", "with space", "ünïcode"])
+def test_odd_folder_names(run, tmp_path, llama_folder, name):
+    folder = tmp_path / name
+    folder.symlink_to(llama_folder)
+    done = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "none", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert name in done.out.replace("\n", "")

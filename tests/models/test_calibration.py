@@ -1,0 +1,233 @@
+"""Calibration statistics against brute force: every moment formed densely from inputs and gradients token by token."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.models import calibration, statistics
+from theorykit.models.calibration import collect_statistics, linear_modules, oriented_weight
+from theorykit.spectra import whitened_singular_values
+
+MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
+
+
+def generator(seed=3):
+    return torch.Generator().manual_seed(seed)
+
+
+def brute_force(module, tokens, *, batch, seed=3):
+    """Form A and G of every layer from the inputs and output gradients of single tokens, with the same labels."""
+    draws = generator(seed)
+    inputs, gradients = {}, {}
+    pairs = linear_modules(module)
+    for start in range(0, tokens.shape[0], batch):
+        block = tokens[start : start + batch]
+        outputs, handles = {}, []
+
+        def record(layer, outputs=outputs):
+            def hook(_, given, output):
+                inputs.setdefault(layer.name, []).append(given[0].detach().double().flatten(0, -2))
+                outputs[layer.name] = output
+
+            return hook
+
+        for layer, owner in pairs:
+            handles.append(owner.register_forward_hook(record(layer)))
+        with torch.enable_grad():
+            embedded = module.get_input_embeddings()(block).requires_grad_()
+            logits = module(inputs_embeds=embedded, use_cache=False).logits[:, :-1]
+            loss = calibration._sampled_label_loss(logits, draws)
+            found = torch.autograd.grad(loss, list(outputs.values()))
+        for handle in handles:
+            handle.remove()
+        for name, gradient in zip(outputs, found, strict=True):
+            gradients.setdefault(name, []).append(gradient.double().flatten(0, -2))
+    moments = {}
+    for name in inputs:
+        x, g = torch.cat(inputs[name]), torch.cat(gradients[name])
+        moments[name] = x.T @ x / tokens.numel(), g.T @ g / tokens.numel()
+    return moments
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def collected(request):
+    """A model, its statistics and its dense moments; 3 blocks in batches of 2, so that the last batch is smaller."""
+    module = MODELS[request.param]()
+    tokens = random_tokens(3, 24)
+    found = collect_statistics(language_model(module), tokens, generator=generator())
+    return module, found, brute_force(module, tokens, batch=2), tokens
+
+
+def relative(found, expected):
+    return float((found - expected).norm() / expected.norm())
+
+
+def test_moments_equal_brute_force(collected):
+    module, found, dense, tokens = collected
+    owners = {layer.name: oriented_weight(layer, owner).double() for layer, owner in linear_modules(module)}
+    assert [part.name for part in found] == list(owners)
+    sides = set()
+    for part in found:
+        a, g = dense[part.name]
+        w = owners[part.name]
+        m, n = w.shape
+        assert part.shape == (m, n)
+        assert part.n_tokens == tokens.numel() == 72
+        torch.testing.assert_close(part.weight.double(), w, rtol=0, atol=0)
+        own, pulled = (a, w.T @ g @ w) if n <= m else (g, w @ a @ w.T)
+        assert part.own.shape == part.pulled.shape == (min(m, n), min(m, n))
+        assert part.own.dtype == part.pulled.dtype == torch.float64
+        assert relative(part.own, own) < 1e-5
+        assert relative(part.pulled, pulled) < 1e-5
+        sides.add((m > n) - (m < n))
+    assert sides == {1, 0, -1}  # tall, square and wide layers were among them
+
+
+def test_whitened_spectra_equal_those_of_dense_moments(collected, monkeypatch):
+    _, found, dense, _ = collected
+    monkeypatch.setattr(statistics, "RIDGE", 0.0)
+    for part in found:
+        a, g = (moment.numpy() for moment in dense[part.name])
+        w = part.weight.double().numpy()
+        for metric, moments in (("fisher", (a, g)), ("activation", (a, None)), ("plain", (None, None))):
+            values = dataclasses.replace(part).whitened_spectrum(metric)  # a copy without what is kept for next time
+            expected = whitened_singular_values(w, *moments)
+            assert values.metric == metric
+            assert values.shape == part.shape
+            # squares, since the moments are right to float32's rounding and a root magnifies it near 0
+            np.testing.assert_allclose(
+                values.singular_values**2, expected**2, rtol=1e-4, atol=1e-6 * float(expected[0]) ** 2
+            )
+
+
+def test_the_ridge_lifts_the_spectrum(collected):
+    _, found, dense, _ = collected
+    part = found[0]
+    a, g = (moment.numpy() for moment in dense[part.name])
+    ridge = statistics.RIDGE * np.trace(a) / len(a)
+    expected = whitened_singular_values(part.weight.double().numpy(), a + ridge * np.eye(len(a)), g)
+    np.testing.assert_allclose(
+        dataclasses.replace(part).whitened_spectrum("fisher").singular_values,
+        expected,
+        rtol=1e-4,
+        atol=1e-5 * expected[0],
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_model_is_left_as_it_was(name):
+    module = MODELS[name]()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    collect_statistics(language_model(module), random_tokens(2, 16), generator=generator())
+    for part in module.modules():
+        assert not part._forward_hooks
+        assert not part._backward_hooks
+        assert not part._forward_pre_hooks
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert not module.training
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_hooks_go_after_an_error(llama):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect_statistics(
+            language_model(llama), random_tokens(4, 16), generator=generator(), batch=2, progress=interrupt
+        )
+    assert not any(part._forward_hooks or part._backward_hooks for part in llama.modules())
+
+
+def test_the_seed_decides_and_nothing_else(llama):
+    tokens = random_tokens(2, 16)
+    model = language_model(llama)
+    torch.manual_seed(5)
+    first = collect_statistics(model, tokens, generator=generator(1))
+    torch.manual_seed(6)
+    again = collect_statistics(model, tokens, generator=generator(1))
+    other = collect_statistics(model, tokens, generator=generator(2))
+    for one, same, different in zip(first, again, other, strict=True):
+        assert torch.equal(one.own, same.own)
+        assert torch.equal(one.pulled, same.pulled)
+        gradients = (one.pulled, different.pulled) if one.on_inputs else (one.own, different.own)
+        activations = (one.own, different.own) if one.on_inputs else (one.pulled, different.pulled)
+        assert not torch.allclose(*gradients)
+        assert torch.equal(*activations)
+
+
+def test_inputs_do_not_depend_on_the_size_of_a_batch(llama):
+    tokens = random_tokens(4, 16)
+    model = language_model(llama)
+    one = collect_statistics(model, tokens, generator=generator(), batch=1)
+    four = collect_statistics(model, tokens, generator=generator(), batch=4)
+    for left, right in zip(one, four, strict=True):
+        if left.on_inputs:
+            assert relative(left.own, right.own) < 1e-5
+
+
+def test_progress_counts_blocks(llama):
+    steps = []
+    collect_statistics(
+        language_model(llama), random_tokens(5, 8), generator=generator(), progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_labels_are_drawn_from_the_model():
+    probabilities = torch.tensor([0.0, 0.55, 0.0, 0.3, 0.1, 0.05])
+    count = 40_000
+    logits = (probabilities + 1e-30).log().expand(1, count, 6).clone().requires_grad_()
+    loss = calibration._sampled_label_loss(logits, generator())
+    (gradient,) = torch.autograd.grad(loss, logits)
+    drawn = (probabilities - gradient[0]).round()  # the gradient of −log p(ŷ) is p − onehot(ŷ)
+    assert torch.equal(drawn.sum(-1), torch.ones(count))
+    shares = drawn.mean(0)
+    deviation = (probabilities * (1 - probabilities) / count).sqrt()
+    assert bool(((shares - probabilities).abs() <= 4 * deviation).all()), shares
+    surprise = -float((drawn * (probabilities + 1e-30).log()).sum())
+    assert float(loss.detach()) == pytest.approx(surprise, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_name_their_layer(value):
+    module = tiny_llama()
+    with torch.no_grad():
+        module.model.layers[1].mlp.down_proj.weight[3, 4] = value
+    with pytest.raises(NonFiniteError, match=r"^model\.layers\.1\.mlp\.down_proj holds NaN or infinite weights$"):
+        collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
+
+
+def test_activations_that_are_not_finite_name_a_layer():
+    module = tiny_llama()
+    with torch.no_grad():
+        module.model.layers[0].input_layernorm.weight.fill_(float("inf"))
+    with pytest.raises(NonFiniteError, match="NaN or infinite activations or gradients") as caught:
+        collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
+    assert caught.value.message.startswith("model.layers.0.self_attn.q_proj")
+
+
+def test_a_layer_that_is_never_used():
+    module = tiny_llama()
+    module.extra = torch.nn.Linear(20, 30)
+    module.requires_grad_(False)
+    with pytest.raises(InputError, match="extra takes no part in the forward pass"):
+        collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
+
+
+def test_stacked_experts_cannot_be_calibrated():
+    with pytest.raises(InputError, match="is not a linear module, so its inputs cannot be read") as caught:
+        collect_statistics(language_model(tiny_mixtral()), random_tokens(2, 8), generator=generator())
+    assert "--calibration none" in caught.value.hint
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (2, 1), (16,), (2, 2, 2)])
+def test_tokens_of_another_shape(llama, shape):
+    with pytest.raises(InputError, match="tokens have shape"):
+        collect_statistics(language_model(llama), torch.zeros(shape, dtype=torch.int64), generator=generator())

@@ -1,0 +1,166 @@
+"""The direction of imports, what is imported when, and how long a file may grow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "theorykit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = {
+    **dict.fromkeys(("errors", "checks", "results"), 0),
+    **dict.fromkeys(("spectra", "complexity", "information", "convergence", "verdict"), 1),
+    **dict.fromkeys(("statements", "models"), 2),
+    "rank_selection": 3,
+    "cli": 4,
+}
+OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
+HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
+MOST_LINES = 400
+
+
+def imported_modules(tree: ast.AST) -> list[str]:
+    """Return the full names of all that is imported, at module level or inside functions."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be read and checked"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def upward_imports(source: str, floor: int) -> list[str]:
+    """Return the imports of higher floors and of what stands outside the library."""
+    wrong = []
+    for name in imported_modules(ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] in OUTSIDE or (
+            parts[0] == "theorykit" and len(parts) > 1 and FLOORS.get(parts[1], floor + 1) > floor
+        ):
+            wrong.append(name)
+    return wrong
+
+
+def imports_at_module_level(source: str) -> set[str]:
+    """Return what is imported when the module is, blocks under TYPE_CHECKING left out."""
+    found: set[str] = set()
+    pending: list[ast.AST] = list(ast.parse(source).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= set(imported_modules(node))
+            continue
+        pending += ast.iter_child_nodes(node)
+    return found
+
+
+def is_heavy(name: str) -> bool:
+    return any(name == heavy or name.startswith(f"{heavy}.") for heavy in HEAVY)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+inner_files = pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=name_of)
+all_files = pytest.mark.parametrize("path", FILES, ids=name_of)
+
+
+@inner_files
+def test_no_file_imports_a_higher_floor(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert part in FLOORS, f"{part} has no floor: add it to the table here and in the architecture"
+    assert upward_imports(path.read_text(encoding="utf-8"), FLOORS[part]) == []
+
+
+def test_the_package_itself_imports_nothing_of_its_own():
+    assert not [
+        name for name in imported_modules(ast.parse((PACKAGE / "__init__.py").read_text())) if "theorykit" in name
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from theorykit.rank_selection import laws",
+        "def f():\n    import theorykit.cli",
+        "import benchmarks.speed",
+        "from validation.store import load",
+        "from theorykit import rank_selection",
+        "from theorykit.nowhere import x",
+    ],
+)
+def test_the_check_of_directions_can_say_no(source):
+    assert upward_imports(source, FLOORS["models"])
+    assert not upward_imports("from theorykit.spectra import Spectrum\nimport numpy", FLOORS["models"])
+
+
+@all_files
+def test_heavy_packages_are_imported_inside_functions(path):
+    heavy = {name for name in imports_at_module_level(path.read_text(encoding="utf-8")) if is_heavy(name)}
+    assert heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import torch.nn", {"torch.nn"}),
+        ("try:\n    from torch import nn\nexcept ImportError:\n    pass", {"torch.nn"}),
+        ("class A:\n    import torch", {"torch"}),
+        ("if TYPE_CHECKING:\n    import torch\nelse:\n    import pandas", {"pandas"}),
+        ("def f():\n    import torch", set()),
+    ],
+)
+def test_the_check_of_module_level_can_say_no(source, found):
+    assert imports_at_module_level(source) == found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import theorykit",
+        "import theorykit.spectra, theorykit.spectra.kernels",
+        "import theorykit, theorykit.rank_selection.selection, theorykit.cli",
+    ],
+)
+def test_importing_loads_no_heavy_package(statement):
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules), sep=chr(10))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = done.stdout.split()
+    assert "theorykit" in loaded
+    assert [name for name in loaded if is_heavy(name)] == []
+
+
+@all_files
+def test_only_the_command_line_writes_to_the_terminal(path):
+    if path.is_relative_to(PACKAGE / "cli"):
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if call == "print" or call.startswith(("sys.stdout.", "sys.stderr."))]
+
+
+@pytest.mark.parametrize("folder", ["theorykit", "tests"])
+def test_no_file_is_longer_than_400_lines(folder):
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert lengths
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_every_folder_of_the_package_is_a_package():
+    assert [path.parent for path in FILES if not (path.parent / "__init__.py").exists()] == []
