@@ -33,7 +33,7 @@ import texts
 
 SEEDS = (0, 1, 2)
 BUDGETS = (0.9, 0.8, 0.7, 0.5)
-EVALUATION_TOKENS = 2048
+EVALUATION_TOKENS = 1024
 MULTIPLE = 8
 N_SAMPLES = 1e8
 HELD_OUT = {"same_kind": "Persuasion", "other_kind": "Anarchist FAQ"}

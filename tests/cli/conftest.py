@@ -2,9 +2,14 @@ import json
 import re
 from typing import NamedTuple
 
+import numpy as np
 import pytest
-
 from models.tiny import save_runnable, tiny_gpt2, tiny_llama, words
+
+from theorykit.models.layers import LinearLayer, kind_of
+from theorykit.models.model_spectra import Calibration, LayerSpectra, LossAnchor, ModelSpectra
+from theorykit.spectra.spectrum import Spectrum
+from theorykit.spectra.whitening import WhitenedSpectrum
 
 
 class Done(NamedTuple):
@@ -45,6 +50,21 @@ def run(capsys, monkeypatch, tmp_path):
 def llama_folder(tmp_path_factory):
     """A tiny Llama that runs on text; not to be changed."""
     return save_runnable(tiny_llama(), tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A file of calibrated spectra of three layers, on which a selection takes no time."""
+    rng = np.random.default_rng(0)
+    layers = []
+    for name, shape in (("self_attn.k_proj", (24, 48)), ("self_attn.o_proj", (48, 48)), ("mlp.up_proj", (80, 48))):
+        layer = LinearLayer(f"model.layers.0.{name}", f"model.layers.0.{name}.weight", shape, kind_of(name))
+        values = np.sort(rng.exponential(size=min(shape)))[::-1]
+        whitened = WhitenedSpectrum(0.1 * values**2, shape, metric="fisher")
+        layers.append(LayerSpectra(layer, Spectrum(values, shape), {"fisher": whitened}))
+    calibration = Calibration("text", 1024, 512, 0, 0.03, (LossAnchor(0.9, 0.01, 0.02), LossAnchor(0.3, 0.5, 0.9)))
+    file = tmp_path_factory.mktemp("spectra") / "small.npz"
+    return ModelSpectra("small", tuple(layers), calibration).save(file)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-
 from models.tiny import save_runnable, tiny_mixtral
+
 from theorykit.rank_selection import RULE_KEYS, RULES
 
 KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}
@@ -65,19 +65,19 @@ def test_tables(run):
     assert max(map(len, lines)) <= 140
 
 
-def test_warnings_go_to_stderr_and_away_with_quiet(run):
-    loud = run("rank-select", "--n", 100_000, "--budget", "0.5")
-    quiet = run("rank-select", "--n", 100_000, "--budget", "0.5", "--quiet")
+def test_warnings_go_to_stderr_and_away_with_quiet(run, small):
+    common = ["rank-select", "--model", small, "--n", 10**9, "--budget", 0.2]
+    loud, quiet = run(*common), run(*common, "--quiet")
     (warning,) = loud.err.splitlines()
     assert warning.startswith("warning: The predicted loss is extrapolated")
     assert (quiet.code, quiet.err) == (0, "")
     assert quiet.out == loud.out
-    assert run("rank-select", "--n", 100_000, "--budget", "0.5", "-q").err == ""
+    assert run(*common, "-q").err == ""
 
 
 @pytest.mark.parametrize("rule", RULE_KEYS)
-def test_every_rule_gives_its_ranks(select, rule):
-    result = select("--rule", rule, n=30_000)["result"]
+def test_every_rule_gives_its_ranks(select, small, rule):
+    result = select("--model", small, "--rule", rule, n=300)["result"]
     summary = next(entry for entry in result["rules"] if entry["key"] == rule)
     assert result["rule"] == rule
     expected = [
@@ -106,35 +106,49 @@ def test_budgets_are_kept_and_used(select, budget, limit):
     assert result["budget"]["text"] == budget
 
 
-def test_a_larger_budget_never_costs_more(select):
-    losses = [select("--budget", budget, n=10**9)["result"]["approximation_loss"] for budget in (0.3, 0.5, 0.7, 0.9)]
+def test_a_larger_budget_never_costs_more(select, small):
+    common = ["--model", small, "--rank-multiple", 1]
+    losses = [
+        select(*common, "--budget", budget, n=10**9)["result"]["approximation_loss"]
+        for budget in (0.2, 0.3, 0.5, 0.7, 0.9)
+    ]
     assert losses == sorted(losses, reverse=True)
-    assert losses[0] > losses[-1] > 0
+    assert losses[0] > losses[1] > losses[-1] > 0
 
 
 @pytest.mark.parametrize("n", ["100000", "100k", "1e5", "100_000", "100,000", "0.1M", " 100000 ", "100000.0"])
-def test_ways_to_write_n(select, n):
-    assert select(n=n)["result"]["samples"] == {"count": 1e5, "unit": "sequences", "tokens_per_sample": 1024.0}
+def test_ways_to_write_n(select, small, n):
+    assert select("--model", small, n=n)["result"]["samples"] == {
+        "count": 1e5,
+        "unit": "sequences",
+        "tokens_per_sample": 1024.0,
+    }
 
 
-def test_units_of_n(select):
-    sequences = select("--seq-len", 512, n=1000)["result"]
-    tokens = select("--unit", "tokens", n=512_000)["result"]
-    documents = select("--unit", "documents", "--seq-len", 256, n=2000)["result"]
+def test_units_of_n(select, small):
+    common = ["--model", small, "--objective", "lm", "--budget", 1]
+    sequences = select(*common, "--seq-len", 512, n=100)["result"]
+    tokens = select(*common, "--unit", "tokens", n=51_200)["result"]
+    documents = select(*common, "--unit", "documents", "--seq-len", 256, n=200)["result"]
+    assert sequences["ranks"] != select(*common, "--unit", "tokens", n=100)["result"]["ranks"]
     assert sequences["ranks"] == tokens["ranks"] == documents["ranks"]
     assert tokens["samples"]["tokens_per_sample"] == 1.0
 
 
-@pytest.mark.parametrize("multiple", [1, 7, 64])
-def test_rank_multiples(select, multiple):
-    result = select("--rank-multiple", multiple, "--budget", "0.5", n=10**9)["result"]
-    assert result["ranks"]
+@pytest.mark.parametrize("multiple", [1, 3, 7])
+def test_rank_multiples(select, small, multiple):
+    result = select("--model", small, "--rank-multiple", multiple, "--budget", "0.5", n=10**9)["result"]
+    assert len(result["ranks"]) > 1
     assert {rank % multiple for rank in result["ranks"].values()} == {0}
 
 
-def test_labels_need_more_than_soft_targets(select):
-    kept = {name: select("--objective", name, n="1M")["result"]["parameters"] for name in ("kd", "mixed", "lm")}
+def test_labels_need_more_than_soft_targets(select, small):
+    common = ["--model", small, "--budget", 1, "--unit", "tokens"]
+    kept = {
+        name: select(*common, "--objective", name, n="20k")["result"]["parameters"] for name in ("kd", "mixed", "lm")
+    }
     assert kept["lm"] <= kept["mixed"] <= kept["kd"]
+    assert kept["lm"] < kept["kd"]
 
 
 def test_calibrated_run(run, llama_folder, calibration):
@@ -232,9 +246,9 @@ def test_experts_are_selected_from_their_weights(run, tmp_path):
     assert "--calibration none" in refused.err
 
 
-def test_peft_file(run, tmp_path):
+def test_peft_file(run, small, tmp_path):
     file = tmp_path / "peft.json"
-    done = run("rank-select", "--n", "1e9", "--budget", 0.5, "--peft", file, "--json")
+    done = run("rank-select", "--model", small, "--n", "1e9", "--budget", 0.5, "--peft", file, "--json")
     ranks = done.document["result"]["ranks"]
     content = json.loads(file.read_text())
     assert set(content) == {"r", "rank_pattern", "target_modules"}
@@ -242,11 +256,11 @@ def test_peft_file(run, tmp_path):
     assert {name: content["rank_pattern"].get(name, content["r"]) for name in ranks} == ranks
 
 
-def test_output_file_is_the_document_and_the_table_still_comes(run, tmp_path):
+def test_output_file_is_the_document_and_the_table_still_comes(run, small, tmp_path):
     file = tmp_path / "out.json"
-    table = run("rank-select", "--n", 1000, "-o", file)
+    table = run("rank-select", "--model", small, "--n", 1000, "-o", file)
     assert "All rules side by side" in table.out
-    document = run("rank-select", "--n", 1000, "--json").document
+    document = run("rank-select", "--model", small, "--n", 1000, "--json").document
     assert json.loads(file.read_text()) == document
     assert list(tmp_path.iterdir()) == [file]
 
@@ -254,6 +268,7 @@ def test_output_file_is_the_document_and_the_table_still_comes(run, tmp_path):
 @pytest.mark.parametrize("name", ["a[b]", "a[/b]", "[bold]x", "a$b$c", "with space", "ünïcode"])
 def test_odd_folder_names(run, tmp_path, llama_folder, name):
     folder = tmp_path / name
+    folder.parent.mkdir(exist_ok=True)  # one of the names holds a slash
     folder.symlink_to(llama_folder)
     done = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "none", "--quiet")
     assert (done.code, done.err) == (0, "")

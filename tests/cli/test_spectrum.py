@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-
 from models.tiny import tiny_llama, write_gguf
+from safetensors.torch import load_file, save_file
+
 from theorykit.models.model_spectra import load_spectra
 
 PICTURES = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml"}
@@ -123,24 +123,24 @@ def test_calibrated_spectra_come_back_whole(run, llama_folder, calibration, tmp_
     assert whitened["lm_head"] == {}
 
 
-def test_notes_become_warnings(run, tmp_path):
-    """A layer whose small singular values were lost says so, on stderr and in the JSON."""
-    weight = torch.zeros(40, 40)
-    weight.fill_diagonal_(1.0)
-    from safetensors.torch import save_file
+def test_notes_become_warnings(run, tmp_path, monkeypatch):
+    """A layer whose small singular values are lost says so, on stderr and in the JSON."""
+    from theorykit.models import analysis
 
-    save_file({"a.weight": weight, "b.weight": torch.ones(4, 4)}, tmp_path / "model.safetensors")
-    done = run("spectrum", tmp_path, "--json")
-    assert done.code == 0
-    rows = {row["layer"]: row for row in done.document["result"]["layers"]}
-    assert rows["a"]["stable_rank"] == pytest.approx(40)
-    assert rows["b"]["stable_rank"] == pytest.approx(1)
-    assert done.document["warnings"] == [f"{name}: {row['note']}" for name, row in rows.items() if row["note"]]
+    original = analysis.spectrum
+    monkeypatch.setattr(
+        analysis, "spectrum", lambda matrix, **options: original(matrix, **options | {"method": "gram"})
+    )
+    save_file({"a.weight": torch.eye(40), "b.weight": torch.ones(40, 40)}, tmp_path / "model.safetensors")
+    document = run("spectrum", tmp_path, "--json").document
+    assert [row["stable_rank"] for row in document["result"]["layers"]] == pytest.approx([40, 1])
+    (warning,) = document["warnings"]
+    assert warning.startswith("b: 39 singular values lie below the resolution")
+    assert run("spectrum", tmp_path).lines("warning: ") == [f"warning: {warning}"]
+    assert run("spectrum", tmp_path, "--quiet").err == ""
 
 
 def test_json_has_no_nan_for_zero_weights(run, tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"a.weight": torch.zeros(40, 30)}, tmp_path / "model.safetensors")
     done = run("spectrum", tmp_path, "--json")
     assert done.code == 0

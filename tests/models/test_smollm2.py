@@ -24,6 +24,11 @@ def source(file):
     return open_weights("smollm2")
 
 
+@pytest.fixture(scope="module")
+def stored(file):
+    return {part.name: part for part in gguf.GGUFReader(str(file)).tensors}
+
+
 def test_layers(source):
     linear = {layer.name: layer for layer in source.layers if layer.factorable}
     assert set(linear) == {
@@ -48,14 +53,14 @@ def test_layers(source):
 
 
 @pytest.mark.parametrize(
-    ("name", "stored"),
+    ("name", "tensor"),
     [("model.layers.7.self_attn.k_proj", "blk.7.attn_k"), ("model.layers.29.mlp.down_proj", "blk.29.ffn_down")],
 )
-def test_spectra_equal_those_of_numpy(source, file, name, stored):
+def test_spectra_equal_those_of_numpy(source, stored, name, tensor):
     layer = next(layer for layer in source.layers if layer.name == name)
     with source.open(layer) as matrix:
         found = spectrum(matrix)
-    part = next(part for part in gguf.GGUFReader(str(file)).tensors if part.name == f"{stored}.weight")
+    part = stored[f"{tensor}.weight"]
     dense = gguf.dequantize(part.data, part.tensor_type).astype(np.float64)
     assert dense.shape == layer.shape == found.shape
     expected = np.linalg.svd(dense, compute_uv=False)

@@ -88,5 +88,14 @@ def _explain_usage(error: Exception, arguments: list[str], *, quiet: bool) -> No
     if not arguments:
         sys.stderr.write(f"{message}\n")
         return
+    options = getattr(getattr(error, "param", None), "opts", [])
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    given = [
+        after if word in options else word.split("=", 1)[1]
+        for word, after in pairs
+        if word in options or (word.split("=", 1)[0] in options and "=" in word)
+    ]
+    if given and repr(given[-1]) not in message and "Invalid value" in message:
+        message = f"{message} (given: {given[-1]!r})"
     known = [command.name for command in app.registered_commands if command.name == arguments[0]]
     fail(message, "" if quiet else " ".join(["theorykit", *(str(name) for name in known), "--help"]))
