@@ -62,7 +62,7 @@ def small(tmp_path_factory):
         values = np.sort(rng.exponential(size=min(shape)))[::-1]
         whitened = WhitenedSpectrum(0.1 * values**2, shape, metric="fisher")
         layers.append(LayerSpectra(layer, Spectrum(values, shape), {"fisher": whitened}))
-    calibration = Calibration("text", 1024, 512, 0, 0.03, (LossAnchor(0.9, 0.01, 0.02), LossAnchor(0.3, 0.5, 0.9)))
+    calibration = Calibration("text", 1024, 512, 0, 0.03, (LossAnchor(0.9, 0.01, 0.02), LossAnchor(0.6, 0.5, 0.9)))
     file = tmp_path_factory.mktemp("spectra") / "small.npz"
     return ModelSpectra("small", tuple(layers), calibration).save(file)
 

@@ -52,7 +52,13 @@ def rank_select(
         str, typer.Option(help="Share of the linear parameters 0.5, parameters 12.4M, or 0.1GFLOP per token.")
     ] = "0.8",
     rank_multiple: Annotated[int | None, typer.Option(help="Ranks are multiples of this; 8 by default.")] = None,
-    rule: Annotated[str, typer.Option(help="Rule that gives the ranks; the summary shows all of them.")] = "measured",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="Rule that gives the ranks: measured, paper-eq17, paper-section6, theorem2, corrected, spectrum, "
+            "energy90, energy95, energy99, stable-rank, effective-rank or gavish-donoho. The summary shows all of them."
+        ),
+    ] = "measured",
     evaluate: Annotated[
         Path | None,
         typer.Option(metavar="TEXTFILE", help="Measure the truncated model on this held-out text."),

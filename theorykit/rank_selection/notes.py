@@ -54,7 +54,11 @@ def _budget(selection: RankSelection) -> str:
     deployed = quantity(selection.deployed_parameters, "parameters")
     proof = "proven optimal for the predicted loss" if selection.optimal else "within the solver's time limit"
     how = f"; allocation {proof}" if selection.rule == "measured" else ""
-    return f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head {deployed} are deployed{how}."
+    unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
+    return (
+        f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
+        f"({selection.embedding_parameters:,}) {deployed} are deployed{how}. One unit of rank in every layer is {unit:,} parameters."
+    )
 
 
 def _contradiction(selection: RankSelection) -> str:
