@@ -52,12 +52,13 @@ def _objective(selection: RankSelection, freedom: float) -> str:
 def _budget(selection: RankSelection) -> str:
     kept = quantity(selection.parameters, "parameters")
     deployed = quantity(selection.deployed_parameters, "parameters")
-    proof = "proven optimal for the predicted loss" if selection.optimal else "within the solver's time limit"
+    proof = "proven optimal for the predicted loss" if selection.optimal else "not proven optimal"
     how = f"; allocation {proof}" if selection.rule == "measured" else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
     return (
         f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
-        f"({selection.embedding_parameters:,}) {deployed} are deployed{how}. One unit of rank in every layer is {unit:,} parameters."
+        f"({selection.embedding_parameters:,}) {deployed} are deployed{how}. "
+        f"One unit of rank in every layer is {unit:,} parameters."
     )
 
 
