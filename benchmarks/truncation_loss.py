@@ -5,8 +5,8 @@ python benchmarks/truncation_loss.py --table
 
 For each seed the calibration passage (*Pride and Prejudice*), the labels drawn from the model and both held-out
 passages change. Held out are another novel by the same author (*Persuasion*) and a text of another kind (the Anarchist
-FAQ). The second command prints the table of the README from the record. Finished seeds are kept in the folder of the texts and not
-measured again.
+FAQ). The second command prints the table of the README from the record. Finished seeds are kept in the folder of the
+texts and not measured again.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -113,6 +115,29 @@ def test_no_arguments_show_the_help_as_wrong_usage(run):
     assert done.err.startswith("Usage: theorykit")
     assert "rank-select" in done.err
     assert len(done.err.splitlines()) > 5
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_progress_is_shown_on_a_terminal_alone(llama_folder, tmp_path, quiet):
+    terminal, other_end = pty.openpty()
+    try:
+        done = subprocess.run(
+            [*COMMAND, "spectrum", str(llama_folder), "--device", "cpu", "--json", *quiet],
+            env=os.environ | {"THEORYKIT_CACHE": str(tmp_path), "TERM": "xterm"},
+            stdout=subprocess.PIPE,
+            stderr=other_end,
+            timeout=120,
+            check=True,
+        )
+        shown = b""
+        while select.select([terminal], [], [], 0)[0]:
+            shown += os.read(terminal, 65536)
+    finally:
+        os.close(terminal)
+        os.close(other_end)
+    assert json.loads(done.stdout)["command"] == "spectrum"
+    assert (b"spectra" in shown and b"16/16" in shown) == (not quiet)
+    assert bool(shown) == (not quiet)
 
 
 def break_with(error):
