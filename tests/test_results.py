@@ -88,10 +88,12 @@ def test_write_whole_gives_the_usual_permissions(tmp_path):
     assert path.stat().st_mode == plain_file.stat().st_mode
 
 
-@pytest.mark.parametrize("target", ["missing/result.json", "folder"])
-def test_write_whole_refuses_and_leaves_nothing_behind(tmp_path, target):
+@pytest.mark.parametrize(
+    ("target", "reason"), [("missing/result.json", "No such file or directory"), ("folder", "it is a folder")]
+)
+def test_write_whole_refuses_and_leaves_nothing_behind(tmp_path, target, reason):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=f"cannot write .*{target}"):
+    with pytest.raises(InputError, match=f"cannot write .*{target}: {reason}"):
         write_whole(tmp_path / target, "x")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     assert not list((tmp_path / "folder").iterdir())

@@ -98,6 +98,7 @@ def test_hand_values():
     assert THEOREM_2.rank(100_000) == pytest.approx(17.782794100389228)
     assert CORRECTED.rank(1000) == pytest.approx(4 ** (1 / 3) * 10)  # (a/b)^(2/3) n^(1/3)
     assert PAPER_EQ17.rank(100, 4.0, 1.0) == pytest.approx(20.0)
+    assert float(optimal_rank(100)) == pytest.approx(10.0)  # eq 17 is the default
 
 
 @pytest.mark.parametrize("alpha", [0.500001, 0.75, 1.0, 1.5, 2.0, 5])

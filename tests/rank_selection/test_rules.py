@@ -83,6 +83,11 @@ def test_every_rule_answers_on_every_spectrum(key, values, n):
     assert 1 <= clipped_rank(rank, 20) <= 20
 
 
+def test_the_hard_threshold_counts_what_is_not_zero():
+    assert BY_KEY["gavish-donoho"].rank(part_of(np.r_[3.0, 1.0, np.zeros(18)], (30, 20)), 1e5) == 2.0
+    assert BY_KEY["gavish-donoho"].rank(part_of(np.zeros(20), (30, 20)), 1e5) == 0.0
+
+
 @pytest.mark.parametrize(
     ("rank", "clipped"), [(0.0, 1), (1.49, 1), (1.5, 2), (2.5, 3), (7.6, 8), (8.4, 8), (1e300, 8), (float("inf"), 8)]
 )

@@ -81,6 +81,16 @@ def test_break_even_is_where_factoring_stops_to_save(gpt2):
     assert any("cheaper dense" in note and "√n (12 of 48)" in note for note in found.notes)
 
 
+def test_a_rank_at_the_break_even_saves_nothing(gpt2):
+    """768 × 768 has its break-even at exactly 384 = √147,456."""
+    at, below = (select_ranks(gpt2, n, rule="paper-eq17") for n in (384**2, 383**2))
+    assert {part.rank for part in at.layers if part.shape == (768, 768)} == {None}
+    assert {part.rank for part in below.layers if part.shape == (768, 768)} == {383}
+    assert saving_ranks((768, 768), 8)[-1] == 376
+    assert saving_ranks((768, 768), 1)[-1] == 383
+    assert saving_ranks((8, 8), 8).size == 0
+
+
 def test_saturation_is_counted_and_said(gpt2):
     found = select_ranks(gpt2, 1e6, rule="paper-eq17")
     assert next(entry for entry in found.rules if entry.key == "paper-eq17").saturated_layers == 48

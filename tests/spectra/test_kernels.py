@@ -252,3 +252,15 @@ def test_the_accelerator_gives_the_same_promise(rng, floor):
     matrix = with_values(rng, (256, 64), planted)
     for source in (matrix, torch.from_numpy(matrix).cuda()):
         assert_promise(spectrum(source, device="cuda"), truncation_errors(planted))
+
+
+def test_a_wide_matrix_stays_with_gram_and_says_up_to_which_rank(rng, monkeypatch):
+    monkeypatch.setattr(kernels, "SVD_LIMIT", 20)
+    planted = np.geomspace(1.0, 1e-9, 40)
+    found = spectrum(with_values(rng, (60, 40), planted))
+    assert found.method == "gram"
+    exact = int(found.note.split("up to rank ")[1].split(" of 40")[0])
+    assert 0 < exact < 40
+    truth = truncation_errors(planted)[: exact + 1]
+    np.testing.assert_allclose(found.truncation_errors[: exact + 1], truth, rtol=1e-6)
+    assert spectrum(with_values(rng, (60, 40), planted), method="svd").note == ""

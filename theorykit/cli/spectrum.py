@@ -31,6 +31,9 @@ def spectrum(
         ),
     ],
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the spectra: .png, .pdf or .svg.")] = None,
+    method: Annotated[
+        str, typer.Option(help="auto, gram (fast; says what it cannot resolve) or svd (every singular value).")
+    ] = "auto",
     json: Json = False,
     save_spectra: SaveSpectra = None,
     device: Device = None,
@@ -47,21 +50,25 @@ def spectrum(
         check_picture(plot)
     check_outputs(plot=plot, save_spectra=save_spectra)
     with progress(quiet=quiet) as step:
-        found = read_spectra(model, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step)
+        found = read_spectra(
+            model, method=method, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step
+        )
     notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in found.layers if part.spectrum.note)
     if save_spectra is not None:
         found.save(save_spectra)
     if plot is not None:
         _save_picture(found, plot)
     if json:
-        inputs = {"model": model, "device": device}
+        inputs = {"model": model, "device": device, "method": method}
         write_json("spectrum", inputs, found, units=UNITS, warnings=notes)
     else:
         warn(notes, quiet=quiet)
         _print_table(found)
 
 
-def read_spectra(model: str, *, device: str | None, allow_pickle: bool, cache: bool, step: object) -> ModelSpectra:
+def read_spectra(
+    model: str, *, device: str | None, allow_pickle: bool, cache: bool, step: object, method: str = "auto"
+) -> ModelSpectra:
     """Return the spectra of a checkpoint or of a file of spectra, with progress."""
     from theorykit.models.model_spectra import load_spectra
 
@@ -70,10 +77,12 @@ def read_spectra(model: str, *, device: str | None, allow_pickle: bool, cache: b
     from theorykit.models.analysis import default_cache, model_spectra
     from theorykit.models.language_model import torch_device
     from theorykit.models.sources import open_weights
+    from theorykit.spectra.kernels import checked_method
 
     source = open_weights(model, allow_pickle=allow_pickle)
     return model_spectra(
         source,
+        method=checked_method(method),
         device=str(torch_device(device)),
         cache=default_cache() if cache else None,
         progress=lambda done, count, _: step("spectra", done, count),  # type: ignore[operator]

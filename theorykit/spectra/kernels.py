@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -22,6 +22,9 @@ _BLOCK_LENGTH = 2**11
 in step instead of like a random walk."""
 _SQUARES = (1e-280, 1e280)
 """Range of the largest squared norm in which squaring loses nothing; outside it the matrix is scaled first."""
+
+SVD_LIMIT = 2048
+"""Largest min(m, n) for which ``auto`` takes an SVD by itself."""
 
 _GRAM_ERROR = 4.0
 """Eigenvalues of a float64 Gram matrix are trusted to this times sqrt(max(m, n)) · eps · λ_1: rounding errors add
@@ -117,15 +120,24 @@ def _eigenvalue_error(largest: float, shape: tuple[int, int]) -> float:
     return float(_GRAM_ERROR * np.sqrt(max(shape)) * np.finfo(float).eps * largest)
 
 
-def _gram_is_enough(eigenvalues: Floats, shape: tuple[int, int]) -> bool:
-    """Tell whether every ε(r) above 1e-6 ‖W‖ keeps a relative accuracy of 1e-6 by the Gram route.
+def _exact_up_to(eigenvalues: Floats, shape: tuple[int, int]) -> int:
+    """Return the rank up to which every ε(r) keeps a relative accuracy of 1e-6 by the Gram route; q if all do.
 
     The error of ε(r)² is at most (q − r) times that of one eigenvalue; the relative error of ε is half of it.
     """
     ascending = np.maximum(eigenvalues, 0.0)
-    tails = np.cumsum(ascending)
-    error = _eigenvalue_error(ascending[-1], shape) * np.arange(1, ascending.size + 1)
-    return bool((error <= 2 * _RELATIVE_TARGET * tails).all())
+    left_out = np.arange(1, ascending.size + 1)
+    error = _eigenvalue_error(ascending[-1], shape) * left_out
+    failing = left_out[error > 2 * _RELATIVE_TARGET * np.cumsum(ascending)]
+    return int(ascending.size - failing.max() - 1) if failing.size else int(ascending.size)
+
+
+def checked_method(method: str) -> Method:
+    """Return the name of a method, or raise where there is none of that name."""
+    for known in get_args(Method):
+        if method == known:
+            return cast(Method, known)
+    raise InputError(f"method = {method!r} is not known", "give auto, gram or svd")
 
 
 def spectrum(
@@ -139,7 +151,8 @@ def spectrum(
 
     ``auto`` takes the eigenvalues of the Gram matrix of the smaller side (about ten times cheaper than an SVD) and
     goes over to an SVD where squaring has lost small singular values: wherever ε(r)/‖W‖_F > 1e-6 the
-    truncation error then agrees with a LAPACK SVD to 1e-6 relative.
+    truncation error then agrees with a LAPACK SVD to 1e-6 relative. Above min(m, n) = 2048 an SVD takes minutes: there
+    ``auto`` stays with the Gram route, and the note says up to which rank that accuracy holds.
 
     Args:
         matrix: ``[m, n]``, a torch tensor, an array, or anything with ``shape`` that slices like one (a slice of a
@@ -157,8 +170,7 @@ def spectrum(
     """
     import torch
 
-    if method not in ("auto", "gram", "svd"):
-        raise InputError(f"method = {method!r} is not known", 'give "auto", "gram" or "svd"')
+    checked_method(method)
     if not hasattr(matrix, "shape"):
         matrix = finite_matrix(name, matrix)
     try:
@@ -176,26 +188,24 @@ def spectrum(
             gram = _gram(matrix, device, scale)
         eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
         del gram
-        enough = _gram_is_enough(eigenvalues, (m, n))
-        if method == "gram" or enough:
-            return _from_eigenvalues(eigenvalues, (m, n), scale, enough)
+        exact = _exact_up_to(eigenvalues, (m, n))
+        if method == "gram" or exact == min(m, n) or min(m, n) > SVD_LIMIT:
+            return _from_eigenvalues(eigenvalues, (m, n), scale, exact)
     _largest_entry(matrix, name)
     values = torch.linalg.svdvals(_same_singular_values(matrix, device)).cpu().numpy()
     return Spectrum(np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max()))
 
 
-def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], scale: float, enough: bool) -> Spectrum:
+def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], scale: float, exact: int) -> Spectrum:
     values = scale * np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
     resolution = scale * float(np.sqrt(_eigenvalue_error(eigenvalues[-1], shape)))
+    notes = []
     lost = int((values < resolution).sum())
-    note = (
-        ""
-        if enough
-        else (
-            f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route and are rounding noise"
-        )
-    )
-    return Spectrum(np.sort(values)[::-1].copy(), shape, "gram", resolution, note)
+    if exact < values.size:
+        if lost:
+            notes.append(f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route")
+        notes.append(f"ε(r) is exact to 1e-6 up to rank {max(exact, 0)} of {values.size}, the SVD route gives the rest")
+    return Spectrum(np.sort(values)[::-1].copy(), shape, "gram", resolution, "; ".join(notes))
 
 
 def spectra(
