@@ -29,6 +29,14 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def _portable(argument: str) -> str:
+    """Return an argument without the path of this machine."""
+    path = Path(argument)
+    if path.exists() and path.resolve().is_relative_to(ROOT):
+        return str(path.absolute().relative_to(ROOT))
+    return path.name if path.is_absolute() else argument
+
+
 def machine() -> dict[str, Any]:
     """Return what the timings depend on."""
     return {"processor": _processor(), "cores": len(os.sched_getaffinity(0))}
@@ -39,7 +47,7 @@ def save(name: str, result: dict[str, Any], *, seeds: list[int] | None = None, p
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "theorykit", "benchmarks/*.py")
     record = {
         "name": name,
-        "command": "python " + " ".join([str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "command": "python " + " ".join(_portable(argument) for argument in sys.argv),
         "commit": _git("rev-parse", "HEAD") + (" with local changes" if changed else ""),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "preset": preset,

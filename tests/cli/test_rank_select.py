@@ -66,7 +66,7 @@ def test_tables(run):
 
 
 def test_warnings_go_to_stderr_and_away_with_quiet(run, small):
-    common = ["rank-select", "--model", small, "--n", 10**9, "--budget", 0.5]
+    common = ["rank-select", "--model", small, "--n", 10**9, "--budget", 0.08, "--rank-multiple", 1]
     loud, quiet = run(*common), run(*common, "--quiet")
     assert loud.lines("warning: ") == loud.err.splitlines()
     assert "warning: The predicted loss is extrapolated" in loud.err

@@ -55,8 +55,8 @@ def test_samples_refuse(arguments, message):
         ("kd", float("inf"), 1.0),
         ("kd", -1e-18, 0.0),
         ("mixed", 0.0, 0.25),
-        ("mixed", 0.25, 0.375),
-        ("mixed", 9.0, 0.5),
+        ("mixed", 0.25, 0.625),
+        ("mixed", 9.0, 1.0),
     ],
 )
 def test_noise_share(name, kl, share):
@@ -66,6 +66,17 @@ def test_noise_share(name, kl, share):
 def test_an_unknown_objective():
     with pytest.raises(InputError, match="objective = 'clone' is not known"):
         Objective("clone")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_the_noise_of_a_mixture_by_summing_over_all_labels(weight):
+    """Two outcomes: E[(w (q − p) + (1 − w) (q − e_y))²] over that of labels alone, y drawn from the teacher."""
+    p, q = np.array([0.6, 0.4]), np.array([0.57, 0.43])
+    label = sum(p[y] * (q[0] - (y == 0)) ** 2 for y in range(2))
+    mixed = sum(p[y] * (weight * (q[0] - p[0]) + (1 - weight) * (q[0] - (y == 0))) ** 2 for y in range(2))
+    kl = float((p * np.log(p / q)).sum())
+    name = {0.0: "lm", 0.5: "mixed", 1.0: "kd"}[weight]
+    assert Objective(name).noise_share(kl) == pytest.approx(mixed / label, rel=0.02)
 
 
 @pytest.mark.parametrize("distance", [0.3, 0.1, 0.03])

@@ -235,7 +235,7 @@ def test_without_calibration_the_relative_errors_decide():
     assert all(tail[0] == 1.0 and tail[-1] == 0.0 for tail in tails)
 
 
-@pytest.mark.parametrize(("objective", "noise"), [("kd", 1.0), ("mixed", 0.5), ("lm", 1.0)])
+@pytest.mark.parametrize(("objective", "noise"), [("kd", 1.0), ("mixed", 1.0), ("lm", 1.0)])
 def test_without_calibration_the_estimation_is_an_upper_bound(objective, noise):
     found = select_ranks(small_model(None), 1e5, unit="tokens", objective=objective, rank_multiple=1)
     freedom = sum(
@@ -304,9 +304,18 @@ def test_a_model_of_embeddings_has_nothing_to_factor():
 
 
 def test_warnings_of_the_measured_scale():
-    assert not select_ranks(small_model(), 1e9, budget=0.6, rank_multiple=1).warnings
-    extrapolated = select_ranks(small_model(), 1e9, budget=0.4, rank_multiple=1).warnings
-    assert any("extrapolated" in warning and "50%" in warning for warning in extrapolated)
+    wide = (LossAnchor(0.9, 1e-3, 2e-3), LossAnchor(0.3, 2e-2, 4e-2))
+    assert not select_ranks(small_model(wide), 1e9, budget=0.6, rank_multiple=1).warnings
+    for budget in (0.999, 0.4):
+        found = select_ranks(small_model(wide), 1e9, budget=budget, rank_multiple=1)
+        raw = sum(part.second_order_loss for part in found.layers)
+        outside = not 0.99e-3 <= raw <= 2.02e-2
+        assert any("extrapolated" in warning for warning in found.warnings) == (outside and raw > 0)
+        assert found.rules[-1].extrapolated == (outside and raw > 0)
+    falling = select_ranks(
+        small_model((LossAnchor(0.9, 1e-3, 2e-3), LossAnchor(0.5, 1e-2, 1e-3))), 1e9, rank_multiple=1
+    )
+    assert any("not measured at two rising points" in warning for warning in falling.warnings)
     unmeasured = model(*small_model().layers, anchors=())
     assert any(
         "scale of the predicted loss was not measured" in text

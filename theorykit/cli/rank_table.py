@@ -44,7 +44,7 @@ def _table(title: str, columns: tuple[str, ...], caption: str | None = None) -> 
 def _layers(selection: RankSelection) -> Table:
     prefix = common_prefix([part.layer for part in selection.layers])
     columns = ("layer", "m × n", "stable", "eff.", "α (95 %)", "rank", "ε", "ε/‖W‖", "kept")
-    caption = "α marked × where a power law is rejected at 5 %; ε = ‖W − W_r‖_F at that rank"
+    caption = "α marked × where a power law is rejected; ε = ‖W − W_r‖_F of the plain SVD at that rank"
     if prefix:
         caption = f"names without {prefix!r}; {caption}"
     table = _table(f"{selection.model}: ranks by the rule {selection.rule!r}", columns, caption)
@@ -77,7 +77,7 @@ def _rules(selection: RankSelection) -> Table:
     if calibrated:
         columns += ("½ tail sum", "predicted KL")
     caption = (
-        "dense: layers where the rank saves nothing; ½ tail sum and KL in nats per token, before any training"
+        "dense: layers where the rank saves nothing; losses in nats per token, before any training; * extrapolated"
         if calibrated
         else "dense: layers where the rank saves nothing; without calibration no loss can be predicted"
     )
@@ -98,7 +98,7 @@ def _rule_row(rule: RuleSummary, calibrated: bool) -> list[str]:
         f"{rule.relative_error:.3f}",
     ]
     if calibrated:
-        row += [f"{rule.second_order_loss:.3g}", f"{rule.predicted_loss:.3g}"]
+        row += [f"{rule.second_order_loss:.3g}", f"{rule.predicted_loss:.3g}" + ("*" if rule.extrapolated else " ")]
     return row
 
 

@@ -53,6 +53,7 @@ class _Moments:
         self.bias = owner.bias
         self.own: torch.Tensor | None = None
         self.pulled: torch.Tensor | None = None
+        self.rows = 0
         self._shared = shared
         m, n = layer.shape
         self.on_inputs = n <= m
@@ -64,6 +65,7 @@ class _Moments:
             if self._shared.get("tensor") is not inputs[0]:
                 self._shared.update(tensor=inputs[0], moment=_second_moment(inputs[0]))
             self.own = _add(self.own, self._shared["moment"])
+            self.rows += inputs[0].shape[:-1].numel()
         else:
             clean = output.detach() if self.bias is None else output.detach() - self.bias
             self.pulled = _add(self.pulled, _second_moment(clean))
@@ -74,6 +76,7 @@ class _Moments:
             self.pulled = _add(self.pulled, _second_moment(to_input[0]))
         else:
             self.own = _add(self.own, _second_moment(of_output[0]))
+            self.rows += of_output[0].shape[:-1].numel()
 
     def statistics(self, owner: Any, count: int) -> LayerStatistics:
         """Return the means over ``count`` tokens, or raise where they are not finite."""
@@ -91,7 +94,8 @@ class _Moments:
                     "check its weights with: theorykit spectrum MODEL",
                 )
         weight = oriented_weight(self.layer, owner)
-        return LayerStatistics(self.layer.name, weight, self.own / count, self.pulled / count, count)
+        # an expert sees only some tokens: its loss per token is A over the rows it sees times G over all tokens
+        return LayerStatistics(self.layer.name, weight, self.own / max(self.rows, 1), self.pulled / count, count)
 
 
 def _second_moment(tensor: torch.Tensor) -> torch.Tensor:

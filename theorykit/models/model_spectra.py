@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.checks import Floats, positive_number
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.layers import LinearLayer
 from theorykit.results import Result, plain, write_whole
@@ -44,6 +44,10 @@ class LossAnchor:
     second_order: float
     kl: float
 
+    def __post_init__(self) -> None:
+        for name in ("share", "second_order", "kl"):
+            positive_number(f"{name} of a loss anchor", getattr(self, name), allow_zero=True)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -71,14 +75,32 @@ class Calibration:
         A power law through two anchors, a common factor through one, the raw value without any. Within the
         anchors an interpolation, outside an extrapolation.
         """
-        points = sorted(
-            (anchor.second_order, anchor.kl) for anchor in self.anchors if anchor.kl > 0 < anchor.second_order
-        )
+        points = self.usable_anchors
         if not points or second_order <= 0:
             return max(second_order, 0.0)
-        (low, kl_low), (high, kl_high) = points[0], points[-1]
-        power = np.log(kl_high / kl_low) / np.log(high / low) if high > low * 1.01 and kl_high > kl_low else 1.0
-        return float(kl_high * (second_order / high) ** power)
+        low, high = points[0], points[-1]
+        power = 1.0
+        if len(points) > 1:
+            power = np.log(high.kl / low.kl) / np.log(high.second_order / low.second_order)
+        return float(high.kl * (second_order / high.second_order) ** power)
+
+    @property
+    def usable_anchors(self) -> tuple[LossAnchor, ...]:
+        """Return the outermost anchors, lower first, if both losses rise between them; else the upper alone."""
+        points = sorted(
+            (anchor for anchor in self.anchors if anchor.kl > 0 < anchor.second_order),
+            key=lambda anchor: anchor.second_order,
+        )
+        if len(points) < 2:
+            return tuple(points)
+        low, high = points[0], points[-1]
+        rising = high.second_order > 1.01 * low.second_order and high.kl > low.kl
+        return (low, high) if rising else (high,)
+
+    def interpolates(self, second_order: float) -> bool:
+        """Return whether a raw loss lies between two usable anchors (to 1 %), where the scale was measured."""
+        points = self.usable_anchors
+        return len(points) == 2 and 0.99 * points[0].second_order <= second_order <= 1.01 * points[1].second_order
 
 
 @dataclass(frozen=True, eq=False)

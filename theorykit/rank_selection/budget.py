@@ -19,11 +19,13 @@ class Budget:
 
     Attributes:
         limit: In ``unit``.
+        dense: What the dense layers cost, in ``unit``.
         unit: ``"parameters"`` or ``"flop"`` (multiply and add, forward, per token).
         text: What the user wrote.
     """
 
     limit: float
+    dense: float
     unit: Literal["parameters", "flop"]
     text: str
 
@@ -61,7 +63,7 @@ def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
             f"budget {text!r} is larger than the model, whose linear layers have {quantity(dense, unit)}",
             "give a smaller budget, or 1 for all of it",
         )
-    return Budget(limit, unit, str(text))
+    return Budget(limit, dense, unit, str(text))
 
 
 def quantity(number: float, unit: str) -> str:

@@ -65,8 +65,9 @@ CORRECTED = RankLaw(
 def spectrum_law(decay_exponent: float) -> RankLaw:
     """Return the law of squared error for s_i ∝ i^−α: a = 2α − 1, b = c = 1, so that r* ∝ n^(1/(2α)).
 
-    Holds for α > ½, where the tail sum is dominated by its beginning and ε² ∝ r^(1 − 2α), and for the fast rate
-    r(m + n − r)/n of reduced-rank regression (Bunea, She & Wegkamp 2011).
+    Holds for α > ½, where the tail sum is dominated by its beginning and ε² ∝ r^(1 − 2α), for the fast rate
+    r(m + n − r)/n of reduced-rank regression (Bunea, She & Wegkamp 2011) and r much smaller than m + n. An
+    exponent only: the constants (noise, width) shift the rank by a factor.
 
     Raises:
         InputError: α is not above ½.

@@ -6,6 +6,15 @@ from theorykit.rank_selection.budget import quantity
 from theorykit.rank_selection.laws import PAPER_EQ17, THEOREM_2
 from theorykit.rank_selection.result import RankSelection
 
+_DECIDES = {
+    "budget": "the budget decides the rank, not n",
+    "samples": "n decides, not the budget",
+    "none": "neither the budget nor n takes anything away",
+    "rule": "the rule decides, neither the budget nor the loss",
+}
+_FEW_TOKENS = 0.1
+"""Parameters per token above which the expansion k/(2N) is not to be trusted."""
+
 
 def selection_notes(selection: RankSelection, freedom: float) -> tuple[str, ...]:
     """Return the notes of a selection, each one sentence or two.
@@ -34,30 +43,31 @@ def _unit(selection: RankSelection) -> str:
 def _objective(selection: RankSelection, freedom: float) -> str:
     name, loss = selection.objective.name, selection.estimation_loss
     ratio = f"{freedom / selection.samples.n_tokens:.3g} parameters per token"
-    if name == "kd":
-        return (
-            "Objective kd: the noise of soft targets is at most 2 KL of that of labels and vanishes as the student "
-            f"nears the teacher (estimation at most {loss:.2g} nats per token at {ratio}), so there is no U-curve and "
-            "the budget decides the rank, not n."
-        )
-    decides = "n decides" if selection.binding == "samples" else "the budget decides"
-    kind = (
-        "labels cost 1/(2N) nats on every parameter, N training tokens"
-        if name == "lm"
-        else "half soft targets, half labels, whose noise counts a quarter"
-    )
-    return f"Objective {name}: {kind} (estimation ≈ {loss:.2g} nats per token at {ratio}); here {decides}."
+    kinds = {
+        "kd": "the noise of soft targets is about 2 KL of that of labels (to second order) and vanishes as the student "
+        "nears the teacher, so that more rank lowers both terms",
+        "lm": "labels cost 1/(2N) nats on every degree of freedom, N training tokens",
+        "mixed": "half soft targets, half labels, whose noise counts at least a quarter",
+    }
+    if selection.approximation_loss is None:
+        cost = f"{ratio}; without calibration the estimation term takes no part"
+    else:
+        cost = f"estimation ≈ {loss:.2g} nats per token at {ratio}"
+    return f"Objective {name}: {kinds[name]} ({cost}); here {_DECIDES[selection.binding]}."
 
 
 def _budget(selection: RankSelection) -> str:
     kept = quantity(selection.parameters, "parameters")
     deployed = quantity(selection.deployed_parameters, "parameters")
-    proof = "proven optimal for the predicted loss" if selection.optimal else "not proven optimal"
+    target = (
+        "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss, at its final prices"
+    )
+    proof = f"proven optimal for {target}" if selection.optimal else "not proven optimal"
     how = f"; allocation {proof}" if selection.rule == "measured" else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
     return (
         f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
-        f"({selection.embedding_parameters:,}) {deployed} are deployed{how}. "
+        f"({selection.embedding_parameters:,}) that is {deployed}, biases and norms aside{how}. "
         f"One unit of rank in every layer is {unit:,} parameters."
     )
 
@@ -93,20 +103,36 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
             "Without calibration text the choice rests on the plain ε of each layer, which is blind to the loss: "
             "equal ε can cost a hundred times more in one layer than in another. Give --calibration TEXTFILE."
         )
-    elif selection.calibration and not selection.calibration.anchors:
-        warnings.append("The scale of the predicted loss was not measured: it is the raw half tail sum.")
     elif selection.calibration:
-        shares = [anchor.share for anchor in selection.calibration.anchors]
-        if selection.share < min(shares) - 1e-6:
-            warnings.append(
-                f"The predicted loss is extrapolated: its scale was measured down to {min(shares):.0%} of the "
-                "parameters."
-            )
-    if selection.objective.name != "kd" and freedom > selection.samples.n_tokens:
+        warnings += _scale_warnings(selection)
+    ratio = freedom / selection.samples.n_tokens
+    matters = selection.objective.name != "kd" or selection.binding == "samples"
+    if ratio > _FEW_TOKENS and matters and selection.approximation_loss is not None:
         warnings.append(
-            f"{freedom / selection.samples.n_tokens:.3g} parameters per training token: the estimation term k/(2N) is "
-            "an expansion for many tokens per parameter and says little here."
+            f"{ratio:.3g} parameters per training token: the estimation term k/(2N) is an expansion for many tokens "
+            "per parameter, and only its scale is to be trusted here."
+        )
+    if selection.rule != "measured" and selection.share > selection.budget_share * (1 + 1e-9):
+        warnings.append(
+            f"The rule {selection.rule!r} ignores the budget: it keeps {selection.share:.1%} where the budget allows "
+            f"{selection.budget_share:.1%}."
         )
     if selection.share >= 1.0:
-        warnings.append("Nothing is factored: at this budget and n the dense layers have the least predicted loss.")
+        warnings.append("Nothing is factored: every layer is best left dense here.")
     return tuple(warnings)
+
+
+def _scale_warnings(selection: RankSelection) -> list[str]:
+    """Return what is wrong with the measured scale of the loss, or with where it is used."""
+    calibration = selection.calibration
+    assert calibration is not None
+    if len(calibration.usable_anchors) < len(calibration.anchors) or not calibration.anchors:
+        return ["The scale of the predicted loss was not measured at two rising points: it is a common factor at best."]
+    chosen = sum(part.second_order_loss or 0.0 for part in selection.layers)
+    if chosen > 0 and not calibration.interpolates(chosen):
+        low, high = (anchor.second_order for anchor in calibration.usable_anchors)
+        return [
+            f"The predicted loss is extrapolated: its scale was measured at raw losses from {low:.3g} to {high:.3g}, "
+            f"and the choice has {chosen:.3g}."
+        ]
+    return []

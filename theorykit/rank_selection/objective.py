@@ -61,14 +61,16 @@ class Objective:
         """Return the gradient noise of the targets as a share of that of labels.
 
         A sampled label has the noise of the Fisher information itself: share 1. The teacher's distribution has
-        none at a student that matches it; at one that is KL away from it the whitened residual has squared norm
-        2 KL, so that the share is at most min(1, 2 KL). Mixed with weight w: (1 − w)² + w² min(1, 2 KL).
+        none at a student that matches it; near it the whitened residual has squared norm χ² ≈ 2 KL. The share
+        min(1, 2 KL) is that second-order estimate, spread evenly over the parameters: a heuristic and not a bound.
+        Mixed with weight w, residual and label noise being uncorrelated: (1 − w)² + (1 − (1 − w)²) min(1, 2 KL).
 
         Args:
             approximation: KL of the student from the teacher, nats per token.
         """
         weight = _DISTILLATION_WEIGHT[self.name]
-        return (1 - weight) ** 2 + weight**2 * min(1.0, 2.0 * max(approximation, 0.0))
+        labels = (1 - weight) ** 2
+        return labels + (1 - labels) * min(1.0, 2.0 * max(approximation, 0.0))
 
 
 def degrees_of_freedom(shape: tuple[int, int], rank: Any) -> Floats:
@@ -91,9 +93,10 @@ def degrees_of_freedom(shape: tuple[int, int], rank: Any) -> Floats:
 def estimation_loss(parameters: Any, n_tokens: float, noise_share: float = 1.0) -> Any:
     """Compute noise · k / (2 N): the expected excess loss of estimating k parameters from N labelled tokens, in nats.
 
-    An asymptotic equality for maximum likelihood in a well-specified model (Wilks 1938; Akaike 1974) as k/N → 0:
-    the scores of the tokens of one sequence are a martingale, so that tokens and not sequences count. An estimate, not
-    a bound: early stopping and a start at the teacher make it smaller, a wrong model changes it.
+    An asymptotic equality for labels and maximum likelihood in a well-specified model (Wilks 1938; Akaike 1974) as
+    k/N → 0; there the scores of the tokens of one sequence are a martingale, so that tokens and not sequences count. A
+    student of low rank is misspecified and soft targets are no labels: there it is an estimate of scale. Added to the
+    loss before training it gives a planning score, which no training procedure attains as such.
 
     Args:
         parameters: k ≥ 0, degrees of freedom.

@@ -73,6 +73,7 @@ class RuleSummary(Result):
         relative_error: sqrt(Σ ε² / Σ ‖W‖_F²) over the layers.
         second_order_loss: Raw half tail sum, nats per token; None without calibration.
         predicted_loss: The same on the measured scale: KL from the teacher, before any training; None without.
+        extrapolated: Whether the raw loss lies outside the measured truncations; None without calibration.
     """
 
     key: str
@@ -86,6 +87,7 @@ class RuleSummary(Result):
     relative_error: float
     second_order_loss: float | None
     predicted_loss: float | None
+    extrapolated: bool | None = None
 
     @property
     def rank_span(self) -> str:
@@ -114,7 +116,7 @@ class RankSelection(Result):
             with the noise of labels.
         price: Loss that one more unit of budget would save.
         optimal: Whether the allocation is proven optimal at its final prices of approximation and estimation.
-        binding: ``"budget"`` or ``"samples"``: what decides.
+        binding: What decides: ``"budget"``, ``"samples"``, ``"none"`` (nothing is taken away) or ``"rule"``.
         embedding_parameters: Of embeddings and heads, which stay as they are.
         calibration: Where the whitened spectra come from, or None.
         measured: The chosen truncation measured on held-out text, or None.
@@ -160,6 +162,11 @@ class RankSelection(Result):
     def share(self) -> float:
         """Return the share of the linear parameters that is kept."""
         return self.parameters / self.dense_parameters
+
+    @property
+    def budget_share(self) -> float:
+        """Return the budget as a share of what the dense layers cost, in the budget's own unit."""
+        return self.budget.limit / self.budget.dense
 
     @property
     def deployed_parameters(self) -> int:

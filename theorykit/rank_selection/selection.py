@@ -145,9 +145,9 @@ def select_ranks(
         estimation_loss=float(
             estimation_loss(freedom, samples.n_tokens, goal.noise_share(np.inf if kl is None else kl))
         ),
-        price=allocation.price,
-        optimal=allocation.exact,
-        binding=binding,
+        price=allocation.price if rule == MEASURED else 0.0,
+        optimal=allocation.exact and rule == MEASURED,
+        binding=binding if rule == MEASURED else "rule",
         embedding_parameters=spectra.embedding_parameters,
         calibration=spectra.calibration,
     )
@@ -196,7 +196,8 @@ def _allocate(
         return allocate(options, limit.limit, exact=exact)
 
     if calibration is None:
-        return solve(1.0, 0.0, exact=True), "budget"
+        allocation = solve(1.0, 0.0, exact=True)
+        return allocation, _binding(allocation, losses)
 
     def predicted(raw: float, freedom: float) -> float:
         kl = calibration.calibrated_loss(raw)
@@ -225,7 +226,15 @@ def _allocate(
     _, slope, price = best
     allocation = solve(slope, price, exact=True)
     in_nats = weigh(allocation)[1] / slope
-    return replace(allocation, price=allocation.price * in_nats), "budget" if allocation.price > 0 else "samples"
+    return replace(allocation, price=allocation.price * in_nats), _binding(allocation, losses)
+
+
+def _binding(allocation: Allocation, losses: list[Floats]) -> str:
+    """Return what keeps the allocation from the least approximation loss."""
+    if allocation.price > 0:
+        return "budget"
+    least = all(loss[index] <= loss.min() for loss, index in zip(losses, allocation.choice, strict=True))
+    return "none" if least else "samples"
 
 
 def _factored(part: LayerSpectra, rank: float) -> int | None:
@@ -258,7 +267,7 @@ def _layer_rank(part: LayerSpectra, rank: int | None) -> LayerRank:
         second_order_loss=None if raw is None else 0.0 if rank is None else float(raw[rank]),
         parameters=stored,
         share=stored / part.layer.parameters,
-        reason="" if rank is not None else "dense: factoring at the rank it needs saves nothing",
+        reason="" if rank is not None else "dense: within the budget no rank that saves anything does better",
     )
 
 
@@ -304,4 +313,7 @@ def _rule_summary(
         relative_error=float(np.sqrt(energy / total)) if total else 0.0,
         second_order_loss=raw,
         predicted_loss=predicted,
+        extrapolated=None
+        if raw is None or not spectra.calibration
+        else raw > 0 and not spectra.calibration.interpolates(raw),
     )

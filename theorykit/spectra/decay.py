@@ -33,7 +33,8 @@ class PowerLawFit(Result):
             simulation for the choice of ``n_values``. Singular values repel each other: for them it is too wide.
         n_values: How many of the largest values the law is fitted to (at least a quarter of them).
         ks_distance: Kolmogorov–Smirnov distance between the fitted and the empirical law.
-        p_value: Share of samples from an exact power law, fitted in the same way, that lie at least as far off.
+        p_value: Share of samples of independent values from an exact power law, fitted in the same way, that lie at
+            least as far off. Singular values scatter less, so that a rejection is strong and ``fits`` weak evidence.
         r_squared: Of log s on log i over the same values; high for almost any smooth curve, so not a test.
         r_squared_exponential: Of log s on i (the rival s_i ∝ e^−βi) over the same values.
     """

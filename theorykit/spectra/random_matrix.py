@@ -65,8 +65,8 @@ def marchenko_pastur_median(aspect: float) -> float:
 def noise_level(singular_values: Any, shape: tuple[int, int]) -> float:
     """Estimate the standard deviation of the noise from the median singular value.
 
-    σ̂ = median(s) / sqrt(max(m, n) · μ_β): right where at least half of the spectrum is noise (Gavish &
-    Donoho 2014, section III.E), an over-estimate where most of it is signal.
+    σ̂ = median(s) / sqrt(max(m, n) · μ_β): right as the share of signal among the values goes to 0
+    (Gavish & Donoho 2014, section III.E), an over-estimate with any larger share (1.24 σ at 30 % strong signal).
 
     Args:
         singular_values: ``[q]``, non-negative, non-increasing.
