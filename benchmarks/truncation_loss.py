@@ -130,7 +130,9 @@ def _measured(losses: list[dict[str, float]]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.2g}".replace("e+0", "e")
+    if value >= 10_000:
+        return f"{value:.0e}".replace("e+0", "e")
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def table(result: dict[str, Any]) -> str:
