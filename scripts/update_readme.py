@@ -41,7 +41,7 @@ def rules() -> str:
 _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
     (
         "spectra_speed",
-        "50 GPT-2-small-shaped matrices: spectra, ε at all ranks, decay fits, against a bare float64 Gram and `eigvalsh`",
+        "50 GPT-2-small-shaped matrices: spectra, ε at all ranks, decay fits, against bare float64 Gram, `eigvalsh`",
         lambda found: f"{found['ratio_to_bare_loop']:.2f} ×",
         "≤ 1.3 ×",
     ),

@@ -37,7 +37,7 @@ def test_command_lines_parse_and_those_without_a_model_run(command, tmp_path):
 
 
 def test_make_targets_exist():
-    named = re.findall(r"`?make (\w+)", README)
+    named = re.findall(r"(?:`|\$ )make (\w+)", README)
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
     assert {"run", "test", "texts", "benchmarks"} <= set(named)
     assert set(named) <= set(targets)
