@@ -35,7 +35,7 @@ def plot_selection(selection: RankSelection, axes: Axes | None = None) -> Axes:
     ax.set_xlabel("depth (order of the layers of one role)")
     ax.set_ylabel("share of parameters kept")
     ax.set_ylim(0, 1.05)
-    ax.set_title(f"{selection.model}: {selection.share:.0%} of the linear parameters", fontsize=11)
+    ax.set_title(f"{selection.model}: {selection.share:.0%} of the linear parameters", fontsize=11, parse_math=False)
     ax.legend(fontsize=8, frameon=False, ncols=2)
     sns.despine(ax=ax)
     return ax
