@@ -81,6 +81,12 @@ class LayerStatistics:
         low = (weight @ expand) @ contract if self.on_inputs else contract.T @ (expand.T @ weight)
         return low.to(self.weight.dtype)
 
+    def predicted_loss(self, metric: Metric, rank: int) -> float:
+        """Return the second-order loss of the rank-r truncation in one metric; half the tail sum in the Fisher's."""
+        if metric == "fisher":
+            return 0.5 * float(self.basis("fisher").eigenvalues[rank:].sum())
+        return self.second_order_loss(self.projector(metric, rank))
+
     def second_order_loss(self, projector: tuple[torch.Tensor, torch.Tensor]) -> float:
         """Return ½ tr(G ΔW A ΔWᵀ) of a projection in nats per token, whatever metric chose it, ridge included.
 

@@ -91,7 +91,7 @@ def truncated(
                 continue
             layer, owner = owners[part.name]
             projector = part.projector(metric, ranks[part.name])
-            predicted += part.second_order_loss(projector)
+            predicted += part.predicted_loss(metric, ranks[part.name])
             low = part.truncated_weight(projector)
             kept.append((owner.weight.data, owner.weight.data.clone()))
             owner.weight.data.copy_(low.T if layer.transposed else low)
