@@ -254,6 +254,17 @@ def test_the_accelerator_gives_the_same_promise(rng, floor):
         assert_promise(spectrum(source, device="cuda"), truncation_errors(planted))
 
 
+@pytest.mark.parametrize(("shape", "large"), [((200, 200), 100), ((600, 400), 200), ((1000, 1000), 500)])
+def test_the_promise_holds_where_the_gram_route_is_just_trusted(rng, shape, large):
+    """Half of the values 1, half so small that one rounding more would send the matrix to the SVD."""
+    limit = np.sqrt(kernels._eigenvalue_error(1.0, shape) / (2 * kernels._RELATIVE_TARGET))
+    planted = np.concatenate([np.ones(large), np.full(min(shape) - large, 1.1 * limit)])
+    matrix = with_values(rng, shape, planted)
+    found = spectrum(matrix)
+    assert found.method == "gram"
+    assert_promise(found, reference(matrix))
+
+
 def test_a_wide_matrix_stays_with_gram_and_says_up_to_which_rank(rng, monkeypatch):
     monkeypatch.setattr(kernels, "SVD_LIMIT", 20)
     planted = np.geomspace(1.0, 1e-9, 40)
