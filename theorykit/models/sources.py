@@ -190,10 +190,10 @@ class TensorSource:
         config: Mapping[str, Any] | None = None,
         files: tuple[Path, ...] = (),
     ) -> None:
-        self.name = name
-        self.files = files
         import torch
 
+        self.name = name
+        self.files = files
         floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
         self._tensors = {key: value for key, value in tensors.items() if value.dtype in floats}
         for key, value in tensors.items():

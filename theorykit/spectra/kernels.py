@@ -195,7 +195,8 @@ def spectrum(
         exact = _exact_up_to(eigenvalues, (m, n))
         if method == "gram" or exact == min(m, n) or min(m, n) > SVD_LIMIT:
             return _from_eigenvalues(eigenvalues, (m, n), scale, exact)
-    _largest_entry(matrix, name)
+    else:
+        _largest_entry(matrix, name)  # the Gram route has seen every entry by its diagonal
     values = torch.linalg.svdvals(_same_singular_values(matrix, device)).cpu().numpy()
     return Spectrum(np.sort(values)[::-1].copy(), (m, n), "svd", float(max(m, n) * np.finfo(float).eps * values.max()))
 
