@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,12 @@ from theorykit.spectra.whitening import Metric
 if TYPE_CHECKING:
     from theorykit.models.language_model import LanguageModel
     from theorykit.models.statistics import LayerStatistics
+
+POOLED_WIDTH = 2048
+"""Up to this width an eigenvalue solver gains more from a second matrix than from a second thread."""
+
+MAX_WORKERS = 8
+"""Each worker holds about six k × k matrices in float64."""
 
 LayerProgress = Callable[[int, int, str], None]
 
@@ -134,13 +141,31 @@ def whitened_spectra(
     """
     source = module_source(model.module, model.name)
     by_name = {part.name: part for part in statistics}
-    layers = []
-    for index, layer in enumerate(source.layers):
+
+    def of_layer(layer: LinearLayer) -> LayerSpectra:
         with source.open(layer) as matrix:
             found = replace(spectrum(matrix, name=layer.name), shape=layer.shape)
         part = by_name.get(layer.name)
         whitened = {metric: part.whitened_spectrum(metric) for metric in metrics} if part else {}
-        layers.append(LayerSpectra(layer, found, whitened))
+        return LayerSpectra(layer, found, whitened)
+
+    on_cpu = model.device.type == "cpu"
+    wide = any(min(layer.shape) > POOLED_WIDTH for layer in source.layers)
+    layers = []
+    for found in _pooled(of_layer, source.layers) if on_cpu and not wide else map(of_layer, source.layers):
+        layers.append(found)
         if progress:
-            progress(index + 1, len(source.layers), layer.name)
+            progress(len(layers), len(source.layers), found.layer.name)
     return ModelSpectra(model.name, tuple(layers))
+
+
+def _pooled(function: Callable[[LinearLayer], LayerSpectra], layers: Iterable[LinearLayer]) -> Iterator[LayerSpectra]:
+    """Map in order over as many workers as torch has threads, each with one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(function, layers)
+    finally:
+        torch.set_num_threads(threads)

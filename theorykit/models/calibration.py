@@ -100,11 +100,11 @@ class _Moments:
 
 def _second_moment(tensor: torch.Tensor) -> torch.Tensor:
     rows = tensor.detach().flatten(0, -2)
-    return (rows.T @ rows).double()
+    return rows.T @ rows
 
 
 def _add(total: torch.Tensor | None, part: torch.Tensor) -> torch.Tensor:
-    return part.clone() if total is None else total.add_(part)
+    return part.double().clone() if total is None else total.add_(part)
 
 
 @contextmanager
@@ -168,21 +168,20 @@ def collect_statistics(
             # gradients flow from the embedded tokens on; the parameters themselves need none
             embedded = model.module.get_input_embeddings()(part).detach().requires_grad_()
             logits = model.module(inputs_embeds=embedded, use_cache=False).logits[:, :-1].float()
-            torch.autograd.backward(_sampled_label_loss(logits, generator))
+            logits.backward(_sampled_label_gradient(logits, generator))
             if progress:
                 progress(min(start + batch, tokens.shape[0]), tokens.shape[0])
     count = tokens.numel()
     return [moment.statistics(owner, count) for moment, (_, owner) in zip(moments, pairs, strict=True)]
 
 
-def _sampled_label_loss(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return Σ −log p(ŷ) over all positions, in nats, with ŷ drawn from the model by inverting its distribution."""
+def _sampled_label_gradient(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return p − onehot(ŷ) by position, the gradient of Σ −log p(ŷ), with ŷ drawn by inverting the distribution."""
     import torch
 
-    flat = logits.flatten(0, 1)
-    with torch.no_grad():
-        cumulative = flat.softmax(dim=-1).cumsum_(dim=-1)
-        uniform = torch.rand(flat.shape[0], 1, generator=generator, device=generator.device).to(flat.device)
-        # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary
-        labels = torch.searchsorted(cumulative, uniform * cumulative[:, -1:]).squeeze(1).clamp_(max=flat.shape[1] - 1)
-    return torch.nn.functional.cross_entropy(flat, labels, reduction="sum")
+    gradient = logits.detach().softmax(dim=-1)
+    cumulative = gradient.cumsum(dim=-1)
+    uniform = torch.rand(*logits.shape[:-1], 1, generator=generator, device=generator.device).to(logits.device)
+    # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary
+    labels = torch.searchsorted(cumulative, uniform * cumulative[..., -1:]).clamp_(max=logits.shape[-1] - 1)
+    return gradient.scatter_add_(-1, labels, torch.full_like(uniform, -1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from theorykit.spectra.whitening import Basis, Metric, WhitenedSpectrum, small_side_basis, symmetric_root
+from theorykit.spectra.whitening import Basis, Metric, WhitenedSpectrum, small_side_basis, square_root
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class LayerStatistics:
         return weight.T @ weight if self.on_inputs else weight @ weight.T
 
     def basis(self, metric: Metric) -> Basis:
-        """Return the whitened singular directions in one metric, kept for the next call: 16 k² bytes each."""
+        """Return the whitened singular directions in one metric, kept for the next call: 24 k² bytes each."""
         if metric not in self._bases:
             self._bases[metric] = self._basis(metric)
         return self._bases[metric]
@@ -63,7 +63,7 @@ class LayerStatistics:
         # activation whitening is A^½ alone: on the output side W A Wᵀ holds it, and there is no root to take
         rooted = metric == "fisher" or (metric == "activation" and self.on_inputs)
         pulled = self.pulled if metric == "fisher" or (metric == "activation" and not self.on_inputs) else self._gram()
-        return small_side_basis(symmetric_root(self.own, RIDGE) if rooted else None, pulled)
+        return small_side_basis(square_root(self.own, RIDGE) if rooted else None, pulled)
 
     def whitened_spectrum(self, metric: Metric) -> WhitenedSpectrum:
         """Return the whitened singular values in one metric, ridge included."""

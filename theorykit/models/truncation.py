@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+_POSITIONS = 32
+"""Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
+
 
 @dataclass(frozen=True)
 class TruncationLoss(Result):
@@ -106,8 +109,10 @@ def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor
     import torch
 
     with torch.no_grad():
-        logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits
-        return logits[:, :-1].float().log_softmax(dim=-1)
+        logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits[:, :-1].float()
+        for part in logits.split(_POSITIONS, dim=1):
+            part -= part.logsumexp(dim=-1, keepdim=True)
+        return logits
 
 
 def truncation_losses(
@@ -169,7 +174,8 @@ class DenseReference:
         for reference, block in zip(self._dense, self._targets, strict=True):
             now = log_probabilities(self._model, block)
             entropy += _negative_log_likelihood(now, block)
-            divergence += float((reference.exp() * (reference - now)).sum(dim=-1).double().sum())
+            for before, after in zip(reference.split(_POSITIONS, 1), now.split(_POSITIONS, 1), strict=True):
+                divergence += float((before.exp() * (before - after)).sum(dim=-1).double().sum())
         return TruncationLoss(second_order, divergence / self._count, entropy / self._count, self._entropy, self._count)
 
 

@@ -36,17 +36,25 @@ class WhitenedSpectrum(Spectrum):
         return tail_energies(self.singular_values) / 2
 
 
-def symmetric_root(moment: torch.Tensor, ridge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return R ``[k, k]`` with R Rᵀ = moment (plus ridge · mean diagonal) and the pseudo-inverse of R.
+def square_root(moment: torch.Tensor, ridge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return some R ``[k, k]`` with R Rᵀ = moment (plus ridge · mean diagonal) and the pseudo-inverse of R.
 
-    By eigenvalues, so that singular moments pass: those below k·eps of the largest are rounding and count as 0.
+    Any root gives the same whitened singular values. With a ridge it is the Cholesky factor, a tenth of the work;
+    a singular moment takes its eigenvalues, of which those below k·eps of the largest are rounding and count as 0.
     """
     import torch
 
+    size = moment.shape[0]
+    if ridge > 0:
+        shift = ridge * moment.diagonal().mean().clamp(min=0)
+        moment = moment + shift * torch.eye(size, dtype=moment.dtype, device=moment.device)
+        factor, failed = torch.linalg.cholesky_ex(moment)
+        if not bool(failed):
+            identity = torch.eye(size, dtype=moment.dtype, device=moment.device)
+            return factor, torch.linalg.solve_triangular(factor, identity, upper=False)
     eigenvalues, vectors = torch.linalg.eigh(moment)
-    eigenvalues = eigenvalues.clamp(min=0) + ridge * eigenvalues.mean().clamp(min=0)
-    floor = eigenvalues[-1] * moment.shape[0] * np.finfo(float).eps
-    roots = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt()
+    floor = eigenvalues[-1] * size * np.finfo(float).eps
+    roots = torch.where(eigenvalues > floor, eigenvalues, 0.0).clamp(min=0).sqrt()
     inverse = torch.where(roots > 0, 1 / roots.clamp(min=1e-300), 0.0)
     return vectors * roots, (vectors * inverse).T
 
@@ -57,20 +65,23 @@ class Basis:
 
     Attributes:
         eigenvalues: Squared whitened singular values, ``[k]``, non-increasing, non-negative.
-        expand: R V ``[k, k]``, columns in the order of the eigenvalues.
-        contract: Vᵀ R⁺ ``[k, k]``, rows likewise.
+        vectors: V ``[k, k]``, columns in the order of the eigenvalues.
+        root: R and R⁺ ``[k, k]``; None for the identity.
     """
 
     eigenvalues: torch.Tensor
-    expand: torch.Tensor
-    contract: torch.Tensor
+    vectors: torch.Tensor
+    root: tuple[torch.Tensor, torch.Tensor] | None
 
     def projector(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return E ``[k, r]`` and C ``[r, k]`` of the (oblique) projector E C.
+        """Return E = R V_r ``[k, r]`` and C = V_rᵀ R⁺ ``[r, k]`` of the (oblique) projector E C.
 
         W E C (n ≤ m) or (E C)ᵀ W (m < n) is the best matrix of rank r in the whitened norm.
         """
-        return self.expand[:, :rank], self.contract[:rank]
+        kept = self.vectors[:, :rank]
+        if self.root is None:
+            return kept, kept.T
+        return self.root[0] @ kept, kept.T @ self.root[1]
 
 
 def small_side_basis(root: tuple[torch.Tensor, torch.Tensor] | None, pulled: torch.Tensor) -> Basis:
@@ -78,10 +89,7 @@ def small_side_basis(root: tuple[torch.Tensor, torch.Tensor] | None, pulled: tor
     import torch
 
     eigenvalues, vectors = torch.linalg.eigh(pulled if root is None else root[0].T @ pulled @ root[0])
-    eigenvalues, vectors = eigenvalues.flip(0).clamp(min=0), vectors.flip(1)
-    if root is None:
-        return Basis(eigenvalues, vectors, vectors.T)
-    return Basis(eigenvalues, root[0] @ vectors, vectors.T @ root[1])
+    return Basis(eigenvalues.flip(0).clamp(min=0), vectors.flip(1), root)
 
 
 def _small_side(weight: Any, input_moment: Any, output_moment: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -127,7 +135,7 @@ def whitened_singular_values(weight: Any, input_moment: Any = None, output_momen
     import torch
 
     _, own, pulled = _small_side(weight, input_moment, output_moment)
-    root = symmetric_root(own)[0]
+    root = square_root(own)[0]
     values: Floats = torch.linalg.eigvalsh(root.T @ pulled @ root).flip(0).clamp(min=0).sqrt().numpy()
     return values
 
@@ -160,6 +168,6 @@ def whitened_truncation(
     matrix, own, pulled = _small_side(weight, input_moment, output_moment)
     m, n = matrix.shape
     rank = positive_integer("rank", rank, maximum=min(m, n))
-    expand, contract = small_side_basis(symmetric_root(own), pulled).projector(rank)
+    expand, contract = small_side_basis(square_root(own), pulled).projector(rank)
     left, right = (matrix @ expand, contract) if n <= m else (contract.T, expand.T @ matrix)
     return left.numpy(), right.numpy()
