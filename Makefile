@@ -25,6 +25,7 @@ texts: $(VENV)/dev
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "theorykit needs Python 3.11 or newer")'
+	@echo "installing theorykit with torch and transformers into $(VENV), a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	touch $@

@@ -25,6 +25,10 @@ class CheckpointError(InputError):
     """Weights that cannot be read: missing, truncated, corrupt, pickled or in an unknown layout."""
 
 
+class CalibrationError(InputError):
+    """A model that can be read and whose layers cannot be calibrated on text."""
+
+
 class NonFiniteError(InputError):
     """NaN or infinity where every number has to be finite."""
 

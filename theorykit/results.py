@@ -46,7 +46,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     Raises:
         InputError: the folder does not exist or cannot be written.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # through a link, not over it
     data = content.encode() if isinstance(content, str) else content
     temporary = None
     try:
@@ -63,7 +63,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise InputError(
-            f"cannot write {target}: {error.strerror or error}", "give a file in a folder that can be written"
+            f"cannot write {path}: {error.strerror or error}", "give a file in a folder that can be written"
         ) from error
     return target
 

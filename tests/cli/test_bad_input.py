@@ -58,20 +58,20 @@ def test_n(refuse, n):
         ("--seq-len", "long", "(given: 'long')"),
         ("--objective", "rl", "objective = 'rl' is not known"),
         ("--rule", "best", "rule 'best' is not known"),
-        ("--rank-multiple", "0", "rank_multiple = 0 has to be finite and above 0"),
-        ("--rank-multiple", "-1", "rank_multiple = -1 has to be finite and above 0"),
-        ("--rank-multiple", "193", "rank_multiple = 193 is larger than min(m, n) = 192"),
+        ("--rank-multiple", "0", "rank multiple = 0 has to be finite and above 0"),
+        ("--rank-multiple", "-1", "rank multiple = -1 has to be finite and above 0"),
+        ("--rank-multiple", "193", "rank multiple = 193 is larger than min(m, n) = 192"),
         ("--rank-multiple", "1.5", "(given: '1.5')"),
         ("--budget", "0", "budget '0' is not above 0"),
-        ("--budget", "900%", "budget '900%' is larger than the model"),
+        ("--budget", "900%", "budget '900%' is a share above 1"),
         ("--budget", "10G", "budget '10G' is larger than the model"),
         ("--budget", "10GFLOP", "budget '10GFLOP' is larger than the model"),
         ("--budget", "abc", "budget 'abc' is not understood"),
         ("--budget", "", "budget '' is not understood"),
         ("--budget", "-0.5", "budget '-0.5' is not understood"),
         ("--budget", "nan", "budget 'nan' is not understood"),
-        ("--budget", "1.5", "the cost of the smallest rank in every layer"),
-        ("--budget", "1e-9", "the cost of the smallest rank in every layer"),
+        ("--budget", "1.5", "budget '1.5' is a share above 1"),
+        ("--budget", "1e-9", "the least that all layers together can cost"),
         ("--seed", "-1", "seed = -1 has to lie between 0 and"),
         ("--seed", str(2**70), f"seed = {2**70} has to lie between 0 and"),
         ("--calibration", "train.txt", "--calibration needs a model"),
@@ -112,7 +112,7 @@ TEXTS = {
     "missing.txt": (None, "cannot be read: No such file or directory"),
     "empty.txt": (b"", "is empty"),
     "blank.txt": (b" \n\t\n", "is empty"),
-    "short.txt": (b"w1 w2 w3", "short.txt has 3 tokens, fewer than the"),
+    "short.txt": (b"w1 w2 w3", "short.txt has 3 tokens, and"),
     "binary.txt": (bytes(range(256)), "it is not UTF-8 text"),
     "folder.txt": ("folder", "cannot be read: Is a directory"),
 }
@@ -130,7 +130,7 @@ def test_texts(refuse, llama_folder, calibration, tmp_path, option, name):
     options = [*calibration, "--evaluate", file] if option == "--evaluate" else [option, file, *calibration[2:]]
     error, _ = refuse("rank-select", "--n", 10, "--model", llama_folder, *options)
     if (option, name) == ("--evaluate", "short.txt"):
-        match = "has 3 tokens, fewer than the"
+        match = "has 3 tokens, and"
     assert match in error
 
 
@@ -221,11 +221,10 @@ def test_models_that_cannot_be_read(refuse, llama_folder, calibration, tmp_path,
         refuse("rank-select", "--n", 10, "--model", path)
 
 
-def test_a_context_shorter_than_a_block(refuse, calibration, tmp_path):
+def test_a_context_shorter_than_a_block_gives_shorter_blocks(run, calibration, tmp_path):
     folder = save_runnable(tiny_gpt2(n_positions=128), tmp_path / "model")
-    error, hint = refuse("rank-select", "--n", 10, "--model", folder, *calibration)
-    assert "reads at most 128 tokens at once" in error
-    assert "--calibration none" in hint
+    done = run("rank-select", "--n", 10, "--model", folder, *calibration, "--json")
+    assert done.document["result"]["calibration"]["block"] == 128
 
 
 def test_a_tokenizer_with_more_words_than_the_model(refuse, calibration, tmp_path):
@@ -305,6 +304,16 @@ def test_an_unknown_hub_id(refuse, monkeypatch):
     for arguments in (["rank-select", "--n", 10, "--model", "nobody/nothing"], ["spectrum", "nobody/nothing"]):
         error, _ = refuse(*arguments)
         assert "'nobody/nothing' is neither a local path nor reachable on the hub" in error
+
+
+def test_a_hub_model_without_safetensors(refuse, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    error, hint = refuse("spectrum", "nobody/nothing")
+    assert "'nobody/nothing' has no safetensors weights on the hub" in error
+    assert "--allow-pickle" in hint
 
 
 def test_spectra_without_a_layer_to_factor(refuse, tmp_path):

@@ -241,7 +241,11 @@ def test_experts_are_selected_from_their_weights(run, tmp_path):
     assert done.code == 0
     kinds = [layer["kind"] for layer in done.document["result"]["layers"]]
     assert kinds.count("expert") == 12
-    refused = run("rank-select", "--n", 1000, "--model", folder)
+    assert kinds.count("router") == 0
+    fallen_back = run("rank-select", "--n", 1000, "--model", folder, "--json", "--budget", 0.5).document
+    assert fallen_back["result"]["ranks"] == done.document["result"]["ranks"]
+    assert "is not a linear module" in fallen_back["warnings"][0]
+    refused = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "builtin")
     assert refused.code == 2
     assert "--calibration none" in refused.err
 

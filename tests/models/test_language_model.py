@@ -192,7 +192,7 @@ def test_long_words_do_not_make_a_text_look_short(reader):
     assert torch.equal(token_blocks(reader, spaced, 64, 32), token_blocks(reader, words(64), 64, 32))
 
 
-@pytest.mark.parametrize(("text", "match"), [("", "is empty"), (" \n\t", "is empty"), ("w1 w2", "has 2 tokens, fewer")])
+@pytest.mark.parametrize(("text", "match"), [("", "is empty"), (" \n\t", "is empty"), ("w1 w2", "has 2 tokens, and")])
 def test_texts_that_are_too_short(reader, text, match):
     with pytest.raises(InputError, match=f"^my text {match}"):
         token_blocks(reader, text, 32, 32, name="my text")

@@ -85,6 +85,29 @@ def test_llama_layers(llama):
     assert kinds["lm_head"] == "head"
 
 
+@pytest.mark.parametrize(
+    "router",
+    [
+        "mlp.gate",
+        "block_sparse_moe.gate",
+        "mlp.router",
+        "feed_forward.router",
+        "blk.0.ffn_gate_inp",
+        "mlp.router.layer",
+    ],
+)
+def test_routers_are_no_layers_to_factor(router):
+    shapes = {f"{router}.weight": (8, 48), "mlp.experts.gate_up_proj": (8, 160, 48), "mlp.gate_proj.weight": (80, 48)}
+    layers = {layer.name: layer for layer in find_layers(shapes)}
+    assert layers[router].kind == "router"
+    assert not layers[router].factorable
+    assert layers["mlp.gate_proj"].factorable
+
+
+def test_a_gate_without_experts_is_a_layer():
+    assert find_layers({"mlp.gate.weight": (80, 48)})[0].factorable
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_tied_head_counts_once(tied, tmp_path):
     module = tiny_llama(tie_word_embeddings=tied)

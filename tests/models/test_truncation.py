@@ -54,6 +54,16 @@ def test_weights_have_the_rank_and_come_back(calibrated, metric):
     assert_untouched(model, before)
 
 
+@pytest.mark.parametrize("metric", ["plain", "activation"])
+def test_statistics_keep_looking_at_the_dense_weights(calibrated, metric):
+    model, _, tokens = calibrated
+    before, within = (collect_statistics(model, tokens, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    with truncated(model, before, {part.name: 2 for part in before}, "fisher"):
+        values = [part.whitened_spectrum(metric).singular_values for part in within]
+    expected = [part.whitened_spectrum(metric).singular_values for part in before]
+    assert all(np.array_equal(left, right) for left, right in zip(values, expected, strict=True))
+
+
 def test_weights_come_back_after_an_exception(calibrated):
     model, parts, _ = calibrated
     before = snapshot(model)

@@ -202,7 +202,9 @@ def test_the_budget_may_be_exactly_the_least():
 
 @pytest.mark.parametrize("budget", [0.0, 2.9])
 def test_a_budget_below_the_least_names_both(budget):
-    with pytest.raises(InputError, match=f"the budget {budget:,.0f} is below 3, the cost of the smallest rank"):
+    with pytest.raises(
+        InputError, match=f"the budget {budget:,.0f} is below 3, the least that all layers together can cost"
+    ):
         allocate([layer([1, 5], [1, 0]), layer([2, 5], [1, 0])], budget - 1e-9 if budget else 0.0)
 
 

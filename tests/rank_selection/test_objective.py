@@ -173,7 +173,7 @@ def test_the_terms_come_back_separately(rng):
 @pytest.mark.parametrize("multiple", [1, 3, 8])
 def test_the_best_rank_is_that_of_the_full_grid(rng, shape, multiple):
     if multiple > min(shape):
-        with pytest.raises(InputError, match=f"rank_multiple = {multiple} is above its maximum"):
+        with pytest.raises(InputError, match=f"rank multiple = {multiple} is above its maximum"):
             objective_of(rng, shape).optimal_rank(multiple)
         return
     for noise in (0.0, 0.3, 1.0):
@@ -188,7 +188,7 @@ def test_the_smallest_of_equals():
 
 @pytest.mark.parametrize("multiple", [0, -1, 1.5])
 def test_a_bad_multiple(multiple):
-    with pytest.raises(InputError, match="rank_multiple"):
+    with pytest.raises(InputError, match="rank multiple"):
         LayerObjective(np.ones(5), np.ones(5)).optimal_rank(multiple)
 
 

@@ -262,9 +262,15 @@ def test_zero_matrices_and_small_layers():
 
 
 def test_a_layer_without_a_rank_that_saves_stays_dense():
-    found = select_ranks(model(layer_spectra("square", (8, 8)), layer_spectra("wide", (64, 64)), anchors=None), 100)
+    found = select_ranks(model(layer_spectra("square", (8, 8)), layer_spectra("wide", (128, 128)), anchors=None), 100)
     assert found.rank_multiple == 8
     assert found.layers[0].rank is None
+
+
+@pytest.mark.parametrize(("width", "multiple"), [(32, 8), (16, 4), (8, 2), (4, 1), (2, 1)])
+def test_the_default_multiple_lets_nearly_all_layers_save(width, multiple):
+    found = select_ranks(model(layer_spectra("square", (width, width)), anchors=None), 100, budget=1)
+    assert found.rank_multiple == multiple
 
 
 def test_operations_count_a_shared_expert_by_its_use():
@@ -287,9 +293,9 @@ def test_operations_count_a_shared_expert_by_its_use():
         ({"budget": 0}, "budget 0 is not above 0"),
         ({"budget": "900M"}, "is larger than the model"),
         ({"budget": "10"}, "the budget 10 is below"),
-        ({"rank_multiple": 0}, "rank_multiple = 0"),
-        ({"rank_multiple": 2.5}, r"rank_multiple = 2\.5 is not a whole number"),
-        ({"rank_multiple": 9}, r"rank_multiple = 9 is larger than min\(m, n\) = 8 of h\.1\.fc"),
+        ({"rank_multiple": 0}, "rank multiple = 0"),
+        ({"rank_multiple": 2.5}, r"rank multiple = 2\.5 is not a whole number"),
+        ({"rank_multiple": 9}, r"rank multiple = 9 is larger than min\(m, n\) = 8 of h\.1\.fc"),
         ({"rule": "thm3"}, "rule 'thm3' is not known"),
     ],
 )

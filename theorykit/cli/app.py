@@ -25,8 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Tells whether a theory about low-rank knowledge distillation is true, and which rank each layer needs.",
 )
-app.command("rank-select")(rank_select)
-app.command("spectrum")(spectrum)
+app.command("rank-select", short_help="Choose a rank for every layer of a teacher.")(rank_select)
+app.command("spectrum", short_help="Show spectra, truncation errors and decay fits.")(spectrum)
 
 
 def _print_version(asked: bool) -> None:

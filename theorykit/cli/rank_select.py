@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra, check_outputs
-from theorykit.errors import InputError
+from theorykit.errors import CalibrationError, InputError
 
 if TYPE_CHECKING:
     from theorykit.rank_selection.calibrated import CalibratedModel
@@ -61,7 +62,7 @@ def rank_select(
     ] = "measured",
     evaluate: Annotated[
         Path | None,
-        typer.Option(metavar="TEXTFILE", help="Measure the truncated model on this held-out text."),
+        typer.Option(metavar="TEXTFILE", help="Measure the truncated model on 4,096 tokens of held-out text."),
     ] = None,
     json: Json = False,
     output: Annotated[
@@ -125,7 +126,10 @@ def rank_select(
     if output is not None:
         write_whole(output, text + "\n")
     if peft is not None:
-        write_whole(peft, to_json(selection.to_peft()) + "\n")
+        pattern = selection.to_peft()
+        write_whole(peft, to_json(pattern) + "\n")
+        if len(pattern["target_modules"]) < len(selection.ranks):
+            warnings += ("Stacked experts are left out of the peft file: one tensor has one rank there.",)
     if json:
         typer.echo(text)
         return
@@ -174,15 +178,17 @@ def read_text(path: Path, option: str) -> str:
 def _check_early(count: float, options: dict[str, Any]) -> None:
     """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
     from theorykit.checks import positive_integer
+    from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
     from theorykit.rank_selection.rules import RULE_KEYS
 
     SampleSize(count, options["unit"], options["seq_len"])
     Objective(options["objective"])
+    read_budget(options["budget"])
     if options["rule"] not in RULE_KEYS:
         raise InputError(f"rule {options['rule']!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
     if options["rank_multiple"] is not None:
-        positive_integer("rank_multiple", options["rank_multiple"])
+        positive_integer("rank multiple", options["rank_multiple"])
 
 
 class _Source:
@@ -216,7 +222,12 @@ class _Source:
             if reason:
                 remark = f"Not calibrated: {reason}."
                 return self._plain(step), None, (remark,)
-        calibrated = self._calibrate(step)
+        try:
+            calibrated = self._calibrate(step)
+        except CalibrationError as error:
+            if self.calibration is not None:
+                raise
+            return self._plain(step), None, (f"Not calibrated: {error.message}.",)
         return calibrated.spectra, calibrated, ()
 
     def _stored(self) -> tuple[Any, None]:
@@ -235,7 +246,7 @@ class _Source:
         return read_spectra(self.model, device=self.device, allow_pickle=self.allow_pickle, cache=self.cache, step=step)
 
     def _calibrate(self, step: Any) -> CalibratedModel:
-        from theorykit.models.language_model import load_language_model
+        from theorykit.models.language_model import context_length, load_language_model
         from theorykit.rank_selection.calibrated import (
             BUILTIN_TEXT,
             CalibrationSettings,
@@ -250,8 +261,12 @@ class _Source:
         settings = CalibrationSettings(n_tokens=self.tokens, seed=self.seed)
         settings.check()
         step("loading the model", 0, 1)
+        language_model = load_language_model(self.model, device=self.device)
+        longest = context_length(language_model)
+        if longest is not None and longest < settings.block:
+            settings = replace(settings, block=2 ** (longest.bit_length() - 1))  # divides what the check has passed
         return calibrate(
-            load_language_model(self.model, device=self.device),
+            language_model,
             text,
             name=name,
             settings=settings,

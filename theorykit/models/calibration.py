@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from theorykit.errors import InputError, NonFiniteError
+from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.sources import module_source
@@ -22,7 +22,7 @@ def linear_modules(module: torch.nn.Module) -> list[tuple[LinearLayer, Any]]:
     """Pair every factorable linear layer of a live model with its ``nn.Linear`` or ``Conv1D`` module.
 
     Raises:
-        InputError: a linear layer is not such a module (stacked experts), so that it cannot be calibrated.
+        CalibrationError: a linear layer is not such a module (stacked experts), so that it cannot be calibrated.
     """
     modules = dict(module.named_modules())
     pairs = []
@@ -31,7 +31,7 @@ def linear_modules(module: torch.nn.Module) -> list[tuple[LinearLayer, Any]]:
             continue
         owner = modules.get(layer.name)
         if owner is None or not (hasattr(owner, "in_features") or hasattr(owner, "nf")):
-            raise InputError(
+            raise CalibrationError(
                 f"{layer.name} is not a linear module, so its inputs cannot be read",
                 "pass --calibration none",
             )
@@ -83,7 +83,7 @@ class _Moments:
         import torch
 
         if self.own is None or self.pulled is None:
-            raise InputError(
+            raise CalibrationError(
                 f"{self.layer.name} takes no part in the forward pass, so it cannot be calibrated",
                 "pass --calibration none",
             )
@@ -147,8 +147,9 @@ def collect_statistics(
         One entry per layer, in the model's order.
 
     Raises:
-        InputError: the model has linear layers that are not modules of their own or that the forward pass leaves
-            out, or no tokens are given.
+        CalibrationError: the model has linear layers that are not modules of their own or that the forward pass
+            leaves out.
+        InputError: no tokens are given.
         NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
     """
     import torch

@@ -164,7 +164,21 @@ def torch_device(device: str | None) -> torch.device:
     return place
 
 
-def token_blocks(model: LanguageModel, text: str, n_tokens: int, block: int, *, name: str = "the text") -> torch.Tensor:
+def context_length(model: LanguageModel) -> int | None:
+    """Return how many tokens the model reads at once, or None where its configuration does not say."""
+    longest = getattr(getattr(model.module, "config", None), "max_position_embeddings", None)
+    return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def token_blocks(
+    model: LanguageModel,
+    text: str,
+    n_tokens: int,
+    block: int,
+    *,
+    name: str = "the text",
+    hint: str = "give a longer text",
+) -> torch.Tensor:
     """Return the first ``n_tokens`` tokens of a text as blocks ``[n_tokens // block, block]``, int64.
 
     Args:
@@ -173,6 +187,7 @@ def token_blocks(model: LanguageModel, text: str, n_tokens: int, block: int, *, 
         n_tokens: How many tokens; a multiple of ``block``.
         block: Tokens per block.
         name: How an error message calls the text.
+        hint: What the error says of a text that is too short.
 
     Raises:
         InputError: the text has fewer tokens, the model cannot read a whole block, or the tokenizer is not its own.
@@ -181,10 +196,10 @@ def token_blocks(model: LanguageModel, text: str, n_tokens: int, block: int, *, 
 
     if not text.strip():
         raise InputError(f"{name} is empty", "give a plain text file")
-    longest = getattr(getattr(model.module, "config", None), "max_position_embeddings", None)
-    if isinstance(longest, int) and 0 < longest < block:
+    longest = context_length(model)
+    if longest is not None and longest < block:
         raise InputError(
-            f"{model.name} reads at most {longest} tokens at once, and a block has {block}", "pass --calibration none"
+            f"{model.name} reads at most {longest} tokens at once, and a block has {block}", "give shorter blocks"
         )
     # 16 characters per token are far above most tokenizers' mean, and spare tokenising a whole corpus
     with _errors_only():
@@ -193,8 +208,8 @@ def token_blocks(model: LanguageModel, text: str, n_tokens: int, block: int, *, 
             ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) < n_tokens:
         raise InputError(
-            f"{name} has {len(ids)} tokens, fewer than the {n_tokens} asked for",
-            "give a longer text or a smaller --calibration-tokens",
+            f"{name} has {len(ids):,} tokens, and {n_tokens:,} are needed",
+            hint,
         )
     tokens = torch.tensor(ids[:n_tokens], dtype=torch.int64).view(-1, block)
     known = model.module.get_input_embeddings().weight.shape[0]

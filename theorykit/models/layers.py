@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["attention", "mlp", "expert", "other", "embedding", "head"]
+Kind = Literal["attention", "mlp", "expert", "other", "router", "embedding", "head"]
 
 _EMBEDDING = re.compile(
     r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$"
@@ -15,6 +15,8 @@ _EMBEDDING = re.compile(
 )
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
 _EXPERT = re.compile(r"expert|_exps$")
+_ROUTER = re.compile(r"(^|[._])router(\.|$)|ffn_gate_inp|(^|\.)shared_expert_gate$")
+_GATE = re.compile(r"(^|\.)gate$")  # a router where the model has experts
 _ROUTED = re.compile(r"(?<!shared_)experts\.\d+\.")
 _ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
 _MLP = re.compile(r"mlp|ffn|feed_forward|fc1|fc2|c_fc|intermediate|dense|gate|up_proj|down_proj|w[123]$")
@@ -31,11 +33,10 @@ class LinearLayer:
         name: Module path (``model.layers.0.mlp.up_proj``), with ``[e]`` behind it for the e-th stacked expert.
         tensor: Name of the stored tensor.
         shape: (m, n) = (outputs, inputs), whatever way round the tensor is stored.
-        kind: attention, mlp, expert, other, embedding or head. Only the first four are factored.
+        kind: attention, mlp, expert, other, router, embedding or head. Only the first four are factored.
         transposed: The tensor is stored as inputs × outputs (GPT-2's ``Conv1D``).
         expert: Index into a stacked expert tensor, or None.
         fused: Several projections share the matrix (fused q, k, v; fused gate and up); it is factored as one.
-        tied_to: Name of the layer that shares these weights, or None.
         active_share: Share of tokens that use the layer: experts per token / experts, else 1.
     """
 
@@ -46,7 +47,6 @@ class LinearLayer:
     transposed: bool = False
     expert: int | None = None
     fused: bool = False
-    tied_to: str | None = None
     active_share: float = 1.0
 
     @property
@@ -66,8 +66,8 @@ class LinearLayer:
 
     @property
     def factorable(self) -> bool:
-        """Return whether the layer is a candidate for factoring: embeddings and heads stay as they are."""
-        return self.kind not in ("embedding", "head")
+        """Return whether the layer is a candidate for factoring: routers, embeddings and heads stay as they are."""
+        return self.kind not in ("router", "embedding", "head")
 
 
 def kind_of(name: str) -> Kind:
@@ -81,6 +81,8 @@ def kind_of(name: str) -> Kind:
         return "embedding"
     if _HEAD.search(name):
         return "head"
+    if _ROUTER.search(name):
+        return "router"
     if _EXPERT.search(name):
         return "expert"
     if _ATTENTION.search(name.rsplit(".layers.")[-1]):
@@ -142,6 +144,7 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
     config = config or {}
     layers: list[LinearLayer] = []
     routed = len({match for name in shapes for match in re.findall(r"(?<!shared_)experts\.(\d+)\.", name)})
+    mixture = any(_EXPERT.search(name.removesuffix(".weight")) for name in shapes)
     for tensor, shape in shapes.items():
         name = tensor.removesuffix(".weight")
         if _NOT_LINEAR.search(name) and not _EMBEDDING.search(name):
@@ -150,7 +153,7 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
             layers += _experts(tensor, shape, config)
         elif len(shape) == 2 and min(shape) > 1:
             turned = _is_transposed(tensor, shape, shapes, config)
-            kind = kind_of(name)
+            kind: Kind = "router" if mixture and _GATE.search(name) else kind_of(name)
             layers.append(
                 LinearLayer(
                     name=name,

@@ -64,10 +64,16 @@ def _fetch(model: str) -> Path:
 
     disable_progress_bars()
     try:
-        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
     except Exception as error:  # hub, network and cache errors share no base class
         reason = type(error).__name__
         raise InputError(
             f"model {model!r} is neither a local path nor reachable on the hub ({reason})",
             "check the spelling and the network, or give a local folder",
         ) from error
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"model {model!r} has no safetensors weights on the hub",
+            "fetch its GGUF or .bin file yourself and give its path (.bin with --allow-pickle)",
+        )
+    return folder

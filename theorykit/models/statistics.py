@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from theorykit.spectra.whitening import Basis, Metric, WhitenedSpectrum, small_side_basis, square_root
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ class LayerStatistics:
     def whitened_spectrum(self, metric: Metric) -> WhitenedSpectrum:
         """Return the whitened singular values in one metric, ridge included."""
         values = self.basis(metric).eigenvalues.sqrt().cpu().numpy()
-        return WhitenedSpectrum(values, self.shape, "gram", metric=metric)
+        # eigenvalues below k·eps of the largest are rounding
+        resolution = float(values[0] * np.sqrt(values.size * np.finfo(float).eps))
+        return WhitenedSpectrum(values, self.shape, "gram", resolution, metric=metric)
 
     def projector(self, metric: Metric, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return E ``[k, r]`` and C ``[r, k]``: W E C (n ≤ m) or (E C)ᵀ W (m < n) is the best rank-r matrix."""

@@ -86,7 +86,7 @@ def truncated(
         if name not in shapes:
             raise InputError(f"there are no statistics of the layer {name!r}", "calibrate it together with the others")
         positive_integer(f"the rank of {name}", rank, maximum=min(shapes[name]))
-    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
     predicted = 0.0
     try:
         for part in statistics:
@@ -96,12 +96,13 @@ def truncated(
             projector = part.projector(metric, ranks[part.name])
             predicted += part.predicted_loss(metric, ranks[part.name])
             low = part.truncated_weight(projector)
-            kept.append((owner.weight.data, owner.weight.data.clone()))
-            owner.weight.data.copy_(low.T if layer.transposed else low)
+            # another tensor, not other numbers in it: the statistics look at the dense weights
+            kept.append((owner.weight, owner.weight.data))
+            owner.weight.data = (low.T if layer.transposed else low).contiguous()
         yield predicted
     finally:
         for weight, original in kept:
-            weight.copy_(original)
+            weight.data = original
 
 
 def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor:
@@ -110,7 +111,7 @@ def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor
 
     with torch.no_grad():
         logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits[:, :-1].float()
-        for part in logits.split(_POSITIONS, dim=1):
+        for part in torch.split(logits, _POSITIONS, dim=1):
             part -= part.logsumexp(dim=-1, keepdim=True)
         return logits
 
@@ -170,11 +171,14 @@ class DenseReference:
         Args:
             second_order: What :func:`truncated` predicts; kept in the result.
         """
+        import torch
+
         divergence = entropy = 0.0
         for reference, block in zip(self._dense, self._targets, strict=True):
             now = log_probabilities(self._model, block)
             entropy += _negative_log_likelihood(now, block)
-            for before, after in zip(reference.split(_POSITIONS, 1), now.split(_POSITIONS, 1), strict=True):
+            parts = (torch.split(values, _POSITIONS, dim=1) for values in (reference, now))
+            for before, after in zip(*parts, strict=True):
                 divergence += float((before.exp() * (before - after)).sum(dim=-1).double().sum())
         return TruncationLoss(second_order, divergence / self._count, entropy / self._count, self._entropy, self._count)
 

@@ -141,7 +141,7 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
     limit = budget * (1 + _BUDGET_ROUNDING)
     if cost > limit:
         raise InputError(
-            f"the budget {budget:,.0f} is below {cost:,.0f}, the cost of the smallest rank in every layer",
+            f"the budget {budget:,.0f} is below {cost:,.0f}, the least that all layers together can cost",
             "give a larger budget or a smaller rank multiple",
         )
     price = 0.0

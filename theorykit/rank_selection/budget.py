@@ -35,15 +35,15 @@ def cost_per_parameter(layer: LinearLayer, unit: str) -> float:
     return 1.0 if unit == "parameters" else 2.0 * layer.active_share
 
 
-def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
-    """Read ``0.5`` or ``50%`` (share of the linear parameters), ``12.4M`` (parameters) or ``2.1GFLOP`` (per token).
-
-    Args:
-        text: What the user wrote; a number up to 1 is a share, a larger one a count.
-        layers: The factorable layers.
+def read_budget(text: str | float) -> tuple[float, Literal["share", "parameters", "flop"]]:
+    """Read ``0.5`` or ``50%`` (a share), ``12.4M`` (parameters) or ``2.1GFLOP`` (per token); no model is needed.
 
     Raises:
-        InputError: not such a text, not above 0, or larger than the model.
+        InputError: not such a text, or not above 0, or a share above 1.
+
+    Example:
+        >>> read_budget("50%"), read_budget("12.4M"), read_budget("2GFLOP")
+        ((0.5, 'share'), (12400000.0, 'parameters'), (2000000000.0, 'flop'))
     """
     match = _NUMBER.match(str(text))
     if not match:
@@ -52,12 +52,33 @@ def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
         )
     number = float(match[1]) * _SCALE[match[2].lower()]
     suffix = (match[3] or "").lower()
-    unit: Literal["parameters", "flop"] = "flop" if suffix.startswith("flop") else "parameters"
-    dense = sum(layer.parameters * cost_per_parameter(layer, unit) for layer in layers)
-    share = suffix == "%" or (not suffix and not match[2] and number <= 1)
-    limit = number / (100 if suffix == "%" else 1) * dense if share else number
     if number <= 0:
         raise InputError(f"budget {text!r} is not above 0", "give a share such as 0.5")
+    if suffix.startswith("flop"):
+        return number, "flop"
+    if suffix == "%":
+        number /= 100
+    elif match[2] or (number > 1 and number.is_integer()):
+        return number, "parameters"
+    if number > 1:
+        raise InputError(f"budget {text!r} is a share above 1", "give a share up to 1, or parameters such as 12.4M")
+    return number, "share"
+
+
+def parse_budget(text: str | float, layers: list[LinearLayer]) -> Budget:
+    """Turn a budget as in :func:`read_budget` into a limit for these layers.
+
+    Args:
+        text: What the user wrote; a number up to 1 is a share, a larger whole one a count.
+        layers: The factorable layers.
+
+    Raises:
+        InputError: not such a text, not above 0, or larger than the model.
+    """
+    number, meaning = read_budget(text)
+    unit: Literal["parameters", "flop"] = "flop" if meaning == "flop" else "parameters"
+    dense = sum(layer.parameters * cost_per_parameter(layer, unit) for layer in layers)
+    limit = number * dense if meaning == "share" else number
     if limit > dense * (1 + 1e-12):
         raise InputError(
             f"budget {text!r} is larger than the model, whose linear layers have {quantity(dense, unit)}",

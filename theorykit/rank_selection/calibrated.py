@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from theorykit.rank_selection.result import RankSelection
 
 BUILTIN_TEXT = "builtin"
+EVALUATION_TOKENS = 4096
 ANCHOR_SHARES = (0.9, 0.7)
 _UNLIMITED = 1e18
 Step = Callable[[str, int, int], None]
@@ -47,9 +48,9 @@ class CalibrationSettings:
 
     def check(self) -> None:
         """Raise where a number of tokens is not a whole number of blocks."""
-        _whole_blocks("calibration_tokens", self.n_tokens, self.block)
+        _whole_blocks("calibration tokens", self.n_tokens, self.block)
         if self.anchor_tokens:
-            _whole_blocks("anchor_tokens", self.anchor_tokens, self.block)
+            _whole_blocks("anchor tokens", self.anchor_tokens, self.block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +61,18 @@ class CalibratedModel:
     spectra: ModelSpectra
     statistics: list[LayerStatistics]
 
-    def measure(self, selection: RankSelection, text: str, *, n_tokens: int = 4096, block: int = 512) -> RankSelection:
+    def measure(self, selection: RankSelection, text: str, *, n_tokens: int = EVALUATION_TOKENS) -> RankSelection:
         """Truncate to the selected ranks, measure KL and perplexity on held-out text, and put them into the result.
+
+        Args:
+            selection: Ranks for this model.
+            text: Plain text of at least ``n_tokens`` tokens that took no part in the calibration.
+            n_tokens: A multiple of the calibration's block.
 
         Raises:
             InputError: the text is empty or too short.
         """
+        block = self.spectra.calibration.block if self.spectra.calibration else n_tokens
         tokens = token_blocks(self.model, text, n_tokens, block, name="the evaluation text")
         loss = truncation_losses(self.model, self.statistics, [(selection.ranks, "fisher")], tokens)[0]
         return replace(selection, measured=loss)
@@ -101,7 +108,9 @@ def calibrate(
 
     settings = settings or CalibrationSettings()
     settings.check()
-    tokens = token_blocks(model, text, settings.n_tokens + settings.anchor_tokens, settings.block, name=name)
+    hint = f"give a longer text, or fewer calibration tokens; {settings.anchor_tokens:,} more measure the loss's scale"
+    wanted = settings.n_tokens + settings.anchor_tokens
+    tokens = token_blocks(model, text, wanted, settings.block, name=name, hint=hint)
     own = tokens[: settings.n_tokens // settings.block]
     generator = torch.Generator().manual_seed(settings.seed)
     step = progress or (lambda *_: None)

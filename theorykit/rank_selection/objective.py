@@ -138,7 +138,7 @@ class LayerObjective:
             InputError: ``multiple`` is larger than q.
         """
         size = self.total.size - 1
-        multiple = positive_integer("rank_multiple", multiple, maximum=size)
+        multiple = positive_integer("rank multiple", multiple, maximum=size)
         ranks = np.arange(multiple, size + 1, multiple)
         return int(ranks[np.argmin(self.total[ranks])])
 

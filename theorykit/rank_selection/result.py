@@ -199,9 +199,10 @@ class RankSelection(Result):
     def to_peft(self) -> dict[str, Any]:
         """Return ``r``, ``rank_pattern`` and ``target_modules`` as ``peft.LoraConfig`` takes them.
 
-        Layers that stay dense are no targets. ``r`` is the commonest rank; the pattern names the others.
+        Layers that stay dense are no targets, nor are stacked experts, whose tensor has one rank in peft. ``r`` is the
+        commonest rank; the pattern names the others.
         """
-        ranks = self.ranks
+        ranks = {name: rank for name, rank in self.ranks.items() if not name.endswith("]")}
         values = list(ranks.values())
         usual = max(sorted(set(values)), key=values.count) if values else 1
         pattern = {name: rank for name, rank in ranks.items() if rank != usual}

@@ -67,7 +67,7 @@ RULES: tuple[Rule, ...] = (
         lambda _, n: PAPER_EQ17.rank(n) / 10,
     ),
     Rule("theorem2", "Theorem 2 implies: n^¼", THEOREM_2.source, lambda _, n: THEOREM_2.rank(n)),
-    Rule("corrected", "corrected Theorem 2: n^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n)),
+    Rule("corrected", "corrected Theorem 2: (4n)^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n)),
     Rule("spectrum", "measured decay: n^(1/2α)", "squared error, s_i ∝ i^−α, constant 1", _spectrum_rank),
     Rule("energy90", "energy 90 %", "least r with 90 % of ‖W‖_F²", _energy(0.90)),
     Rule("energy95", "energy 95 %", "least r with 95 % of ‖W‖_F²", _energy(0.95)),

@@ -26,6 +26,8 @@ from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
 _ROUNDS = 4
+_STUCK_SHARE = 0.01
+"""Share of the parameters that may lie in layers too small for the default rank multiple; they stay dense."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ def select_ranks(
         seq_len: Tokens per sequence or document.
         objective: ``kd``, ``lm`` or ``mixed``.
         budget: As in :func:`theorykit.rank_selection.budget.parse_budget`.
-        rank_multiple: Ranks are multiples of it; 8, or 1 where a layer is smaller than 8, if None.
+        rank_multiple: Ranks are multiples of it; if None 8, or 4, 2, 1 where 8 fits too few layers.
         rule: Which rule gives the ranks: ``measured`` or a key of ``RULES``.
 
     Returns:
@@ -162,13 +164,18 @@ def _with_sentences(selection: RankSelection, freedom: float) -> RankSelection:
 
 def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
     """Return the rank multiple, or raise where a layer is smaller than the one asked for."""
-    smallest = min(parts, key=lambda part: min(part.layer.shape)).layer
     if asked is None:
-        return 8 if min(smallest.shape) >= 8 else 1
-    multiple = positive_integer("rank_multiple", asked)
+        total = sum(part.layer.parameters for part in parts)
+        for multiple in (8, 4, 2):
+            stuck = sum(part.layer.parameters for part in parts if not saving_ranks(part.layer.shape, multiple).size)
+            if stuck <= _STUCK_SHARE * total:
+                return multiple
+        return 1
+    multiple = positive_integer("rank multiple", asked)
+    smallest = min(parts, key=lambda part: min(part.layer.shape)).layer
     if multiple > min(smallest.shape):
         raise InputError(
-            f"rank_multiple = {multiple} is larger than min(m, n) = {min(smallest.shape)} of {smallest.name}",
+            f"rank multiple = {multiple} is larger than min(m, n) = {min(smallest.shape)} of {smallest.name}",
             f"give at most {min(smallest.shape)}",
         )
     return multiple
