@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +66,12 @@ def model_spectra(
     """
     key = fingerprint(source) if cache else None
     folder = cache / "spectra" / f"{key}-{method}" if cache and key else None
-    parts = []
-    for index, layer in enumerate(source.layers):
-        parts.append(LayerSpectra(layer, _layer_spectrum(source, layer, method, device, folder)))
-        if progress:
-            progress(index + 1, len(source.layers), layer.name)
-    return ModelSpectra(source.name, tuple(parts), origin={"files": [file.name for file in source.files]})
+
+    def of_layer(layer: LinearLayer) -> LayerSpectra:
+        return LayerSpectra(layer, _layer_spectrum(source, layer, method, device, folder))
+
+    parts = _each_layer(of_layer, source.layers, device or "cpu", progress)
+    return ModelSpectra(source.name, parts, origin={"files": [file.name for file in source.files]})
 
 
 def _layer_spectrum(
@@ -149,14 +149,23 @@ def whitened_spectra(
         whitened = {metric: part.whitened_spectrum(metric) for metric in metrics} if part else {}
         return LayerSpectra(layer, found, whitened)
 
-    on_cpu = model.device.type == "cpu"
-    wide = any(min(layer.shape) > POOLED_WIDTH for layer in source.layers)
-    layers = []
-    for found in _pooled(of_layer, source.layers) if on_cpu and not wide else map(of_layer, source.layers):
-        layers.append(found)
+    return ModelSpectra(model.name, _each_layer(of_layer, source.layers, model.device.type, progress))
+
+
+def _each_layer(
+    function: Callable[[LinearLayer], LayerSpectra],
+    layers: Sequence[LinearLayer],
+    device: str,
+    progress: LayerProgress | None,
+) -> tuple[LayerSpectra, ...]:
+    """Map over the layers in their order, several at a time where they are narrow and on the CPU."""
+    wide = any(min(layer.shape) > POOLED_WIDTH for layer in layers)
+    found = []
+    for part in map(function, layers) if wide or device != "cpu" else _pooled(function, layers):
+        found.append(part)
         if progress:
-            progress(len(layers), len(source.layers), found.layer.name)
-    return ModelSpectra(model.name, tuple(layers))
+            progress(len(found), len(layers), part.layer.name)
+    return tuple(found)
 
 
 def _pooled(function: Callable[[LinearLayer], LayerSpectra], layers: Iterable[LinearLayer]) -> Iterator[LayerSpectra]:

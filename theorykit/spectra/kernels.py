@@ -23,6 +23,8 @@ in step instead of like a random walk."""
 _SQUARES = (1e-280, 1e280)
 """Range of the largest squared norm in which squaring loses nothing; outside it the matrix is scaled first."""
 
+_PANEL, _MOST_PANELS = 64, 4
+
 SVD_LIMIT = 2048
 """Largest min(m, n) for which ``auto`` takes an SVD by itself."""
 
@@ -66,9 +68,17 @@ def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) ->
         if block.device.type == "cpu" and min(m, n) > SVD_LIMIT:
             _add_product(gram, block, tall=tall)
         else:
-            gram += block.T @ block if tall else block @ block.T
+            _add_panels(gram, block if tall else block.T)
     assert gram is not None
     return gram
+
+
+def _add_panels(gram: torch.Tensor, block: torch.Tensor) -> None:
+    """Add blockᵀ block to the lower triangle, panel by panel of columns: little more than half of a full product."""
+    size = gram.shape[0]
+    for start in range(0, size, max(_PANEL, -(-size // _MOST_PANELS))):
+        panel = slice(start, start + max(_PANEL, -(-size // _MOST_PANELS)))
+        gram[start:, panel].addmm_(block[:, start:].T, block[:, panel])
 
 
 def _add_product(gram: torch.Tensor, block: torch.Tensor, *, tall: bool) -> None:
