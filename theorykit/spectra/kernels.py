@@ -76,8 +76,9 @@ def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) ->
 def _add_panels(gram: torch.Tensor, block: torch.Tensor) -> None:
     """Add blockᵀ block to the lower triangle, panel by panel of columns: little more than half of a full product."""
     size = gram.shape[0]
-    for start in range(0, size, max(_PANEL, -(-size // _MOST_PANELS))):
-        panel = slice(start, start + max(_PANEL, -(-size // _MOST_PANELS)))
+    width = max(_PANEL, -(-size // _MOST_PANELS))
+    for start in range(0, size, width):
+        panel = slice(start, start + width)
         gram[start:, panel] += block[:, start:].T @ block[:, panel]  # a sum of its own, so that rounding stays small
 
 
