@@ -48,6 +48,8 @@ benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher
 	$(VENV)/bin/python benchmarks/startup.py
 	$(VENV)/bin/python benchmarks/spectra_speed.py --weightwatcher .work/weightwatcher/bin/python
 	$(VENV)/bin/python benchmarks/calibration_speed.py
+	$(VENV)/bin/python benchmarks/rademacher_speed.py
+	$(VENV)/bin/python benchmarks/rate_distortion_speed.py
 	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 
 clean:

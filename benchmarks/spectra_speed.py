@@ -106,8 +106,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             script = [str(arguments.weightwatcher), "-c", WEIGHTWATCHER, folder, str(torch.get_num_threads())]
-            output = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
-        seconds = float(output[output.index("seconds") + 1])
+            outputs = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(3)]
+        output = outputs[0].split()
+        seconds = statistics.median(float(text.split()[text.split().index("seconds") + 1]) for text in outputs)
         result |= {
             "weightwatcher_seconds": round(seconds, 2),
             "weightwatcher_layers": int(output[output.index("layers") + 1]),

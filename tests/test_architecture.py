@@ -13,11 +13,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "theorykit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
-    **dict.fromkeys(("errors", "checks", "results"), 0),
-    **dict.fromkeys(("spectra", "complexity", "information", "convergence", "verdict"), 1),
-    **dict.fromkeys(("statements", "models"), 2),
+    **dict.fromkeys(("errors", "checks", "array_checks", "results"), 0),
+    **dict.fromkeys(("spectra", "complexity", "information", "convergence", "verdicts"), 1),
+    "models": 2,
     "rank_selection": 3,
-    "cli": 4,
+    "statements": 4,
+    "cli": 5,
 }
 OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
@@ -110,7 +111,9 @@ def test_the_check_of_directions_can_say_no(source):
 @all_files
 def test_heavy_packages_are_imported_inside_functions(path):
     heavy = {name for name in imports_at_module_level(path.read_text(encoding="utf-8")) if is_heavy(name)}
-    assert heavy == set()
+    # a statement is sympy data; the command line imports statements inside its functions
+    allowed = {"sympy"} if path.is_relative_to(PACKAGE / "statements") else set()
+    assert heavy <= allowed
 
 
 @pytest.mark.parametrize(

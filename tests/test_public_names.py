@@ -21,6 +21,8 @@ def test_every_public_name_resolves_and_explains_itself(name):
 @pytest.mark.parametrize("name", theorykit.__all__)
 def test_every_public_thing_is_known_by_its_public_name(name):
     thing = getattr(theorykit, name)
+    if name in ("STATEMENTS", "rademacher_complexity"):  # a constant, and the short name of the empirical one
+        return
     assert thing.__name__.rsplit(".", maxsplit=1)[-1] == name
 
 
@@ -34,7 +36,17 @@ def test_an_unknown_name_is_an_attribute_error():
         theorykit.low_rank  # noqa: B018
 
 
-@pytest.mark.parametrize("package", ["theorykit.spectra", "theorykit.rank_selection"])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "theorykit.spectra",
+        "theorykit.rank_selection",
+        "theorykit.complexity",
+        "theorykit.information",
+        "theorykit.convergence",
+        "theorykit.verdicts",
+    ],
+)
 def test_package_names_resolve(package):
     module = import_module(package)
     assert len(set(module.__all__)) == len(module.__all__)

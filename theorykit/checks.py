@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,24 @@ def shape_2d(shape: tuple[int, ...]) -> tuple[int, int]:
     return m, n
 
 
-def _floats(name: str, value: Any) -> Floats:
-    """Return ``value`` (an array, a tensor of any type, nested lists) as a float64 array."""
-    if hasattr(value, "detach"):  # NumPy knows neither bfloat16 nor gradients nor other devices
-        value = value.detach().double().cpu().numpy()
+def _numpy(tensor: Any) -> Any:
+    """Return a torch tensor as a NumPy array: NumPy knows neither bfloat16 nor gradients nor other devices."""
+    plain = tensor.detach()
+    return (plain.double() if plain.is_floating_point() else plain).numpy(force=True)
+
+
+def _floats(name: str, value: Any, *, strict: bool = False) -> Floats:
+    """Return ``value`` (an array, a tensor of any type, nested lists) as a float64 array; no truth values if strict."""
     try:
-        if np.iscomplexobj(value):
+        array = np.asarray(_numpy(value) if hasattr(value, "detach") else value)
+        if array.dtype.kind not in ("iufO" if strict else "iufObSU"):
             raise TypeError
-        return np.asarray(value, dtype=np.float64)
+        return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{name} is not made of real numbers", "give numbers in rows of equal length") from None
+        shown = " ".join(reprlib.repr(value).split())
+        raise InputError(
+            f"{name} is not made of real numbers: {shown}", "give numbers in rows of equal length"
+        ) from None
 
 
 def finite_matrix(name: str, value: Any) -> Floats:

@@ -33,5 +33,9 @@ class NonFiniteError(InputError):
     """NaN or infinity where every number has to be finite."""
 
 
+class ConvergenceError(TheorykitError):
+    """An iteration that did not reach its tolerance: no number is returned."""
+
+
 class TheorykitWarning(UserWarning):
     """A result that stands, with a reservation that its reader has to know."""

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from theorykit.cli.audit import audit
+from theorykit.cli.bound import bound
 from theorykit.cli.output import fail
 from theorykit.cli.rank_select import rank_select
 from theorykit.cli.spectrum import spectrum
@@ -26,6 +28,8 @@ app = typer.Typer(
     help="Tells whether a theory about low-rank knowledge distillation is true, and which rank each layer needs.",
 )
 app.command("rank-select", short_help="Choose a rank for every layer of a teacher.")(rank_select)
+app.command("audit", short_help="Say which statements of the paper are true, with evidence.")(audit)
+app.command("bound", short_help="Evaluate a bound, printed and corrected.")(bound)
 app.command("spectrum", short_help="Show spectra, truncation errors and decay fits.")(spectrum)
 
 

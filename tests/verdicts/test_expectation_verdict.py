@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.verdicts import Instance, Value, expectation_verdict, power_expectation
+from theorykit.verdicts.samples import holm, mean_limits
+
+SEEDS = [1.0, 1.4, 0.8, 1.1, 0.9, 1.2]
+
+
+def rows(verdict):
+    return verdict.evidence.rows
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_holm_agrees_with_statsmodels(rng, count):
+    values = rng.choice(np.r_[0.0, rng.uniform(0, 0.2, 8)], count)
+    np.testing.assert_allclose(holm(values), multipletests(values, method="holm")[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("bound", [0.5, 1.0, 1.3])
+def test_p_values_and_limits_are_those_of_the_one_sided_t_test(bound):
+    row = rows(expectation_verdict(SEEDS, bound))[0]
+    test = stats.ttest_1samp(SEEDS, bound, alternative="greater")
+    assert row.p_value == pytest.approx(test.pvalue, rel=1e-10)
+    assert row.interval[0] == pytest.approx(test.confidence_interval(0.95).low)
+    below = stats.ttest_1samp(SEEDS, bound, alternative="less")
+    assert row.interval[1] == pytest.approx(below.confidence_interval(0.95).high)
+
+
+@pytest.mark.parametrize(
+    ("shift", "instance"),
+    [(-0.01, Instance.INCONCLUSIVE), (0.01, Instance.HOLDS)],
+)
+def test_holds_begins_at_the_upper_limit(shift, instance):
+    upper = mean_limits(np.array([SEEDS]), 0.05).upper[0]
+    assert expectation_verdict(SEEDS, upper + shift).instance is instance
+
+
+@pytest.mark.parametrize(("shift", "instance"), [(-0.01, Instance.VIOLATED), (0.01, Instance.INCONCLUSIVE)])
+def test_violated_begins_at_the_lower_limit(shift, instance):
+    lower = mean_limits(np.array([SEEDS]), 0.05).lower[0]
+    assert expectation_verdict(SEEDS, lower + shift).instance is instance
+
+
+def test_holm_counts_the_configurations_and_holds_does_not():
+    lower, upper = (float(x[0]) for x in (lambda m: (m.lower, m.upper))(mean_limits(np.array([SEEDS]), 0.05)))
+    easy = [[value - 5 for value in SEEDS]] * 9
+    many = [SEEDS, *easy]
+    assert expectation_verdict(SEEDS, lower - 0.01).instance is Instance.VIOLATED
+    assert expectation_verdict(many, lower - 0.01).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(many, 0.5).instance is Instance.VIOLATED
+    assert expectation_verdict(many, upper + 0.01).instance is Instance.HOLDS
+    assert [row.instance for row in rows(expectation_verdict(many, 0.5))] == [Instance.VIOLATED] + [Instance.HOLDS] * 9
+
+
+def test_one_seed_is_inconclusive():
+    for bound in (0.0, 2.0):
+        verdict = expectation_verdict([1.0], bound)
+        assert verdict.instance is Instance.INCONCLUSIVE
+        assert "at least two" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("value", "instance"), [(0.99, "HOLDS"), (1.0, "HOLDS"), (1.01, "VIOLATED")])
+def test_a_deterministic_quantity_is_compared_directly(value, instance):
+    verdict = expectation_verdict([value] * 3, 1.0)
+    assert verdict.instance == instance
+    assert any("deterministic" in reason for reason in verdict.reasons)
+    assert rows(verdict)[0].deterministic
+    assert verdict.tightness == pytest.approx(1 / value)
+
+
+def test_rounding_is_no_variance_and_no_violation():
+    value = 0.1 + 0.2
+    assert expectation_verdict([value, np.nextafter(value, 1), value], 0.3).instance is Instance.HOLDS
+
+
+def test_a_lower_bound_is_the_mirrored_upper_one(rng):
+    sample = rng.normal(2.0, 1.0, (5, 6))
+    bounds = rng.normal(2.0, 1.0, 5)
+    above = expectation_verdict(sample, bounds, bound_interval=(bounds - 0.1, bounds + 0.2), kind="lower")
+    below = expectation_verdict(-sample, -bounds, bound_interval=(-bounds - 0.2, -bounds + 0.1))
+    for one, other in zip(rows(above), rows(below), strict=True):
+        assert (one.instance, one.p_holm) == (other.instance, pytest.approx(other.p_holm))
+        assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]))
+    assert expectation_verdict(SEEDS, 0.5, kind="lower").instance is Instance.HOLDS
+    assert expectation_verdict(SEEDS, 1.5, kind="lower").instance is Instance.VIOLATED
+
+
+def test_an_estimated_bound_pushes_the_other_way():
+    assert expectation_verdict(SEEDS, 0.5).instance is Instance.VIOLATED
+    assert expectation_verdict(SEEDS, 0.5, bound_interval=(0.4, 1.2)).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(SEEDS, 0.5, bound_interval=(0.4, np.inf)).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(SEEDS, 2.0).instance is Instance.HOLDS
+    assert expectation_verdict(SEEDS, 2.0, bound_interval=(1.0, 2.1)).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(SEEDS, 2.0, bound_interval=(-np.inf, 2.1)).instance is Instance.INCONCLUSIVE
+    held = expectation_verdict(SEEDS, 2.0, bound_interval=(1.9, np.inf))
+    assert held.instance is Instance.HOLDS
+    assert any("estimated" in reason for reason in held.reasons)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_a_failed_run_is_never_dropped(lost):
+    sample = [*SEEDS, lost]
+    for bound in (0.2, 5.0):
+        verdict = expectation_verdict(sample, bound)
+        assert verdict.instance is Instance.INCONCLUSIVE
+        assert any("1 of 7 runs failed" in reason for reason in verdict.reasons)
+        assert rows(verdict)[0].mean == pytest.approx(np.mean(SEEDS))
+    # the end of the support that speaks against the verdict takes its place
+    assert expectation_verdict(sample, 0.2, support=(0, np.inf)).instance is Instance.VIOLATED
+    assert expectation_verdict(sample, 5.0, support=(0, np.inf)).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(sample, 5.0, support=(0, 6.0)).instance is Instance.HOLDS
+    assert expectation_verdict(sample, 1.5, support=(0, 6.0)).instance is Instance.INCONCLUSIVE
+    assert expectation_verdict(sample, 0.2, kind="lower", support=(0, 6.0)).instance is Instance.HOLDS
+    assert expectation_verdict(sample, 5.0, kind="lower", support=(0, 6.0)).instance is Instance.VIOLATED
+
+
+def test_all_runs_failed():
+    verdict = expectation_verdict([[np.nan] * 3, [1.0, 1.1, 0.9]], 2.0)
+    assert verdict.instance is Instance.INCONCLUSIVE
+    assert np.isnan(rows(verdict)[0].mean)
+    assert not rows(verdict)[0].deterministic
+    assert verdict.tightness == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({"trivial": 3.0}, Value.INFORMATIVE),
+        ({"trivial": 2.0}, Value.VACUOUS),
+        ({"trivial": 1.0}, Value.VACUOUS),
+        ({"trivial": 3.0, "rival": 1.5}, Value.DOMINATED),
+        ({"trivial": 3.0, "rival": 2.5}, Value.INFORMATIVE),
+        ({"trivial": 1.9, "rival": 1.5}, Value.VACUOUS),
+        ({"rival": 1.5}, Value.DOMINATED),
+        ({"rival": 2.5}, None),
+        ({}, None),
+        ({"trivial": 2.1, "bound_interval": (1.8, 2.2)}, None),
+        ({"trivial": 3.0, "rival": 2.1, "bound_interval": (1.8, 2.2)}, None),
+    ],
+)
+def test_the_value_of_a_bound(options, value):
+    assert expectation_verdict(SEEDS, 2.0, **options).value is value
+
+
+def test_the_value_of_a_lower_bound():
+    assert expectation_verdict(SEEDS, 0.5, kind="lower", trivial=0.0).value is Value.INFORMATIVE
+    assert expectation_verdict(SEEDS, -0.5, kind="lower", trivial=0.0).value is Value.VACUOUS
+    assert expectation_verdict(SEEDS, 0.5, kind="lower", trivial=0.0, rival=0.6).value is Value.DOMINATED
+
+
+def test_mixed_values_are_told():
+    verdict = expectation_verdict([SEEDS] * 3, [2.0, 3.0, 4.0], trivial=2.5)
+    assert verdict.value is Value.INFORMATIVE
+    assert "Value by configuration: 1 informative, 2 vacuous." in verdict.reasons
+
+
+def test_a_broken_trivial_bound_points_at_the_measurement():
+    verdict = expectation_verdict(SEEDS, 0.5, trivial=0.6)
+    assert any("check the measurement" in reason for reason in verdict.reasons)
+    assert not any("check" in reason for reason in expectation_verdict(SEEDS, 0.5, trivial=1.6).reasons)
+    lower = expectation_verdict(SEEDS, 2.0, kind="lower", trivial=1.9)
+    assert any("check the measurement" in reason for reason in lower.reasons)
+
+
+def test_tightness_is_that_of_the_nearest_configuration():
+    verdict = expectation_verdict([SEEDS] * 2, [2.0, 1.5], bound_interval=([1.8, 1.4], [2.2, 1.6]))
+    row = rows(verdict)[1]
+    mean = np.mean(SEEDS)
+    assert verdict.tightness == pytest.approx(1.5 / mean)
+    assert verdict.tightness_interval == pytest.approx((1.4 / row.interval[1], 1.6 / row.interval[0]))
+    assert expectation_verdict([SEEDS] * 2, [0.2, 0.5], kind="lower").tightness == pytest.approx(0.5 / mean)
+    assert expectation_verdict([0.1, -0.1, 0.03], 1.0).tightness_interval[1] == np.inf
+    assert expectation_verdict([-1.0, -1.1], 1.0).tightness is None
+
+
+def test_skewed_seeds_are_told(rng):
+    heavy = np.exp(rng.normal(size=(6, 12)) * 1.2)
+    assert any("skewed" in reason for reason in expectation_verdict(heavy, 50.0).reasons)
+    assert not any("skewed" in reason for reason in expectation_verdict(heavy, 0.1).reasons)
+    assert any("skewed" in reason for reason in expectation_verdict(-heavy, -20.0).reasons)
+    normal = rng.normal(size=(6, 12))
+    assert not any("skewed" in reason for reason in expectation_verdict(normal, 50.0).reasons)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((np.zeros((2, 2, 2)), 1.0), {}, InputError, r"measured has shape \(2, 2, 2\)"),
+        (([], 1.0), {}, InputError, r"measured has shape \(1, 0\)"),
+        ((["a"], 1.0), {}, InputError, "measured is not made of real numbers"),
+        ((SEEDS, np.nan), {}, NonFiniteError, "bound holds NaN"),
+        ((SEEDS, np.inf), {}, NonFiniteError, "bound holds NaN or infinity"),
+        ((SEEDS, [1.0, 2.0]), {}, InputError, r"bound has shape \(2,\), not \(1,\)"),
+        ((SEEDS, 1.0), {"alpha": 0.0}, InputError, "alpha = 0.0 is not strictly between 0 and 0.5"),
+        ((SEEDS, 1.0), {"alpha": 0.5}, InputError, "alpha = 0.5 is not strictly"),
+        ((SEEDS, 1.0), {"alpha": "a"}, InputError, "alpha = 'a' is not strictly"),
+        ((SEEDS, 1.0), {"kind": "both"}, InputError, "kind = 'both' is not known"),
+        ((SEEDS, 1.0), {"bound_interval": (0.0, 0.5)}, InputError, "bound lies outside bound_interval"),
+        ((SEEDS, 1.0), {"bound_interval": (2.0, 0.5)}, InputError, "low end above its high end"),
+        ((SEEDS, 1.0), {"bound_interval": 2.0}, InputError, "bound_interval = 2.0 is not a pair"),
+        ((SEEDS, 1.0), {"support": (1.0, 0.0)}, InputError, "support has its low end above"),
+        ((SEEDS, 1.0), {"trivial": np.nan}, NonFiniteError, "trivial holds NaN"),
+        ((SEEDS, 1.0), {"names": ["a", "b"]}, InputError, "2 names for 1 configurations"),
+    ],
+)
+def test_bad_input(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        expectation_verdict(*arguments, **options)
+
+
+def test_power_against_simulation_and_shape(rng):
+    power = power_expectation(np.array([[0.5], [1.0]]), 1.0, [5, 10, 20])
+    assert power.shape == (2, 3)
+    sample = rng.normal(1.0, 1.0, (20_000, 10))
+    t = sample.mean(axis=1) / sample.std(axis=1, ddof=1) * np.sqrt(10)
+    share = (stats.t.sf(t, 9) <= 0.05).mean()
+    assert power[1, 1] == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 20_000))
+    assert (np.diff(power, axis=1) > 0).all()
+    assert (np.diff(power, axis=0) > 0).all()
+    assert power_expectation(1.0, 1.0, 10, 0.05, 4) == pytest.approx(power_expectation(1.0, 1.0, 10, 0.0125))
+    assert power_expectation(1e6, 1.0, 10) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1.0, 1.0, 5), "effect = -1 is not at least 0"),
+        ((1.0, 0.0, 5), "sd = 0 is not above 0"),
+        ((1.0, 1.0, 1), "n_seeds = 1 is not a whole number of at least 2"),
+        ((1.0, 1.0, 2.5), "n_seeds = 2.5 is not a whole number"),
+        ((1.0, 1.0, [5, np.nan]), "n_seeds = nan is not a whole number"),
+        ((1.0, 1.0, 5, 1.0), "alpha = 1 is not strictly between 0 and 1"),
+        ((1.0, 1.0, 5, 0.05, 0), "n_configurations = 0 is not a whole number"),
+        ((np.nan, 1.0, 5), "effect = nan is not at least 0"),
+    ],
+)
+def test_power_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        power_expectation(*arguments)

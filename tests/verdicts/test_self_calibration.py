@@ -1,0 +1,203 @@
+"""The checker checked: false alarms at the boundary, power on planted falsehoods, planted truths.
+
+A rate is called above alpha where its exact lower limit at the level 99.9 % is: the slack comes from the count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from theorykit.errors import InputError
+from theorykit.verdicts import (
+    Exponent,
+    Instance,
+    ReferenceTask,
+    decision_rates,
+    equivalence,
+    expectation_verdict,
+    exponent_verdict,
+    mechanism_verdict,
+    plan_exponent,
+    power_expectation,
+    probability_verdict,
+)
+
+ALPHA = 0.05
+SIZES = np.geomspace(1e4, 5e6, 6)
+PLAN = plan_exponent(0.5, SIZES, n_seeds=8, sd_log=0.35, margin=0.1)
+
+
+def in_expectation(draw, shape, *, alpha=ALPHA, shift=0.0):
+    """An experiment on seeds of mean ``shift`` against the bound 0: true at the boundary for shift 0."""
+    return lambda generator: expectation_verdict(draw(generator, shape) + shift, 0.0, alpha=alpha)
+
+
+def normal(generator, shape):
+    return generator.standard_normal(shape)
+
+
+def exponential(generator, shape):
+    return generator.standard_exponential(shape) - 1
+
+
+def left_tailed(generator, shape):
+    return 1 - generator.standard_exponential(shape)
+
+
+def heavy(generator, shape):
+    return generator.standard_t(3, shape)
+
+
+class TestExpectation:
+    @pytest.mark.parametrize("draw", [normal, exponential, heavy])
+    @pytest.mark.parametrize("shape", [(1, 8), (4, 8), (6, 5)])
+    def test_false_violations_stay_at_the_level(self, rng, draw, shape):
+        assert decision_rates(in_expectation(draw, shape), 600, rng).violated_interval[0] <= ALPHA
+
+    def test_the_level_is_used_up_and_a_doubled_one_is_noticed(self, rng):
+        assert decision_rates(in_expectation(normal, (4, 8)), 1200, rng).violated_interval[1] >= ALPHA
+        doubled = decision_rates(in_expectation(normal, (4, 8), alpha=2 * ALPHA), 1200, rng)
+        assert doubled.violated_interval[0] > ALPHA
+
+    def test_false_holds_stay_at_the_level(self, rng):
+        rates = decision_rates(in_expectation(normal, (1, 8)), 1500, rng)
+        assert rates.holds_interval[0] <= ALPHA <= rates.holds_interval[1]
+        one_false = np.array([[0.0], [-2.0], [-2.0]])  # holds in two configurations of three
+        rates = decision_rates(in_expectation(normal, (3, 8), shift=one_false), 600, rng)
+        assert rates.holds_interval[0] <= ALPHA
+
+    def test_where_the_level_breaks(self, rng):
+        """A long left tail: VIOLATED errs more often; a long right tail: HOLDS does. The docstring says so."""
+        assert decision_rates(in_expectation(left_tailed, (4, 8)), 400, rng).violated_interval[0] > 2 * ALPHA
+        assert decision_rates(in_expectation(exponential, (1, 8)), 800, rng).holds_interval[0] > ALPHA
+
+    def test_planted_falsehoods_are_found(self, rng):
+        shift = np.array([[1.5], [0.0], [0.0], [0.0]])
+        assert power_expectation(1.5, 1.0, 12, ALPHA, 4) > 0.95
+        assert decision_rates(in_expectation(normal, (4, 12), shift=shift), 400, rng).violated >= 0.9
+
+    def test_the_planned_power_is_the_power(self, rng):
+        planned = power_expectation(0.8, 1.0, 10)
+        violated = decision_rates(in_expectation(normal, (1, 10), shift=0.8), 1000, rng).violated_interval
+        holds = decision_rates(in_expectation(normal, (1, 10), shift=-0.8), 1000, rng).holds_interval
+        assert violated[0] <= planned <= violated[1]
+        assert holds[0] <= planned <= holds[1]
+
+
+class TestProbability:
+    @staticmethod
+    def experiment(rate, shape=(1, 120), delta=0.1):
+        return lambda generator: probability_verdict((generator.random(shape) < rate) * 2.0, 1.0, delta)
+
+    @pytest.mark.parametrize("shape", [(1, 120), (4, 120)])
+    def test_both_errors_stay_at_the_level_on_the_boundary(self, rng, shape):
+        rates = decision_rates(self.experiment(0.1, shape), 600, rng)
+        assert rates.violated_interval[0] <= ALPHA
+        assert rates.holds_interval[0] <= ALPHA
+
+    def test_power(self, rng):
+        assert decision_rates(self.experiment(0.25), 400, rng).violated >= 0.9
+        assert decision_rates(self.experiment(0.02), 400, rng).holds >= 0.9
+
+    def test_half_the_allowed_rate_is_noticed(self, rng):
+        """A checker that tested against δ/2 would call true statements false."""
+        assert decision_rates(self.experiment(0.1, (1, 400), delta=0.05), 200, rng).violated_interval[0] > ALPHA
+
+
+class TestExponents:
+    @staticmethod
+    def experiment(exponent, sd=0.35):
+        def run(generator):
+            optimum = SIZES**exponent * np.exp(sd * generator.standard_normal((8, 6)))
+            return exponent_verdict(PLAN, optimum, generator, n_bootstrap=200)
+
+        return run
+
+    @pytest.mark.parametrize("exponent", [0.4, 0.6])
+    @pytest.mark.parametrize("sd", [0.1, 0.35])
+    def test_at_the_margin_neither_answer_errs_more_than_alpha(self, rng, exponent, sd):
+        rates = decision_rates(self.experiment(exponent, sd), 500, rng)
+        assert rates.holds_interval[0] <= ALPHA
+        assert rates.violated_interval[0] <= ALPHA
+
+    def test_just_inside_the_margin_is_noticed(self, rng):
+        assert decision_rates(self.experiment(0.55, 0.1), 200, rng).holds_interval[0] > ALPHA
+
+    def test_the_true_exponent_is_confirmed_with_the_planned_power(self, rng):
+        rates = decision_rates(self.experiment(0.5), 600, rng)
+        assert rates.holds_interval[0] <= PLAN.power <= rates.holds_interval[1]
+        assert rates.violated == 0.0
+
+    def test_a_quarter_is_told_from_a_half(self, rng):
+        assert decision_rates(self.experiment(0.25), 300, rng).violated >= 0.9
+
+
+class TestMechanisms:
+    def test_no_effect_is_rarely_called_one(self, rng):
+        still = ReferenceTask("still", np.zeros(6), 0.0, 1.0)
+
+        def run(generator):
+            arms = generator.standard_normal((2, 8))
+            return mechanism_verdict(arms[0], arms[1], generator, negative_controls=[still])
+
+        rates = decision_rates(run, 300, rng)
+        assert rates.holds_interval[0] <= ALPHA
+        assert rates.violated_interval[0] <= ALPHA
+
+    def test_a_control_that_moves_by_its_margin_rarely_passes(self, rng):
+        passed = [
+            equivalence(ReferenceTask("x", rng.normal(1.0, 0.3, 8), 0.0, 1.0), "negative control", ALPHA).passed
+            for _ in range(1000)
+        ]
+        assert np.mean(passed) <= ALPHA + 4 * np.sqrt(ALPHA * (1 - ALPHA) / 1000)
+
+
+class TestPlantedTruths:
+    def test_reduced_rank_regression_with_inverse_decay_has_slope_one_half(self, rng):
+        """W = diag(1/i), W + noise/√n truncated at the best rank: r* ∝ √n while the noise covers most of the spectrum.
+
+        Beyond r* ≈ width/4 even the smallest singular value stands out of the noise and r* jumps to the width.
+        """
+        width, seeds = 200, 6
+        sizes = np.geomspace(100, 1_600, 4) * width
+        singular = 1 / np.arange(1.0, width + 1)
+        noise = rng.standard_normal((seeds, sizes.size, width, width)) / np.sqrt(sizes)[None, :, None, None]
+        left, values, right = np.linalg.svd(np.diag(singular) + noise)
+        overlap = np.einsum("stik,i,stki->stk", left, singular, right)
+        risk = np.cumsum(values**2 - 2 * values * overlap, axis=-1)
+        optimum = risk.argmin(axis=-1) + 1.0
+        plan = plan_exponent(0.5, sizes, n_seeds=seeds, sd_log=0.1, margin=0.15)
+        found = exponent_verdict(plan, optimum, rng, grid=np.arange(1, width + 1), limit=width)
+        assert found.exponent is Exponent.CONSISTENT, found
+        assert optimum.max() < width / 4
+
+    def test_the_floor_of_sgd_on_a_quadratic(self, rng):
+        """x²/2, step η, gradient noise σ²: the mean squared gradient stays at ησ²/(2 − η); at η = 1 that is σ²."""
+        variance, steps, seeds = 2.0, np.array([10, 100, 1000]), 40
+        x = np.zeros(seeds)
+        squares = np.empty((steps.max(), seeds))
+        for step in range(steps.max()):
+            squares[step] = x**2
+            x = -np.sqrt(variance) * rng.standard_normal(seeds)  # x − 1·(x + noise)
+        averages = np.stack([squares[:count].mean(axis=0) for count in steps])
+        floor = np.full(3, variance)
+        assert expectation_verdict(averages, variance / steps).instance is Instance.VIOLATED
+        assert expectation_verdict(averages, floor).instance is not Instance.VIOLATED
+        assert expectation_verdict(averages, 1.5 * floor).instance is Instance.HOLDS
+        assert expectation_verdict(averages, floor / 2).instance is Instance.VIOLATED
+        assert expectation_verdict(averages[1:], 0.9 * floor[1:], kind="lower").instance is not Instance.VIOLATED
+
+
+def test_rates_are_counts(rng):
+    verdicts = iter([expectation_verdict([1.0, 1.0], bound) for bound in (0.0, 2.0, 2.0, 0.0, 0.0)])
+    rates = decision_rates(lambda generator: next(verdicts), 5, rng)
+    assert (rates.violated, rates.holds, rates.n_experiments) == (0.6, 0.4, 5)
+    assert len(rates.to_frame()) == 1
+
+
+def test_rates_refuse(rng):
+    with pytest.raises(InputError, match="n_experiments = 0"):
+        decision_rates(in_expectation(normal, (1, 3)), 0, rng)
+    with pytest.raises(InputError, match="generator = None"):
+        decision_rates(in_expectation(normal, (1, 3)), 5, None)  # type: ignore[arg-type]

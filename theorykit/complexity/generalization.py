@@ -1,0 +1,236 @@
+"""From a Rademacher complexity to a bound on the risk, and what that bound is worth: eq 19 of arXiv 2603.22355."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.array_checks import number_array, positive_array, probability_array, whole_number_array
+from theorykit.checks import Floats, positive_number
+from theorykit.complexity.dudley import printed_rademacher_bound
+from theorykit.errors import InputError
+from theorykit.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INFORMATIVE, DOMINATED, VACUOUS = "informative", "dominated", "vacuous"
+
+
+def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
+    """Say what an upper bound is worth: ``"informative"``, ``"dominated"`` or ``"vacuous"``.
+
+    Vacuous where the trivial bound is at least as tight; otherwise dominated where a simpler known bound is strictly
+    tighter; otherwise informative. All three in one unit.
+
+    Args:
+        bound: The upper bound, finite; broadcasts.
+        trivial: What holds without any theorem: the range of the loss, :func:`chance_error`.
+        simpler: A simpler known bound on the same quantity, such as the rank-free one; None for none.
+
+    Returns:
+        A string, or an array of them in the broadcast shape.
+
+    Raises:
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> bound_value([0.3, 0.7, 1.2], trivial=1.0, simpler=0.5).tolist()
+        ['informative', 'dominated', 'vacuous']
+    """
+    values, ceiling = np.broadcast_arrays(number_array("bound", bound), number_array("trivial", trivial))
+    rival = ceiling if simpler is None else np.minimum(number_array("simpler", simpler), ceiling)
+    found = np.where(values >= ceiling, VACUOUS, np.where(values > rival, DOMINATED, INFORMATIVE))
+    return found if found.ndim else str(found)
+
+
+def chance_error(vocabulary: Any) -> Any:
+    """Compute 1 − 1/V, the next-token error of a guess that is uniform over V tokens: a trivial bound on error rates.
+
+    Example:
+        >>> float(chance_error(4))
+        0.75
+    """
+    return (1.0 - 1.0 / whole_number_array("vocabulary", vocabulary))[()]
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralizationBound(Result):
+    """An upper bound on the risk of every member of a class, in its parts; arrays of one shape, or numbers.
+
+    Attributes:
+        empirical_risk: Mean loss on the sample.
+        complexity_term: 2 ρ R̂_N, or the printed term.
+        confidence_term: What the probability costs.
+        gap_bound: Sum of both: bounds risk − empirical risk, for the whole class at once.
+        risk_bound: Empirical risk plus that.
+        trivial_risk: What the risk cannot exceed, or does not for a guess.
+        delta: The bound fails with at most this probability over the sample.
+        value: ``"informative"``, ``"dominated"`` or ``"vacuous"``, for the risk.
+    """
+
+    empirical_risk: Any
+    complexity_term: Any
+    confidence_term: Any
+    gap_bound: Any
+    risk_bound: Any
+    trivial_risk: Any
+    delta: Any
+    value: Any
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per entry, in the order of the flattened arrays."""
+        import pandas as pd
+
+        fields = {name: np.ravel(getattr(self, name)) for name in self.__dataclass_fields__}
+        return pd.DataFrame(fields)
+
+
+def _assemble(
+    empirical_risk: Floats, complexity: Floats, confidence: Floats, trivial: Floats, delta: Floats, rival: Floats | None
+) -> GeneralizationBound:
+    """Add up the parts; ``rival`` is the complexity term of a simpler bound with the same confidence term."""
+    risk = empirical_risk + complexity + confidence
+    value = bound_value(risk, trivial=trivial, simpler=None if rival is None else empirical_risk + rival + confidence)
+    arrays = np.broadcast_arrays(empirical_risk, complexity, confidence, trivial, delta, risk, value)
+    parts = [array[()] for array in arrays]
+    return GeneralizationBound(
+        empirical_risk=parts[0],
+        complexity_term=parts[1],
+        confidence_term=parts[2],
+        gap_bound=parts[1] + parts[2],
+        risk_bound=parts[5],
+        trivial_risk=parts[3],
+        delta=parts[4],
+        value=parts[6] if arrays[6].ndim else str(parts[6]),
+    )
+
+
+def generalization_bound(
+    empirical_risk: Any,
+    complexity: Any,
+    n_samples: Any,
+    *,
+    delta: Any = 0.05,
+    lipschitz: Any = 1.0,
+    loss_range: float = 1.0,
+    trivial_risk: Any = None,
+    rank_free_complexity: Any = None,
+) -> GeneralizationBound:
+    """Bound the risk by R̂ + 2ρ R̂_N + 3c sqrt(log(2/δ)/(2N)), in the unit of the loss; natural logarithm.
+
+    Holds for all members of the class at once, with probability at least 1 − δ over N independent samples of one
+    distribution, for losses in [0, c] that are ρ-Lipschitz in the prediction. Half of δ goes to the uniform deviation
+    (McDiarmid's inequality and symmetrization: R_N and c sqrt(log(2/δ)/(2N))), half to replacing R_N, an
+    expectation over samples, by R̂_N of the sample at hand, twice. Independent samples are documents, not the tokens
+    of one; cross entropy is unbounded, so that it has to be clipped first.
+
+    Args:
+        empirical_risk: Mean loss on the sample, in [0, c]; broadcasts against all the others.
+        complexity: R̂_N of the predictions, or an upper bound on it. Of a Monte Carlo estimate give the upper end, and
+            add its error probability to δ. √2 R̂_N for vectors, see ``contracted_complexity``.
+        n_samples: N, whole numbers.
+        delta: δ in (0, 1).
+        lipschitz: ρ ≥ 0.
+        loss_range: c > 0.
+        trivial_risk: Against which the bound is called vacuous; c if None. An error rate takes ``chance_error``.
+        rank_free_complexity: B R/√N; if given, a bound that it beats is called dominated.
+
+    Returns:
+        The bound with its parts and its value.
+
+    Raises:
+        InputError: an argument outside its domain.
+        NonFiniteError: NaN or infinity.
+
+    References:
+        Bartlett & Mendelson (2002), JMLR 3, Theorem 8; with these constants Mohri, Rostamizadeh & Talwalkar (2018),
+        Foundations of Machine Learning, Theorem 3.3 and, for ρ, Lemma 5.7.
+
+    Example:
+        >>> found = generalization_bound(0.1, 0.05, 20_000, delta=0.05)
+        >>> round(float(found.gap_bound), 5), found.value  # 2 · 0.05 + 3 sqrt(log 40 / 40000)
+        (0.12881, 'informative')
+    """
+    ceiling = positive_number("loss_range", loss_range)
+    risk = positive_array("empirical_risk", empirical_risk, allow_zero=True)
+    if risk.max() > ceiling:
+        raise InputError(
+            f"empirical_risk = {risk.max():.6g} is above loss_range = {ceiling:.6g}", "losses lie in [0, c]"
+        )
+    counts, failure = whole_number_array("n_samples", n_samples), probability_array("delta", delta)
+    twice = 2.0 * positive_array("lipschitz", lipschitz, allow_zero=True)
+    rival = None
+    if rank_free_complexity is not None:
+        rival = twice * positive_array("rank_free_complexity", rank_free_complexity, allow_zero=True)
+    return _assemble(
+        risk,
+        twice * positive_array("complexity", complexity, allow_zero=True),
+        3.0 * ceiling * np.sqrt(np.log(2.0 / failure) / (2.0 * counts)),
+        positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk),
+        failure,
+        rival,
+    )
+
+
+def printed_generalization_bound(
+    rank: Any,
+    n_samples: Any,
+    *,
+    shape: tuple[int, int],
+    empirical_risk: Any = 0.0,
+    delta: Any = 0.05,
+    constant: Any = 1.0,
+    confidence_constant: Any = 1.0,
+    loss_range: float = 1.0,
+    trivial_risk: Any = None,
+    rank_free_complexity: Any = None,
+) -> GeneralizationBound:
+    """Evaluate eq 19 as printed: R̂ + C1 r(m + n) log N/√N + C2 sqrt(log(1/δ)/N), natural logarithm.
+
+    The paper gives neither constant, and no bound on the loss, its slope or the inputs, without which it
+    holds for no constant. With C1 ≥ 2ρBR and C2 ≥ 3c and N ≥ 2 it follows for δ ≤ ½ from
+    :func:`generalization_bound` and the rank-free complexity, which is smaller: true, dominated and mostly vacuous.
+
+    Args:
+        rank: r in [1, min(m, n)]; broadcasts against all the others.
+        n_samples: N, whole numbers.
+        shape: (m, n).
+        empirical_risk: Mean loss on the sample, at least 0.
+        delta: δ in (0, 1).
+        constant: C1 > 0, in the unit of the loss.
+        confidence_constant: C2 > 0, in the unit of the loss.
+        loss_range: c > 0, the largest loss.
+        trivial_risk: Against which the bound is called vacuous; c if None.
+        rank_free_complexity: ρ B R/√N; if given, twice this competes with the printed term.
+
+    Returns:
+        The bound with its parts and its value.
+
+    Raises:
+        InputError: an argument outside its domain.
+        NonFiniteError: NaN or infinity.
+
+    References:
+        Theorem 2 (eq 19) of arXiv 2603.22355.
+
+    Example:
+        >>> found = printed_generalization_bound(8, 100_000, shape=(768, 768))
+        >>> round(float(found.gap_bound)), found.value
+        (447, 'vacuous')
+    """
+    ceiling = positive_number("loss_range", loss_range)
+    counts, failure = whole_number_array("n_samples", n_samples), probability_array("delta", delta)
+    rival = None
+    if rank_free_complexity is not None:
+        rival = 2.0 * positive_array("rank_free_complexity", rank_free_complexity, allow_zero=True)
+    return _assemble(
+        positive_array("empirical_risk", empirical_risk, allow_zero=True),
+        np.asarray(printed_rademacher_bound(rank, counts, shape=shape, constant=constant)),
+        positive_array("confidence_constant", confidence_constant) * np.sqrt(np.log(1.0 / failure) / counts),
+        positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk),
+        failure,
+        rival,
+    )

@@ -1,0 +1,51 @@
+"""Mutual information in closed form: Gaussian vectors, rate-distortion, clone losses, ceilings of measurement."""
+
+from theorykit.information.ceilings import discrete_information_ceiling, high_confidence_ceiling, plug_in_bias
+from theorykit.information.cloning import (
+    clone_loss,
+    clone_loss_from_correlation,
+    cloning_information_bound,
+    correlation_from_clone_loss,
+    largest_printed_constant,
+    printed_cloning_bound,
+)
+from theorykit.information.decoder import DecoderInformation, linear_decoder_information_bound
+from theorykit.information.gaussian import (
+    canonical_correlations,
+    gaussian_mutual_information,
+    isotropic_gaussian_mutual_information,
+    printed_isotropic_bound,
+)
+from theorykit.information.rate_distortion import (
+    distortion_rate,
+    gaussian_differential_entropy,
+    rate_distortion,
+    shannon_lower_bound,
+    water_level,
+)
+from theorykit.information.samples import GaussianInformation, gaussian_mutual_information_from_samples
+
+__all__ = [
+    "DecoderInformation",
+    "GaussianInformation",
+    "canonical_correlations",
+    "clone_loss",
+    "clone_loss_from_correlation",
+    "cloning_information_bound",
+    "correlation_from_clone_loss",
+    "discrete_information_ceiling",
+    "distortion_rate",
+    "gaussian_differential_entropy",
+    "gaussian_mutual_information",
+    "gaussian_mutual_information_from_samples",
+    "high_confidence_ceiling",
+    "isotropic_gaussian_mutual_information",
+    "largest_printed_constant",
+    "linear_decoder_information_bound",
+    "plug_in_bias",
+    "printed_cloning_bound",
+    "printed_isotropic_bound",
+    "rate_distortion",
+    "shannon_lower_bound",
+    "water_level",
+]

@@ -1,0 +1,126 @@
+"""Gaussian mutual information from paired samples: the plug-in, its exact bias and an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.checks import Floats, finite_matrix
+from theorykit.errors import InputError
+from theorykit.information.ceilings import plug_in_bias
+from theorykit.information.gaussian import canonical_correlations, gaussian_mutual_information
+from theorykit.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
+"""1.96: half the width of a 95 % interval in standard errors."""
+
+
+@dataclass(frozen=True)
+class GaussianInformation(Result):
+    """Gaussian mutual information of two samples, in nats.
+
+    Attributes:
+        information: Plug-in Î from the sample covariance.
+        bias: E Î − I for Gaussian samples, exact; None with shrinkage, where it is not known in closed form.
+        corrected: Î − bias, unbiased for Gaussian samples and possibly below 0; None with shrinkage.
+        interval: 95 % interval of I for independent Gaussian samples around ``corrected``; None with shrinkage.
+        shrinkage: Weight of the scaled identity.
+        n_samples: N.
+        dimensions: (d_t, d_s).
+    """
+
+    information: float
+    bias: float | None
+    corrected: float | None
+    interval: tuple[float, float] | None
+    shrinkage: float
+    n_samples: int
+    dimensions: tuple[int, int]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+
+def paired_samples(names: tuple[str, str], teacher: Any, student: Any) -> tuple[Floats, Floats]:
+    """Return two finite matrices with the same number of rows, at least 2."""
+    first, second = finite_matrix(names[0], teacher), finite_matrix(names[1], student)
+    if first.shape[0] != second.shape[0] or first.shape[0] < 2:
+        raise InputError(
+            f"{names[0]} has {first.shape[0]} rows and {names[1]} has {second.shape[0]}",
+            "give the same samples to both, one per row, at least 2",
+        )
+    return first, second
+
+
+def _standard_error(correlations: Floats, degrees: int, dimensions: tuple[int, int]) -> float:
+    """Return the standard error of Î: its first-order variance Σ ρ_i²/n plus its exact variance at independence.
+
+    The log density ratio of Gaussian vectors has the variance Σ ρ_i². At independence exp(−2 Î) is a product of
+    independent Beta variables (Wilks' lambda).
+    """
+    from scipy.special import polygamma
+
+    larger, smaller = max(dimensions), min(dimensions)
+    half = (degrees - np.arange(smaller)) / 2
+    at_independence = (polygamma(1, half - larger / 2) - polygamma(1, half)).sum() / 4
+    return float(np.sqrt((correlations**2).sum() / degrees + at_independence))
+
+
+def gaussian_mutual_information_from_samples(
+    teacher: Any, student: Any, *, shrinkage: float = 0.0
+) -> GaussianInformation:
+    """Estimate I(H_t; H_s) of Gaussian vectors from N paired samples by the plug-in, in nats.
+
+    The plug-in is biased upwards by d_t d_s / (2N) to leading order (:func:`plug_in_bias` is exact for Gaussian
+    samples): at d = 768 by 2.9 nats with N = 100 000. ``corrected`` takes the bias away. For other samples the value is
+    that of a Gaussian with the same covariance, neither an upper nor a lower bound, unless one side is Gaussian (see
+    :func:`gaussian_mutual_information`). A noise-free linear relation gives ``inf``.
+
+    Args:
+        teacher: H_t ``[N, d_t]``, independent rows.
+        student: H_s ``[N, d_s]``, the same rows.
+        shrinkage: Weight in [0, 1] of each side's own scaled identity. Never raises Î; above 0 it allows any N ≥ 2.
+
+    Returns:
+        Plug-in, bias, corrected value and 95 % interval (asymptotic: normal, wider than needed at small N).
+
+    Raises:
+        InputError: unequal numbers of rows, N ≤ d_t + d_s without shrinkage, constant or linearly dependent columns.
+        NonFiniteError: NaN or infinity.
+
+    References:
+        Anderson (2003), An Introduction to Multivariate Statistical Analysis, sections 7.5 and 8.4.
+
+    Example:
+        >>> teacher, student = np.array([[1.0, 0.0, 0.0, -1.0], [1.0, 1.0, -1.0, -1.0]])[:, :, None]
+        >>> found = gaussian_mutual_information_from_samples(teacher, student)
+        >>> round(found.information, 12)  # ρ² = 1/2
+        0.34657359028
+        >>> round(found.bias, 12)  # ½ [ψ(3/2) − ψ(1)] = 1 − log 2
+        0.30685281944
+    """
+    first, second = paired_samples(("teacher", "student"), teacher, student)
+    count, dimensions = first.shape[0], (first.shape[1], second.shape[1])
+    if shrinkage == 0 and count <= sum(dimensions):
+        raise InputError(
+            f"{count} samples are too few for {sum(dimensions)} dimensions: their covariance is singular",
+            f"give at least {sum(dimensions) + 1} samples, fewer dimensions, or a shrinkage above 0",
+        )
+    covariance = np.cov(np.hstack([first, second]), rowvar=False)
+    information = gaussian_mutual_information(covariance, dimensions[0], shrinkage=shrinkage)
+    bias = corrected = interval = None
+    if shrinkage == 0:
+        bias = float(plug_in_bias(count, *dimensions))
+        corrected = information - bias
+        error = _standard_error(canonical_correlations(covariance, dimensions[0]), count - 1, dimensions)
+        interval = (corrected - NORMAL_QUANTILE * error, corrected + NORMAL_QUANTILE * error)
+    return GaussianInformation(information, bias, corrected, interval, float(shrinkage), count, dimensions)

@@ -1,0 +1,210 @@
+"""Run the checks of every equation and draw its verdicts from what they find: nothing here is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from theorykit.errors import InputError
+from theorykit.results import Result
+from theorykit.statements import STATEMENTS
+from theorykit.statements.evidence import Effort, Evidence, Method, Side
+from theorykit.statements.statement import Equation, Kind, Statement
+from theorykit.verdicts import Truth, Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class AuditRow(Result):
+    """One equation or claim with its verdicts.
+
+    Attributes:
+        statement: Slug of its statement.
+        key: ``eq-11``.
+        label: ``eq 11``.
+        kind: What it claims.
+        printed: As the paper prints it.
+        corrected: What is true instead; empty where the printed form stands.
+        remark: One sentence for the reader.
+        evidence: What each check found.
+    """
+
+    statement: str
+    key: str
+    label: str
+    kind: Kind
+    printed: str
+    corrected: str
+    remark: str
+    evidence: tuple[Evidence, ...]
+
+    def _of(self, side: Side) -> list[Evidence]:
+        return [part for part in self.evidence if part.side == side]
+
+    @property
+    def truth(self) -> Truth | None:
+        """Return the verdict on the printed form; None for a definition that no check speaks about."""
+        return _truth(self._of(Side.PRINTED))
+
+    @property
+    def corrected_truth(self) -> Truth | None:
+        """Return the verdict on the corrected form; None where there is none."""
+        return _truth(self._of(Side.CORRECTED))
+
+    @property
+    def value(self) -> Value | None:
+        """Return VACUOUS or DOMINATED where a check found the printed form to say nothing."""
+        found = [part.value for part in self._of(Side.PRINTED) if part.value is not None]
+        return Value.VACUOUS if Value.VACUOUS in found else found[0] if found else None
+
+    @property
+    def broken(self) -> tuple[Evidence, ...]:
+        """Return the checks that failed at their own task: a witness that does not verify, a refuted correction."""
+        return tuple(
+            part
+            for part in self.evidence
+            if (part.side == Side.CORRECTED and part.truth == Truth.REFUTED)
+            or (part.method in (Method.WITNESS, Method.PROOF) and part.truth == Truth.UNDECIDED)
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per check."""
+        import pandas as pd
+
+        return pd.DataFrame([{"equation": self.label, **part.to_dict()} for part in self.evidence])
+
+
+def _truth(evidence: Sequence[Evidence]) -> Truth | None:
+    """Combine: one refutation refutes; otherwise one proof proves; otherwise undecided."""
+    found = {part.truth for part in evidence}
+    for truth in (Truth.REFUTED, Truth.PROVED, Truth.UNDECIDED):
+        if truth in found:
+            return truth
+    return None
+
+
+@dataclass(frozen=True, repr=False)
+class Audit(Result):
+    """The audited rows, in the paper's order.
+
+    Attributes:
+        rows: One per equation or claim.
+        effort: How hard the searches looked.
+    """
+
+    rows: tuple[AuditRow, ...]
+    effort: Effort
+
+    @property
+    def broken(self) -> tuple[Evidence, ...]:
+        """Return every check that failed at its own task; empty in a sound release."""
+        return tuple(part for row in self.rows for part in row.broken)
+
+    @property
+    def largest_ratio(self) -> float:
+        """Return the largest ratio that any search of a corrected form met; at most 1 where all survive."""
+        ratios = [
+            float(part.numbers["largest_ratio"])
+            for row in self.rows
+            for part in row.evidence
+            if part.side == Side.CORRECTED and "largest_ratio" in part.numbers
+        ]
+        return max(ratios, default=0.0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per equation: printed, verdict, value, corrected, verdict, evidence."""
+        import pandas as pd
+
+        return pd.DataFrame([summary_of(row) for row in self.rows])
+
+    def __repr__(self) -> str:
+        counts = {truth: sum(row.truth == truth for row in self.rows) for truth in Truth}
+        told = ", ".join(f"{count} {truth}" for truth, count in counts.items())
+        return f"Audit({len(self.rows)} equations and claims as printed: {told}; {len(self.broken)} broken checks)"
+
+
+def summary_of(row: AuditRow) -> dict[str, str]:
+    """Return the row of the table that a reader sees."""
+    verdict = str(row.truth or "—")
+    if row.value is not None:
+        verdict = f"{verdict}, {row.value}" if row.truth != Truth.UNDECIDED else str(row.value)
+    return {
+        "statement": row.statement,
+        "equation": row.label,
+        "as printed": row.printed,
+        "verdict": verdict,
+        "corrected": row.corrected or "—",
+        "corrected verdict": _survival(row),
+        "evidence": ", ".join(dict.fromkeys(_evidence_words(part) for part in row.evidence)),
+        "remark": row.remark,
+    }
+
+
+def _survival(row: AuditRow) -> str:
+    """Say PROVED, REFUTED, or how many trials the corrected form has survived."""
+    searched = [part for part in row.evidence if part.side == Side.CORRECTED and "trials" in part.numbers]
+    words = [] if row.corrected_truth in (None, Truth.UNDECIDED) else [str(row.corrected_truth)]
+    words += [
+        f"{int(part.numbers['trials']):,} trials ≤ {float(part.numbers['largest_ratio']):.4f}" for part in searched
+    ]
+    return ", ".join(words) or "—"
+
+
+def _evidence_words(part: Evidence) -> str:
+    return "measurement to come" if part.method == Method.MEASUREMENT else str(part.method)
+
+
+def run_audit(
+    keys: Iterable[tuple[Statement, Equation | None]] | None = None,
+    *,
+    effort: Effort | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Run the checks of some or all equations.
+
+    Args:
+        keys: Pairs as :func:`theorykit.statements.find_statement` returns them; all statements if None.
+        effort: Trials and seed of the searches; 100,000 trials if None.
+        progress: Called with (equations done, equations in all, label).
+
+    Returns:
+        The rows, with fresh evidence. Deterministic for one effort.
+
+    Raises:
+        InputError: fewer than one trial, or a negative seed.
+    """
+    effort = effort or Effort()
+    if effort.trials < 1 or effort.seed < 0:
+        raise InputError(
+            f"trials = {effort.trials}, seed = {effort.seed}: at least 1 trial and a seed of at least 0 are needed",
+            "give --trials 100000 --seed 0",
+        )
+    pairs = [(statement, None) for statement in STATEMENTS] if keys is None else list(keys)
+    work = [
+        (statement, equation)
+        for statement, one in pairs
+        for equation in ((one,) if one is not None else statement.equations)
+    ]
+    rows = []
+    for done, (statement, equation) in enumerate(work, start=1):
+        found = tuple(check.run(effort) for check in equation.checks)
+        rows.append(
+            AuditRow(
+                statement.slug,
+                equation.key,
+                equation.label,
+                equation.kind,
+                equation.printed,
+                equation.corrected,
+                equation.remark,
+                found,
+            )
+        )
+        if progress:
+            progress(done, len(work), equation.label)
+    return Audit(tuple(rows), effort)

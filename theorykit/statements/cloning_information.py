@@ -1,0 +1,226 @@
+"""Theorem 3, eqs 23, 26 and 27: what a clone loss says about mutual information."""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+
+from theorykit.checks import Floats
+from theorykit.information import (
+    cloning_information_bound,
+    isotropic_gaussian_mutual_information,
+    printed_cloning_bound,
+    rate_distortion,
+)
+from theorykit.statements.evidence import (
+    Found,
+    Side,
+    Truth,
+    Value,
+    Witness,
+    computation,
+    identity,
+    measured_later,
+    proof,
+    search,
+    witness,
+)
+from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+
+_D, _LOSS, _S2, _CONST = sp.symbols("d L sigma2 kappa", positive=True)
+_RHO = sp.Symbol("rho", positive=True)
+
+
+def _without_constant() -> Witness:
+    d, variance = sp.Integer(64), sp.Rational(1, 10**6)
+    loss = 2 * d * variance  # ρ = 0: independent states, no information
+    return Witness(
+        "const = 0, d = 64, σ² = 10⁻⁶, ρ = 0: log d − (d/2)L against I = 0",
+        left=sp.log(d) - d / 2 * loss,
+        right=sp.Integer(0),
+    )
+
+
+def _any_constant() -> tuple[bool, str]:
+    """Let σ → 0 at ρ = 0: I = 0 and the right side tends to log d + const, so that const ≤ −log d."""
+    variance = sp.Symbol("s", positive=True)
+    right = sp.log(_D) - _D / 2 * (2 * _D * variance) + _CONST
+    limit = sp.limit(right, variance, 0)
+    held = sp.simplify(limit - sp.log(_D) - _CONST) == 0
+    return bool(held), (
+        "information does not change with the scale of the states, L does: as σ → 0 at ρ = 0 the right side tends "
+        "to log d + const while I = 0, so that a const "
+        "without σ is at most −log d, and then the right side is at most 0: false or vacuous"
+    )
+
+
+def _exact() -> tuple[bool, str]:
+    relative = sp.Symbol("u", positive=True)  # L/(dσ²) = 2(1 − ρ)
+    rho = 1 - relative / 2
+    held = sp.simplify((1 - rho**2) - relative * (1 - relative / 4)) == 0
+    return (
+        bool(held),
+        "with u = L/(dσ²), 1 − ρ² = u(1 − u/4): I = −(d/2) log[u(1 − u/4)], and −log(1 − u/4) ≥ 0 leaves I ≥ (d/2) "
+        "log(1/u)",
+    )
+
+
+def _affine() -> tuple[bool, str]:
+    relative = sp.Symbol("u", positive=True)
+    excess = -sp.log(relative) - (1 - relative)
+    slope = sp.diff(excess, relative)
+    held = (
+        sp.solve(slope, relative) == [1] and excess.subs(relative, 1) == 0 and sp.diff(excess, relative, 2).is_positive
+    )
+    return bool(held), (
+        "−log u ≥ 1 − u with equality at u = 1: the tangent (d/2)(1 − L/(dσ²)) is the affine form; the paper has "
+        "log d where the tangent has d/2"
+    )
+
+
+def _reversed() -> tuple[bool, str]:
+    """−½ log(1 − ρ²) − (−½ log(1 − ρ)) = −½ log(1 + ρ) < 0 for every ρ in (0, 1)."""
+    difference = -sp.log(1 - _RHO**2) / 2 + sp.log(1 - _RHO) / 2 + sp.log(1 + _RHO) / 2
+    held = sp.simplify(sp.expand_log(sp.factor(difference), force=True).rewrite(sp.log)) == 0 or all(
+        abs(sp.N(difference.subs(_RHO, sp.Rational(k, 10)), 40)) < sp.Float("1e-30") for k in range(1, 10)
+    )
+    factors = sp.expand((1 - _RHO) * (1 + _RHO) - (1 - _RHO**2)) == 0
+    return bool(held and factors and sp.log(1 + _RHO).is_positive), (
+        "1 − ρ² = (1 − ρ)(1 + ρ), so that the left side is the right side minus (d/2) log(1 + ρ): smaller for "
+        "every ρ in (0, 1)"
+    )
+
+
+def _reversed_at_half() -> Witness:
+    rho = sp.Rational(1, 2)
+    return Witness(
+        "d = 2, ρ = ½: the printed smaller side −log(1 − ρ) against −log(1 − ρ²)",
+        left=-sp.log(1 - rho),
+        right=-sp.log(1 - rho**2),
+    )
+
+
+def _couplings(generator: np.random.Generator, count: int) -> Floats:
+    """Draw teachers and Gaussian couplings; R(D) of the teacher at D = E‖H_t − H_s‖² over I(H_t; H_s)."""
+    per_teacher = 500
+    ratios = [_couplings_of_one(generator, min(per_teacher, count - start)) for start in range(0, count, per_teacher)]
+    return np.concatenate(ratios)
+
+
+def _couplings_of_one(generator: np.random.Generator, count: int) -> Floats:
+    """Draw couplings H_s = A H_t + noise; half are the test channel that meets R(D), perturbed by many magnitudes.
+
+    Its backward form is H_t = H_s + Z with Z of variance θ; forward A = 1 − θ/λ and noise θ (1 − θ/λ).
+    """
+    d = 3
+    variances = generator.exponential(size=d) ** 2 + 1e-3
+    level = variances.min() * generator.uniform(0.05, 0.95, (count, 1))
+    kept = 1 - level / variances
+    tilt = 10.0 ** generator.uniform(-6, 0, (count, 1, 1))
+    drawn = generator.standard_normal((count, d, d))
+    extremal = generator.random(count) < 0.5
+    gain = np.where(extremal[:, None, None], kept[:, :, None] * np.eye(d) + tilt * drawn, drawn)
+    noise = np.where(extremal[:, None], level * kept, generator.exponential(size=(count, d)) + 1e-3)
+    student = (gain * variances) @ gain.mT + noise[:, :, None] * np.eye(d)
+    loss = variances.sum() + np.trace(student, axis1=1, axis2=2) - 2 * (gain * variances).trace(axis1=1, axis2=2)
+    # I = ½ log |Σ_s| / |noise|: the noise is what H_s has left once H_t is known
+    information = (np.linalg.slogdet(student)[1] - np.log(noise).sum(axis=1)) / 2
+    return np.asarray(rate_distortion(variances, np.maximum(loss, 1e-12)) / information, dtype=np.float64)
+
+
+def _worth() -> Found:
+    d, variance, rho = 768, 1.0, 0.9
+    loss = 2 * d * variance * (1 - rho)
+    exact = float(isotropic_gaussian_mutual_information(rho, d))
+    forms = {
+        "logarithmic": float(cloning_information_bound(loss, d, variance)),
+        "affine": float(cloning_information_bound(loss, d, variance, form="affine")),
+        "printed, const 0": float(printed_cloning_bound(loss, d)),
+    }
+    listed = ", ".join(f"{name} {value:,.1f}" for name, value in forms.items())
+    sentence = f"d = {d}, σ² = 1, ρ = {rho}: I = {exact:,.1f} nats; {listed}"
+    vacuous = forms["printed, const 0"] <= 0
+    return Found(Truth.UNDECIDED, sentence, forms | {"exact": exact}, Value.VACUOUS if vacuous else None)
+
+
+def _clone_identity() -> tuple[sp.Expr, sp.Expr]:
+    return _D * (_S2 + _S2 - 2 * _RHO * _S2), 2 * _D * _S2 * (1 - _RHO)
+
+
+STATEMENT = Statement(
+    slug="cloning-information",
+    label="Theorem 3",
+    title="Activation cloning and mutual information",
+    kind=Kind.LOWER,
+    equations=(
+        Equation(
+            key="eq-23",
+            label="eq 23",
+            printed="I(H_t; H_s) ≥ log d − (d/2) L_clone + const",
+            corrected="I ≥ R_t(D) at D = E‖H_t − H_s‖², any coupling; isotropic: (d/2) log(dσ²/L) ≥ (d/2)(1 − L/(dσ²))",
+            checks=(
+                witness("independent states", _without_constant),
+                proof(Side.PRINTED, "for every constant", _any_constant, refutes=True),
+                proof(Side.CORRECTED, "exact information of the isotropic model", _exact),
+                proof(Side.CORRECTED, "affine form", _affine),
+                computation(Side.PRINTED, "the forms side by side", _worth),
+                search(Side.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
+                measured_later(Side.CORRECTED, "students", "information of teacher and student states, with controls"),
+            ),
+            kind=Kind.LOWER,
+            remark="does not follow; a small clone loss is sufficient for information, not necessary",
+        ),
+        Equation(
+            key="eq-26",
+            label="eq 26",
+            printed="L_clone = 2dσ²(1 − ρ)",
+            corrected="",
+            checks=(
+                identity(
+                    Side.PRINTED,
+                    "E(h_t − h_s)² summed over d pairs",
+                    lambda: _clone_identity()[0],
+                    lambda: _clone_identity()[1],
+                ),
+            ),
+            remark="right for states of equal variance and mean zero",
+        ),
+        Equation(
+            key="eq-27",
+            label="eq 27",
+            printed="−(d/2) log(1 − ρ²) ≥ −(d/2) log(1 − ρ)",
+            corrected="I = −(d/2) log[(L/(dσ²))(1 − L/(4dσ²))] ≥ (d/2) log(dσ²/L)",
+            checks=(
+                witness("one correlation", _reversed_at_half),
+                proof(Side.PRINTED, "reversed for every ρ in (0, 1)", _reversed, refutes=True),
+                proof(Side.CORRECTED, "exact form in terms of the loss", _exact),
+            ),
+            kind=Kind.LOWER,
+            remark="the inequality points the other way",
+        ),
+    ),
+    symbols=(
+        Symbol("clone_loss", _LOSS, "L = E‖H_t − H_s‖², summed over coordinates"),
+        Symbol("dimension", _D, "d, width of the states", low=1, integer=True, open=False),
+        Symbol("variance", _S2, "σ² of one coordinate of the teacher", default=1.0),
+        Symbol("constant", sp.Symbol("kappa", real=True), "const of eq 23, nats", low=float("-inf"), default=0.0),
+    ),
+    printed=Form(
+        "log d − (d/2) L + const, nats",
+        sp.log(_D) - _D / 2 * _LOSS + sp.Symbol("kappa", real=True),
+        lambda clone_loss, dimension, constant: printed_cloning_bound(clone_loss, dimension, constant),
+        ("clone_loss", "dimension", "constant"),
+    ),
+    corrected=Form(
+        "(d/2) log(dσ²/L), nats",
+        _D / 2 * sp.log(_D * _S2 / _LOSS),
+        lambda clone_loss, dimension, variance: cloning_information_bound(clone_loss, dimension, variance),
+        ("clone_loss", "dimension", "variance"),
+    ),
+    trivial=Form("0", sp.Integer(0), lambda: 0.0, ()),
+    assumptions=(
+        "Gaussian teacher states (of equal variance for the closed form); any coupling with the student",
+        "the teacher's covariance is known, not estimated",
+    ),
+    references=("Cover & Thomas (2006), Elements of Information Theory, Theorems 10.3.2 and 10.3.3",),
+)

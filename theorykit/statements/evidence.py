@@ -1,0 +1,245 @@
+"""How a claim is checked: by proof, exact witness, adversarial search or computation; each run anew, none remembered.
+
+A check says something about one form of an equation, as printed or as corrected. Data can refute a claim that is made
+for all values, and can never prove it: a search that finds nothing leaves the claim undecided and says how hard it
+looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy as sp
+
+from theorykit.results import Result
+from theorykit.statements.enclosure import certainly
+from theorykit.verdicts import Truth as Truth
+from theorykit.verdicts import Value as Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Numbers = Mapping[str, float | int | str]
+
+
+class Side(StrEnum):
+    """Which form of an equation a check is about."""
+
+    PRINTED = "printed"
+    CORRECTED = "corrected"
+
+
+class Method(StrEnum):
+    """What kind of evidence a check gives."""
+
+    PROOF = "proof"
+    WITNESS = "witness"
+    SEARCH = "search"
+    COMPUTATION = "computation"
+    LITERATURE = "literature"
+    MEASUREMENT = "measurement"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard the searches look.
+
+    Attributes:
+        trials: Random instances per search.
+        seed: Of the generator of each search.
+    """
+
+    trials: int = 100_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence(Result):
+    """What one check found.
+
+    Attributes:
+        side: The form that it is about.
+        method: Proof, witness, search, computation, literature or measurement.
+        title: What was checked.
+        truth: What follows for the form.
+        value: VACUOUS or DOMINATED where the check shows that a true bound says nothing; None otherwise.
+        sentence: What was found, with its numbers.
+        numbers: The numbers by name.
+    """
+
+    side: Side
+    method: Method
+    title: str
+    truth: Truth
+    sentence: str
+    numbers: Numbers = field(default_factory=dict)
+    value: Value | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check that can be run.
+
+    Attributes:
+        side: The form that it is about.
+        method: The kind of evidence.
+        title: What is checked.
+        run: From the effort to what was found.
+    """
+
+    side: Side
+    method: Method
+    title: str
+    run: Callable[[Effort], Evidence]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a computation: what follows, in a sentence, with its numbers."""
+
+    truth: Truth
+    sentence: str
+    numbers: Numbers = field(default_factory=dict)
+    value: Value | None = None
+
+
+def _evidence(side: Side, method: Method, title: str, found: Found) -> Evidence:
+    return Evidence(side, method, title, found.truth, found.sentence, found.numbers, found.value)
+
+
+def identity(side: Side, title: str, left: Callable[[], Any], right: Callable[[], Any]) -> Check:
+    """Check that two sympy expressions (or matrices) are equal: PROVED where their difference simplifies to 0."""
+
+    def run(_: Effort) -> Evidence:
+        first, second = left(), right()
+        rest = sp.simplify(first - second)
+        equal = rest == 0 or (isinstance(rest, sp.MatrixBase) and rest.is_zero_matrix)
+        sentence = f"{title}: the difference of both sides is {'0' if equal else sp.sstr(rest)}"
+        return _evidence(side, Method.PROOF, title, Found(Truth.PROVED if equal else Truth.REFUTED, sentence))
+
+    return Check(side, Method.PROOF, title, run)
+
+
+def proof(side: Side, title: str, reasoning: Callable[[], tuple[bool, str]], *, refutes: bool = False) -> Check:
+    """Check a symbolic argument: a function that returns whether every step held, and says what it showed.
+
+    Args:
+        side: The form.
+        title: What is shown.
+        reasoning: Returns (held, sentence).
+        refutes: The argument shows the form to be false.
+    """
+
+    def run(_: Effort) -> Evidence:
+        held, sentence = reasoning()
+        shown = Truth.REFUTED if refutes else Truth.PROVED
+        return _evidence(side, Method.PROOF, title, Found(shown if held else Truth.UNDECIDED, sentence))
+
+    return Check(side, Method.PROOF, title, run)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A counterexample in exact numbers: the left side exceeds the right where the claim says that it does not.
+
+    Attributes:
+        title: The example in words.
+        left: The side that is claimed to be the smaller one, an exact sympy number.
+        right: The side that is claimed to be the larger one.
+        survives: What the corrected form gives for the larger side, or None.
+    """
+
+    title: str
+    left: sp.Expr
+    right: sp.Expr
+    survives: sp.Expr | None = None
+
+    def verify(self) -> bool:
+        """Return whether left > right for certain, in interval arithmetic (and left ≤ survives, where given)."""
+        return certainly(self.left, self.right) and (self.survives is None or certainly(self.survives, self.left))
+
+
+def witness(title: str, example: Callable[[], Witness], *, side: Side = Side.PRINTED) -> Check:
+    """Check a counterexample to a form: REFUTED where it verifies in exact or interval arithmetic."""
+
+    def run(_: Effort) -> Evidence:
+        found = example()
+        verified = found.verify()
+        numbers = {"left": float(found.left), "right": float(found.right)}
+        corrected = ""
+        if found.survives is not None:
+            numbers["corrected"] = float(found.survives)
+            corrected = f"; the corrected right side is {numbers['corrected']:.4g}"
+        sentence = (
+            f"{found.title}: the left side is {numbers['left']:.4g} and the right side "
+            f"{numbers['right']:.4g}{corrected}"
+            if verified
+            else f"{found.title}: the stored witness does not verify"
+        )
+        truth = Truth.REFUTED if verified else Truth.UNDECIDED
+        return _evidence(side, Method.WITNESS, title, Found(truth, sentence, numbers))
+
+    return Check(side, Method.WITNESS, title, run)
+
+
+Ratios = Callable[[np.random.Generator, int], "np.ndarray[Any, np.dtype[np.float64]]"]
+"""From a generator and a count to as many ratios: claimed smaller side / claimed larger side."""
+
+ROUNDING = 1e-9
+"""A ratio may pass 1 by this much in float64 without being a violation."""
+_BATCH = 5_000
+
+
+def search(side: Side, title: str, ratios: Ratios, *, hold: Truth = Truth.UNDECIDED) -> Check:
+    """Search for a violation among random instances: REFUTED where a ratio passes 1, else not refuted in K trials.
+
+    Args:
+        side: The form.
+        title: What is searched.
+        ratios: Draws instances and returns smaller side / larger side; must include the extreme ones.
+        hold: What follows where none is found; data never prove, so UNDECIDED unless a proof stands elsewhere.
+    """
+
+    def run(effort: Effort) -> Evidence:
+        generator = np.random.default_rng(effort.seed)
+        largest, done = 0.0, 0
+        while done < effort.trials:
+            count = min(_BATCH, effort.trials - done)
+            values = ratios(generator, count)
+            if not np.isfinite(values).all():
+                sentence = f"{title}: a trial gave {values[~np.isfinite(values)][0]}, which is no ratio"
+                return _evidence(side, Method.SEARCH, title, Found(Truth.UNDECIDED, sentence, {"trials": done}))
+            largest, done = max(largest, float(values.max())), done + count
+        numbers = {"trials": done, "largest_ratio": largest}
+        if largest > 1 + ROUNDING:
+            return _evidence(
+                side,
+                Method.SEARCH,
+                title,
+                Found(Truth.REFUTED, f"{title}: a ratio of {largest:.6g} in {done:,} trials", numbers),
+            )
+        sentence = f"{title}: not refuted in {done:,} trials, largest ratio {largest:.4g}"
+        return _evidence(side, Method.SEARCH, title, Found(hold, sentence, numbers))
+
+    return Check(side, Method.SEARCH, title, run)
+
+
+def computation(side: Side, title: str, compute: Callable[[], Found], *, method: Method = Method.COMPUTATION) -> Check:
+    """Check by a computation that says itself what follows."""
+    return Check(side, method, title, lambda _: _evidence(side, method, title, compute()))
+
+
+def measured_later(side: Side, title: str, what: str) -> Check:
+    """Announce evidence that only trained students can give (``python -m validation``)."""
+    found = Found(Truth.UNDECIDED, f"measurement still to come: {what}")
+    return Check(side, Method.MEASUREMENT, title, lambda _: _evidence(side, Method.MEASUREMENT, title, found))

@@ -1,0 +1,256 @@
+"""Appendix A, eqs 28–37: the proof of Lemma 1, which loses a factor B at its end and a sum over layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+
+from theorykit.checks import Floats
+from theorykit.convergence import factor_gradient_bound, printed_gradient_bound
+from theorykit.statements.evidence import Check, Found, Side, Truth, Witness, computation, proof, search, witness
+from theorykit.statements.gradient_rules import left_gradient, right_gradient, right_shapes
+from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+
+_EPS, _M, _B, _L, _G = sp.symbols("epsilon M B L G", nonnegative=True)
+_SIZE = 3
+
+
+def _noncommuting() -> tuple[bool, str]:
+    """Check g Xᵀ − g̃ X̃ᵀ = (g − g̃) Xᵀ + g̃ (X − X̃)ᵀ with symbols that do not commute."""
+    g, h, x, y = sp.symbols("g h x y", commutative=False)
+    rest = sp.expand(g * x - h * y - ((g - h) * x + h * (x - y)))
+    return rest == 0, "add and subtract g̃ Xᵀ; then the triangle inequality and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂"
+
+
+def _projected_difference() -> tuple[bool, str]:
+    left, teacher, cut, right = sp.symbols("P W V Q", commutative=False)
+    rest = sp.expand(left * teacher * right - left * cut * right - left * (teacher - cut) * right)
+    return rest == 0, "W_s − W̃_s = P_left (W_t − W_t^r) P_right"
+
+
+def _quantities(generator: np.random.Generator, count: int) -> dict[str, Floats]:
+    """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36."""
+    shape = (count, _SIZE, _SIZE)
+    teacher = generator.standard_normal(shape) * generator.exponential(size=(count, 1, _SIZE)) ** 2
+    u, s, vt = np.linalg.svd(teacher)
+    cut = u[:, :, :1] * s[:, None, :1] @ vt[:, :1]
+    aligned = generator.random(count)[:, None, None] < 0.3
+    left = np.where(aligned, u[:, :, 1:2].mT, generator.standard_normal((count, 1, _SIZE)))
+    right = np.where(aligned, vt[:, 1:2].mT, generator.standard_normal((count, _SIZE, 1)))
+    scale = generator.exponential(size=(2, count, 1, 1)) * 2
+    left, right = left * scale[0], right * scale[1]
+    curvature = generator.exponential(size=count) + 1e-3
+    full, low = (left @ weight @ right for weight in (teacher, cut))
+    offset = generator.standard_normal(count)
+    slope_full, slope_low = (curvature * (student[:, 0, 0] - offset) for student in (full, low))
+    deviation = slope_full[:, None, None] * (teacher @ right).mT - slope_low[:, None, None] * (cut @ right).mT
+    return {
+        "deviation": np.linalg.norm(deviation, axis=(1, 2)),
+        "slope_difference": np.abs(slope_full - slope_low),
+        "slope": np.abs(slope_low),
+        "students": np.abs((full - low)[:, 0, 0]),
+        "curvature": curvature,
+        "teacher": s[:, 0],
+        "epsilon": np.sqrt((s[:, 1:] ** 2).sum(axis=1)),
+        "left": np.linalg.norm(left, axis=(1, 2)),
+        "right": np.linalg.norm(right, axis=(1, 2)),
+    }
+
+
+def _split(generator: np.random.Generator, count: int) -> Floats:
+    found = _quantities(generator, count)
+    first = found["slope_difference"] * found["teacher"] * found["right"]
+    return found["deviation"] / (first + found["slope"] * found["epsilon"] * found["right"])
+
+
+def _students(generator: np.random.Generator, count: int) -> Floats:
+    found = _quantities(generator, count)
+    return found["students"] / (found["left"] * found["epsilon"] * found["right"])
+
+
+def _squared(generator: np.random.Generator, count: int) -> Floats:
+    found = _quantities(generator, count)
+    return found["students"] / (np.maximum(found["left"], found["right"]) ** 2 * found["epsilon"])
+
+
+def _smooth(generator: np.random.Generator, count: int) -> Floats:
+    found = _quantities(generator, count)
+    ratio = found["slope_difference"] / np.maximum(found["curvature"] * found["students"], 1e-300)
+    # a difference of slopes far below the slopes themselves is rounding, and no trial
+    return np.where(found["slope_difference"] > 1e-5 * found["slope"], ratio, 0.0)
+
+
+def _assembled(generator: np.random.Generator, count: int) -> Floats:
+    found = _quantities(generator, count)
+    bound = factor_gradient_bound(
+        found["epsilon"],
+        found["teacher"],
+        projection_norm=np.maximum(found["left"], found["right"]),
+        weight_smoothness=found["curvature"],
+        gradient_norm=found["slope"],
+    )
+    return np.asarray(found["deviation"] / bound, dtype=np.float64)
+
+
+def _lost_factor() -> Witness:
+    """W_t = diag(1, 1/100), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2, a Huber loss of slope G, L = 1.
+
+    W_s = 4·4/(100√2) = 0.08·√2 and W̃_s = 0. The slope is G = 0.04·√2 at W_s and −G at W̃_s (centre half-way). B = 4,
+    ε = 1/100. The left gradient moves by ‖G (W_t P_right)ᵀ + G (W_t^r P_right)ᵀ‖ = G·(4/√2)·‖(2, 1/100)‖.
+    """
+    slope, norm, epsilon = 4 * sp.sqrt(2) / 100, sp.Integer(4), sp.Rational(1, 100)
+    deviation = slope * (4 / sp.sqrt(2)) * sp.sqrt(sp.Integer(4) + epsilon**2)
+    printed = norm**2 * epsilon + slope * norm * epsilon
+    return Witness(
+        "W_t = diag(1, 0.01), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2, Huber loss with L = 1",
+        left=deviation,
+        right=printed,
+        survives=norm**3 * epsilon + slope * norm * epsilon,
+    )
+
+
+def _powers() -> tuple[bool, str]:
+    """Multiply eq 31's factors: L·(B² ε)·‖W_t‖·B."""
+    assembled = _L * (_B**2 * _EPS) * _M * _B + _G * _EPS * _B
+    return sp.expand(assembled - (_L * _B**3 * _M * _EPS + _G * _B * _EPS)) == 0, (
+        "eq 31 multiplies L‖W_s − W̃_s‖ ≤ L B² ε by ‖W_t‖‖P_right‖ ≤ ‖W_t‖ B: B³, not B²"
+    )
+
+
+def _joint_layers() -> Witness:
+    """Two layers with the loss W_s¹·W_s² (jointly 1-smooth): only layer 2 is truncated, layer 1 feels it.
+
+    W_t¹ = diag(1, 0), W_t² = diag(1, 1/2), r = 1, P = e_1 for layer 1 and e_2 for layer 2: ∇_(W¹) = W_s² = ½ against 0.
+    """
+    deviation = sp.Rational(1, 2)
+    return Witness(
+        "loss W_s¹ W_s², ε_1 = 0, ε_2 = ½: deviation of layer 1 against its own (L B³‖W_t‖ + G B) ε_1",
+        left=deviation,
+        right=sp.Integer(0),
+        survives=2 * (1 * (1 + 1) + 1) * sp.Rational(1, 2),
+    )
+
+
+def _shape_check() -> Check:
+    return computation(Side.PRINTED, "shapes", right_shapes)
+
+
+def _definition() -> Found:
+    return Found(Truth.PROVED, "eq 30 writes out the left factor's gradients at W_s and at W̃_s by eq 28")
+
+
+STATEMENT = Statement(
+    slug="gradient-deviation",
+    label="Appendix A",
+    title="The chain of inequalities behind Lemma 1",
+    kind=Kind.UPPER,
+    equations=(
+        Equation("eq-28", "eq 28", "∇_(P_left) L(W_s) = ∇_(W_s) L · (W_t P_right)ᵀ", "", (left_gradient(),)),
+        Equation(
+            "eq-29",
+            "eq 29",
+            "∇_(P_right) L(W_s) = W_tᵀ · ∇_(W_s) L",
+            "W_tᵀ P_leftᵀ ∇_(W_s) L",
+            (_shape_check(), right_gradient()),
+            remark="the shapes do not conform",
+        ),
+        Equation(
+            "eq-30",
+            "eq 30",
+            "‖∇_P L(W_s) − ∇_P L(W̃_s)‖ = ‖∇ (W_t P_right)ᵀ − ∇̃ (W_t^r P_right)ᵀ‖",
+            "",
+            (left_gradient(), computation(Side.PRINTED, "substitution", _definition)),
+            remark="for the left factor only; the right one is left out",
+        ),
+        *(
+            Equation(
+                f"eq-{number}",
+                f"eq {number}",
+                text,
+                "",
+                (
+                    proof(Side.PRINTED, "the difference split", _noncommuting),
+                    search(Side.PRINTED, "both terms together", _split),
+                ),
+                Kind.UPPER,
+            )
+            for number, text in ((31, "≤ ‖∇ − ∇̃‖ ‖W_t‖ ‖P_right‖ …"), (32, "… + ‖∇̃‖ ‖W_t − W_t^r‖ ‖P_right‖"))
+        ),
+        Equation(
+            "eq-33",
+            "eq 33",
+            "‖∇L(W_s) − ∇L(W̃_s)‖ ≤ L‖W_s − W̃_s‖",
+            "",
+            (search(Side.PRINTED, "quadratic losses, with equality", _smooth),),
+            Kind.DEFINITION,
+            "the definition of smoothness in W_s, which is not Assumption 1's smoothness in the factors",
+        ),
+        Equation(
+            "eq-34",
+            "eq 34",
+            "‖W_s − W̃_s‖ = ‖P_left (W_t − W_t^r) P_right‖",
+            "",
+            (proof(Side.PRINTED, "bilinearity", _projected_difference),),
+        ),
+        Equation(
+            "eq-35",
+            "eq 35",
+            "≤ ‖P_left‖ ‖W_t − W_t^r‖_F ‖P_right‖",
+            "",
+            (
+                proof(Side.PRINTED, "eq 34", _projected_difference),
+                search(Side.PRINTED, "sub-multiplicative norms", _students),
+            ),
+            Kind.UPPER,
+        ),
+        Equation(
+            "eq-36",
+            "eq 36",
+            "≤ B² ε",
+            "",
+            (proof(Side.PRINTED, "eq 34", _projected_difference), search(Side.PRINTED, "norms at most B", _squared)),
+            Kind.UPPER,
+        ),
+        Equation(
+            "eq-37",
+            "eq 37",
+            "‖∇_P L(W_s) − ∇_P L(W̃_s)‖ ≤ L B² ‖W_t‖ ε + G B ε",
+            "L B³ ‖W_t‖ ε + G B ε",
+            (
+                witness("a Huber loss", _lost_factor),
+                proof(Side.CORRECTED, "powers of B", _powers),
+                search(Side.CORRECTED, "one layer, one factor", _assembled),
+            ),
+            Kind.UPPER,
+            "one B is missing",
+        ),
+        Equation(
+            "appendix-sum",
+            "App A, end",
+            "summing over layers gives eq 8",
+            "smoothness is joint: layer l sees Σ_k ε_k, so that C holds Σ_l ‖W_t^l‖₂ times Σ_k ε_k",
+            (witness("a layer that is not truncated", _joint_layers),),
+            Kind.UPPER,
+        ),
+    ),
+    symbols=(
+        Symbol("truncation_error", _EPS, "ε of the layer, Frobenius norm", open=False),
+        Symbol("teacher_norm", _M, "‖W_t‖₂", open=False),
+        Symbol("projection_norm", _B, "B, bound on the factors", open=False),
+        Symbol("weight_smoothness", _L, "L, smoothness of the loss in W_s", open=False),
+        Symbol("gradient_norm", _G, "G, bound on ‖∇_(W_s) L‖", open=False),
+    ),
+    printed=Form(
+        "L B² ‖W_t‖ ε + G B ε",
+        _L * _B**2 * _M * _EPS + _G * _B * _EPS,
+        printed_gradient_bound,
+        ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
+    ),
+    corrected=Form(
+        "L B³ ‖W_t‖ ε + G B ε",
+        _L * _B**3 * _M * _EPS + _G * _B * _EPS,
+        factor_gradient_bound,
+        ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
+    ),
+    assumptions=("loss L-smooth in W_s between W̃_s and W_s", "‖∇_(W_s) L‖ ≤ G at W̃_s", "both factors at most B"),
+)

@@ -1,0 +1,187 @@
+"""Definition 1 (eq 18) and eq 21: the empirical Rademacher complexity of low-rank models."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import sympy as sp
+
+from theorykit.checks import Floats
+from theorykit.complexity import (
+    dudley_constant,
+    exact_rademacher_complexity,
+    low_rank_dudley_bound,
+    printed_rademacher_bound,
+    rank_free_rademacher_bound,
+)
+from theorykit.statements.evidence import Found, Side, Truth, Value, computation, proof, search
+from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+
+_ROWS, _COLUMNS, _RANK, _N, _B, _R = sp.symbols("m n r N B R", positive=True)
+_SHAPE, _SAMPLES = (3, 4), 4
+
+
+def _unbounded() -> tuple[bool, str]:
+    scale, value = sp.symbols("s v", positive=True)
+    return bool(sp.limit(scale * value, scale, sp.oo) == sp.oo), (
+        "the set over which eq 18 takes the supremum holds sW with every W: (1/n) Σ σ_i f_sW(x_i) grows like s, "
+        "and the supremum is "
+        "infinite wherever it is not 0; ‖W‖_F ≤ B has to be in it"
+    )
+
+
+def _exact(generator: np.random.Generator, count: int) -> tuple[Floats, Floats]:
+    """Draw samples of N matrices; R̂ at every rank ``[count, q]`` by all 2^N signs, and the root mean square norm.
+
+    Half of the samples are nearly equal matrices, which leave the rank-free bound the least room.
+    """
+    matrices = generator.standard_normal((count, _SAMPLES, *_SHAPE)) * generator.exponential(
+        size=(count, _SAMPLES, 1, 1)
+    )
+    spread = 10.0 ** generator.uniform(-3, 0, (count, 1, 1, 1))
+    equal = generator.random((count, 1, 1, 1)) < 0.5
+    matrices = np.where(equal, matrices[:, :1] + spread * matrices, matrices)
+    # half of the signs: the others are their negatives and have the same singular values
+    signs = np.array([[1.0, *rest] for rest in product((-1.0, 1.0), repeat=_SAMPLES - 1)])
+    sums = np.einsum("es,csij->ceij", signs, matrices)
+    energies = np.linalg.svd(sums, compute_uv=False) ** 2
+    exact = np.sqrt(np.cumsum(energies, axis=-1)).mean(axis=1) / _SAMPLES
+    return exact, np.sqrt((matrices**2).sum(axis=(2, 3)).mean(axis=1))
+
+
+def _exact_over_bounds(generator: np.random.Generator, count: int) -> Floats:
+    """Return exact complexities over the least of the closed bounds, all ranks of as many samples as it takes."""
+    exact, size = _exact(generator, -(-count // min(_SHAPE)))
+    ranks = np.arange(1, min(_SHAPE) + 1)
+    dudley = low_rank_dudley_bound(ranks, _SAMPLES, shape=_SHAPE, frobenius_bound=1.0, input_norm=size[:, None])
+    free = rank_free_rademacher_bound(_SAMPLES, frobenius_bound=1.0, input_norm=size[:, None])
+    return np.asarray((exact / np.minimum(dudley, free)).ravel()[:count], dtype=np.float64)
+
+
+def _growth(generator: np.random.Generator, count: int) -> Floats:
+    """Return R̂(r) / R̂(r + 1), and R̂(r + 1) √r / (R̂(r) √(r + 1)): both at most 1."""
+    exact, _ = _exact(generator, -(-count // (2 * min(_SHAPE) - 2)))
+    per_root = exact / np.sqrt(np.arange(1, min(_SHAPE) + 1))
+    ratios = np.concatenate([exact[:, :-1] / exact[:, 1:], per_root[:, 1:] / per_root[:, :-1]], axis=1)
+    return np.asarray(ratios.ravel()[:count], dtype=np.float64)
+
+
+def _worth() -> Found:
+    """Set the printed bound beside what Dudley's integral gives and beside B R/√N, constants 1, B = R = 1."""
+    shape, samples, rank = (768, 768), 100_000, 64
+    printed = float(printed_rademacher_bound(rank, samples, shape=shape))
+    dudley = float(low_rank_dudley_bound(rank, samples, shape=shape, frobenius_bound=1.0, input_norm=1.0))
+    free = float(rank_free_rademacher_bound(samples, frobenius_bound=1.0, input_norm=1.0))
+    numbers = {"printed": printed, "dudley": dudley, "rank_free": free}
+    sentence = (
+        f"m = n = 768, N = 100,000, r = {rank}, B = R = 1: printed {printed:,.0f}, Dudley's integral {dudley:.3g} "
+        f"({dudley_constant():.2f} B R sqrt(r(m + n + 1)/N): the root was lost in print), rank-free B R/√N {free:.3g}"
+    )
+    # log N ≥ 1 and r(m + n) ≥ 1: above B R/√N for every N ≥ 3, so true with constant B R, and never of use
+    above = printed >= free
+    return Found(Truth.PROVED if above else Truth.UNDECIDED, sentence, numbers, Value.DOMINATED if above else None)
+
+
+def _implied() -> tuple[bool, str]:
+    """Check r(m + n) log N/√N ≥ 1/√N for N ≥ 3, r, m, n ≥ 1, so that eq 21 follows from the rank-free bound."""
+    shift = {symbol: 1 + sp.Symbol(f"d_{symbol.name}", nonnegative=True) for symbol in (_ROWS, _COLUMNS, _RANK)}
+    product = sp.expand((_RANK * (_ROWS + _COLUMNS)).subs(shift) - 1)
+    return bool(product.is_positive and sp.log(3) > 1), (
+        "r(m + n) log N ≥ 1 for N ≥ 3: with a constant of at least B R eq 21 is weaker than R̂ ≤ B R/√N, which has "
+        "no rank in it"
+    )
+
+
+def _root_of_energy() -> tuple[bool, str]:
+    """Check the supremum on a diagonal example: sup over rank ≤ 1, ‖W‖_F ≤ B of ⟨W, S⟩ is B s_1, by enumeration."""
+    matrices = np.array([[[3.0, 0.0], [0.0, 1.0]]])
+    exact = exact_rademacher_complexity(matrices)
+    return bool(np.allclose(exact, [3.0, np.sqrt(10.0)])), (
+        "R̂ = (B/N) E‖Σ σ_i X_i‖_(2,r): for one sample diag(3, 1) it is 3 at r = 1 and √10 at r = 2"
+    )
+
+
+_SYMBOLS = (
+    Symbol("rows", _ROWS, "m", low=1, integer=True, open=False),
+    Symbol("columns", _COLUMNS, "n", low=1, integer=True, open=False),
+    Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
+    Symbol("n_samples", _N, "N, training samples", low=2, integer=True, open=False),
+    Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0),
+    Symbol("input_norm", _R, "R, root mean square of ‖X_i‖_F", default=1.0),
+)
+
+STATEMENT = Statement(
+    slug="rademacher-complexity",
+    label="Definition 1",
+    title="Rademacher complexity of low-rank models",
+    kind=Kind.UPPER,
+    equations=(
+        Equation(
+            key="eq-18",
+            label="eq 18",
+            printed="R̂ = E sup_(rank W ≤ r) (1/n) Σ σ_i f_W(x_i)",
+            corrected="the supremum over rank W ≤ r and ‖W‖_F ≤ B: (B/N) E‖Σ σ_i X_i‖_(2,r) for linear models",
+            checks=(
+                proof(Side.PRINTED, "the supremum without a norm is infinite", _unbounded, refutes=True),
+                proof(Side.CORRECTED, "supremum of a linear class", _root_of_energy),
+            ),
+            kind=Kind.DEFINITION,
+            remark="drops the norm bound of its own class",
+        ),
+        Equation(
+            key="eq-21",
+            label="eq 21",
+            printed="R̂ ≤ O(r(m + n) log n/√n) via Dudley's integral",
+            corrected="R̂ ≤ min(B R/√N, 11.7515 B R sqrt(r(m + n + 1)/N)); exact: R̂(r) grows at most like √r",
+            checks=(
+                proof(Side.PRINTED, "follows from the rank-free bound", _implied),
+                computation(Side.PRINTED, "what it is worth", _worth),
+                search(Side.CORRECTED, "exact values by enumerating signs, over the bounds", _exact_over_bounds),
+                search(Side.CORRECTED, "R̂(r) rises, R̂(r)/√r falls", _growth),
+            ),
+            kind=Kind.UPPER,
+            remark="true with a constant B R, and not what Dudley's integral gives: a square root was lost",
+        ),
+    ),
+    symbols=_SYMBOLS,
+    printed=Form(
+        "r(m + n) log N/√N, constant 1",
+        _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N),
+        lambda rows, columns, rank, n_samples: printed_rademacher_bound(
+            rank, n_samples, shape=(int(rows), int(columns))
+        ),
+        ("rows", "columns", "rank", "n_samples"),
+    ),
+    corrected=Form(
+        "11.7515 B R sqrt(r(m + n + 1)/N)",
+        dudley_constant() * _B * _R * sp.sqrt(_RANK * (_ROWS + _COLUMNS + 1) / _N),
+        lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: low_rank_dudley_bound(
+            rank,
+            n_samples,
+            shape=(int(rows), int(columns)),
+            frobenius_bound=frobenius_bound,
+            input_norm=input_norm,
+        ),
+        tuple(symbol.name for symbol in _SYMBOLS),
+    ),
+    simpler=Form(
+        "B R/√N, without the rank",
+        _B * _R / sp.sqrt(_N),
+        lambda n_samples, frobenius_bound, input_norm: rank_free_rademacher_bound(
+            n_samples, frobenius_bound=frobenius_bound, input_norm=input_norm
+        ),
+        ("n_samples", "frobenius_bound", "input_norm"),
+    ),
+    trivial=Form(
+        "B R",
+        _B * _R,
+        lambda frobenius_bound, input_norm: frobenius_bound * input_norm,
+        ("frobenius_bound", "input_norm"),
+    ),
+    assumptions=("linear models f_W(X) = ⟨W, X⟩", "independent samples", "‖W‖_F ≤ B"),
+    references=(
+        "Bartlett & Mendelson (2002), JMLR 3",
+        "Dudley (1967), J. Funct. Anal. 1",
+    ),
+)

@@ -1,0 +1,190 @@
+"""What a statement of the paper is: its equations, two forms of its bound, assumptions, and checks that can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from theorykit.checks import Floats
+from theorykit.errors import InputError
+from theorykit.statements.evidence import Check
+
+
+class Kind(StrEnum):
+    """What a statement claims."""
+
+    IDENTITY = "identity"
+    UPPER = "upper bound"
+    LOWER = "lower bound"
+    RATE = "rate"
+    DEFINITION = "definition"
+    CLAIM = "claim"
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One quantity of a bound.
+
+    Attributes:
+        name: Argument of the numeric functions and of ``theorykit bound``.
+        symbol: As the sympy expressions write it.
+        meaning: What it is, with its unit.
+        low: Smallest value of its domain.
+        high: Largest value of its domain.
+        integer: Whole numbers only.
+        open: The ends of the domain are not in it.
+        default: Value where none is given; None if it has to be given.
+    """
+
+    name: str
+    symbol: sp.Symbol
+    meaning: str
+    low: float = 0.0
+    high: float = float("inf")
+    integer: bool = False
+    open: bool = True
+    default: float | None = None
+
+    @property
+    def domain(self) -> str:
+        """Return the domain in words, for example ``whole number in [1, inf)``."""
+        left, right = ("(", ")") if self.open else ("[", "]")
+        kind = "whole number" if self.integer else "number"
+        right = ")" if np.isinf(self.high) else right
+        return f"{kind} in {left}{self.low:g}, {self.high:g}{right}"
+
+    def check(self, value: Any) -> Floats:
+        """Return the value as float64, or raise where it lies outside the domain."""
+        try:
+            numbers = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.name} = {value!r} is not a number", f"give a {self.domain}") from None
+        above = numbers > self.low if self.open else numbers >= self.low
+        below = (numbers < self.high) | np.isinf(self.high) if self.open else numbers <= self.high
+        inside = np.isfinite(numbers) & above & below
+        if self.integer:
+            inside &= numbers == np.floor(numbers)
+        if not inside.all():
+            wrong = numbers[~inside].flat[0] if numbers.ndim else value
+            raise InputError(f"{self.name} = {wrong} is not a {self.domain}", f"{self.name} is {self.meaning}")
+        return numbers
+
+
+@dataclass(frozen=True)
+class Form:
+    """One side of a statement that can be evaluated.
+
+    Attributes:
+        text: The formula in one line.
+        expression: The same in sympy, in the statement's symbols.
+        evaluate: The library's function, called with the arguments below by name; broadcasts.
+        arguments: Names of the symbols that it takes.
+        applies: From the arguments to the reason why the form says nothing there; empty where it applies.
+    """
+
+    text: str
+    expression: sp.Expr
+    evaluate: Callable[..., Any]
+    arguments: tuple[str, ...]
+    applies: Callable[[Mapping[str, Floats]], str] = lambda _: ""
+
+    def __call__(self, values: Mapping[str, Floats]) -> Floats:
+        """Return the bound at checked values."""
+        return np.asarray(self.evaluate(**{name: values[name] for name in self.arguments}), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One numbered equation or claim with what is known about it.
+
+    Attributes:
+        key: ``eq-11`` or a short name for a claim without a number.
+        label: ``eq 11``.
+        printed: The formula or sentence as the paper prints it.
+        corrected: What is true instead; empty where the printed form stands.
+        checks: Evidence, run on demand.
+        kind: What it claims.
+        remark: One sentence for the reader, said whatever the checks find.
+    """
+
+    key: str
+    label: str
+    printed: str
+    corrected: str
+    checks: tuple[Check, ...]
+    kind: Kind = Kind.IDENTITY
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of the paper.
+
+    Attributes:
+        slug: Its name here, and that of its file.
+        label: The paper's label, for example ``Theorem 1``.
+        title: What it is about.
+        kind: What it claims.
+        equations: Its equations and claims, in the paper's order.
+        symbols: The quantities of its bound.
+        printed: The bound as printed, or None where nothing can be evaluated.
+        corrected: The corrected bound.
+        trivial: The bound that needs no theorem; its competitor.
+        simpler: A known bound that is simpler than the statement's, or None.
+        assumptions: In words.
+        references: Sources of the corrected form.
+    """
+
+    slug: str
+    label: str
+    title: str
+    kind: Kind
+    equations: tuple[Equation, ...]
+    symbols: tuple[Symbol, ...] = ()
+    printed: Form | None = None
+    corrected: Form | None = None
+    trivial: Form | None = None
+    simpler: Form | None = None
+    assumptions: tuple[str, ...] = ()
+    references: tuple[str, ...] = field(default=())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return every name that finds the statement: slug, label, keys of its equations."""
+        return (self.slug, self.label.lower().replace(" ", "-"), *(equation.key for equation in self.equations))
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        """Return the forms that exist, by name."""
+        named = {
+            "printed": self.printed,
+            "corrected": self.corrected,
+            "simpler": self.simpler,
+            "trivial": self.trivial,
+        }
+        return {name: form for name, form in named.items() if form is not None}
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Floats]:
+        """Return all arguments, checked, with defaults filled in.
+
+        Raises:
+            InputError: an argument that the statement does not have, that is missing, or outside its domain.
+        """
+        known = {symbol.name: symbol for symbol in self.symbols}
+        for name in given:
+            if name not in known:
+                raise InputError(
+                    f"{self.slug} has no argument {name!r}", f"it takes {', '.join(known) or 'no arguments'}"
+                )
+        found = {}
+        for name, symbol in known.items():
+            value = given.get(name, symbol.default)
+            if value is None:
+                raise InputError(f"{self.slug} needs {name}: {symbol.meaning}", f"give {name}=NUMBER, {symbol.domain}")
+            found[name] = symbol.check(value)
+        return found

@@ -1,0 +1,64 @@
+"""Verdicts: a measurement and a bound in, an answer on separate axes out. Pure functions that know no statement."""
+
+from theorykit.verdicts.axes import Exponent, Instance, Rows, Truth, Value, Verdict
+from theorykit.verdicts.calibration import DecisionRates, decision_rates
+from theorykit.verdicts.expectation import Configuration, expectation_verdict, power_expectation
+from theorykit.verdicts.exponents import (
+    Rival,
+    SlopeEvidence,
+    censored_points,
+    exponent_verdict,
+    simulated_correlations,
+)
+from theorykit.verdicts.inequality import AdversarialSearch, adversarial_search, inequality_verdict
+from theorykit.verdicts.mechanisms import (
+    Equivalence,
+    PairedEffect,
+    ReferenceTask,
+    equivalence,
+    mechanism_verdict,
+    paired_effect,
+)
+from theorykit.verdicts.orders import RegisteredConstant, data_fingerprints, order_verdict, register_constant
+from theorykit.verdicts.planning import RIVALS, ExponentPlan, plan_exponent, slope_power
+from theorykit.verdicts.probability import TrialCount, minimal_trials, probability_verdict, violation_interval
+
+__all__ = [
+    "RIVALS",
+    "AdversarialSearch",
+    "Configuration",
+    "DecisionRates",
+    "Equivalence",
+    "Exponent",
+    "ExponentPlan",
+    "Instance",
+    "PairedEffect",
+    "ReferenceTask",
+    "RegisteredConstant",
+    "Rival",
+    "Rows",
+    "SlopeEvidence",
+    "TrialCount",
+    "Truth",
+    "Value",
+    "Verdict",
+    "adversarial_search",
+    "censored_points",
+    "data_fingerprints",
+    "decision_rates",
+    "equivalence",
+    "expectation_verdict",
+    "exponent_verdict",
+    "inequality_verdict",
+    "mechanism_verdict",
+    "minimal_trials",
+    "order_verdict",
+    "paired_effect",
+    "plan_exponent",
+    "power_expectation",
+    "probability_verdict",
+    "register_constant",
+    "simulated_correlations",
+    "slope_power",
+    "violation_interval",
+]

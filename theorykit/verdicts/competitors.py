@@ -1,0 +1,120 @@
+"""What a bound competes with: the trivial bound and simpler known ones; how tight it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from theorykit.checks import Floats
+from theorykit.errors import InputError
+from theorykit.verdicts.axes import Value
+from theorykit.verdicts.samples import finite_array, ordered_pair
+
+Kind = Literal["upper", "lower"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound with its competitors, turned so that it is an upper one: a lower bound is negated.
+
+    Attributes:
+        sign: 1 for an upper bound, −1 for a lower one.
+        point: The bound times ``sign``, any shape.
+        low: Its lower confidence limit in the turned order: the harder one to stay below.
+        high: Its upper confidence limit in the turned order: the harder one to exceed.
+        trivial: The trivial competitor times ``sign``, or None.
+        rival: The tightest simpler known bound times ``sign``, or None.
+    """
+
+    sign: int
+    point: Floats
+    low: Floats
+    high: Floats
+    trivial: Floats | None
+    rival: Floats | None
+
+    def values(self) -> list[Value | None]:
+        """Judge each configuration; None without a trivial competitor or where one lies inside the interval.
+
+        VACUOUS where the trivial bound is at least as tight, DOMINATED where a simpler one is tighter.
+        """
+        return [self._value(index) for index in range(self.point.size)]
+
+    def _value(self, index: int) -> Value | None:
+        low, high = self.low[index], self.high[index]
+        if self.trivial is not None:
+            if self.trivial[index] <= low:
+                return Value.VACUOUS
+            if self.trivial[index] < high:
+                return None
+        if self.rival is not None:
+            if self.rival[index] < low:
+                return Value.DOMINATED
+            if self.rival[index] < high:
+                return None
+        return None if self.trivial is None else Value.INFORMATIVE
+
+
+def turned_bound(
+    bound: Any, shape: tuple[int, ...], *, kind: str, interval: Any = None, trivial: Any = None, rival: Any = None
+) -> Bound:
+    """Check a bound with its interval and competitors and turn it into an upper one of ``shape``.
+
+    Raises:
+        InputError: ``kind`` is unknown, a shape does not fit, or the bound lies outside its own interval.
+        NonFiniteError: NaN, or an infinite bound.
+    """
+    if kind not in ("upper", "lower"):
+        raise InputError(f"kind = {kind!r} is not known", "give upper or lower")
+    sign = 1 if kind == "upper" else -1
+    point = finite_array("bound", bound, shape)
+    low, high = (point, point) if interval is None else ordered_pair("bound_interval", interval, shape)
+    if (low > point).any() or (point > high).any():
+        raise InputError("bound lies outside bound_interval", "give limits of the same bound")
+    if sign < 0:
+        low, high = high, low
+
+    def turned(name: str, value: Any) -> Floats | None:
+        return None if value is None else sign * finite_array(name, value, shape)
+
+    return Bound(sign, sign * point, sign * low, sign * high, turned("trivial", trivial), turned("rival", rival))
+
+
+def overall_value(values: Sequence[Value | None]) -> tuple[Value | None, tuple[str, ...]]:
+    """Return the best value over the configurations, and a sentence where they differ or are unknown."""
+    counts = {value: list(values).count(value) for value in (*Value, None)}
+    best = next((value for value in Value if counts[value]), None)
+    if best is None:
+        return None, ("The value of the bound is not judged: no trivial bound, or one inside the bound's interval.",)
+    if counts[best] == len(values):
+        return best, ()
+    parts = [f"{count} {value.lower() if value else 'undecided'}" for value, count in counts.items() if count]
+    return best, (f"Value by configuration: {', '.join(parts)}.",)
+
+
+def tightness(
+    bound: tuple[float, float, float], measured: tuple[float, float, float]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Compute bound / measured with an interval, from (low, point, high) of each.
+
+    Covers with at least the sum of the two coverages less 1. None where one of the two is not above 0: a ratio then
+    has no meaning. The upper end is infinite where the measured interval reaches 0.
+    """
+    if not (bound[1] > 0 and measured[1] > 0):
+        return None, None
+    low = max(bound[0], 0.0) / measured[2]
+    high = bound[2] / measured[0] if measured[0] > 0 else float("inf")
+    return bound[1] / measured[1], (low, high)
+
+
+def nearest(
+    ratios: Sequence[tuple[float | None, tuple[float, float] | None]], sign: int
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the ratio nearest to a violation: the smallest of an upper bound, the largest of a lower one."""
+    known = [pair for pair in ratios if pair[0] is not None]
+    if not known:
+        return None, None
+    return min(known, key=lambda pair: sign * np.float64(pair[0] or 0.0))

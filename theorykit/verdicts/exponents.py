@@ -1,0 +1,353 @@
+"""Exponents: does r* grow like n to the claimed power? Intervals over seeds, equivalence tests, rivals listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorykit.checks import Floats, positive_integer, positive_number
+from theorykit.errors import InputError
+from theorykit.results import Result
+from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
+from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
+from theorykit.verdicts.samples import ROUNDING, checked_generator, mean_limits, numbers, sample_matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Interval = tuple[float, float]
+LEAST_SIZES = 3
+
+
+@dataclass(frozen=True)
+class Rival(Result):
+    """One exponent beside the measured slope.
+
+    Attributes:
+        name: Its name.
+        exponent: Its value.
+        distance: Measured slope less this exponent.
+        in_interval: Whether it lies in the wider two-sided interval of level 1 − alpha.
+    """
+
+    name: str
+    exponent: float
+    distance: float
+    in_interval: bool
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        return Rows((self,)).to_frame()
+
+
+@dataclass(frozen=True)
+class SlopeEvidence(Result):
+    """A log-log slope with both intervals and everything that was left out.
+
+    Attributes:
+        slope: Mean over the seeds of the least-squares slope of ln r* on ln n.
+        sd: Standard deviation of the slope over the seeds.
+        t_interval: Student's interval of level 1 − alpha over seeds, widened by ``rounding_bias``.
+        bootstrap_interval: Percentile interval of level 1 − alpha from resampled seeds, widened likewise.
+        equivalence_interval: The wider of the two kinds at level 1 − 2 alpha: the one that decides.
+        rounding_bias: Bound on the shift of the slope that comes from rounding r* to its grid.
+        sizes: Sizes that were used.
+        n_seeds: Seeds that were used.
+        n_censored: Points at an end of the grid or at the limit.
+        n_failed: Points that are NaN or infinite.
+        claimed: The claimed exponent, as a rival.
+        rivals: All rivals.
+    """
+
+    slope: float
+    sd: float
+    t_interval: Interval
+    bootstrap_interval: Interval
+    equivalence_interval: Interval
+    rounding_bias: float
+    sizes: tuple[float, ...]
+    n_seeds: int
+    n_censored: int
+    n_failed: int
+    claimed: Rival
+    rivals: tuple[Rival, ...]
+
+    @property
+    def wider_interval(self) -> Interval:
+        """Return the wider of the two intervals of level 1 − alpha."""
+        return _wider(self.t_interval, self.bootstrap_interval)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per exponent, the claimed one first."""
+        return Rows((self.claimed, *self.rivals)).to_frame()
+
+
+def _wider(first: Interval, second: Interval) -> Interval:
+    return first if first[1] - first[0] >= second[1] - second[0] else second
+
+
+def censored_points(optimum: Floats, grid: Any = None, limit: float | None = None) -> NDArray[np.bool_]:
+    """Return where r* lies at an end of the grid that was searched, or at ``limit`` or above; same shape.
+
+    There r* is only known to be at least, or at most, the number given.
+
+    Raises:
+        InputError: the grid has fewer than 3 numbers above 0, or the limit is not above 0.
+    """
+    censored = np.zeros(optimum.shape, dtype=bool)
+    if grid is not None:
+        values = numbers("grid", grid, "above 0").ravel()
+        if values.size < 3:
+            raise InputError("grid has fewer than 3 values", "both of its ends are censored")
+        censored |= (optimum <= values.min() * (1 + ROUNDING)) | (optimum >= values.max() * (1 - ROUNDING))
+    if limit is not None:
+        censored |= optimum >= positive_number("limit", limit) * (1 - ROUNDING)
+    return censored
+
+
+def _rounding_bias(logs: Floats, weights: Floats, grid: Any) -> float:
+    """Bound the bias of the slope where ln r* is rounded to steps h_j: Σ|w_j| b(h_j, σ).
+
+    The mean of a rounded normal is off by at most b = (h/π) Σ_k exp(−2π²k²σ²/h²)/k, and never by more than h/2: noise
+    wider than a step hides it. σ² is the pooled variance within sizes, less the h²/12 that rounding adds itself; h_j
+    is the widest step of the grid beside the values found at that size.
+    """
+    if grid is None:
+        return 0.0
+    edges = np.log(np.unique(np.asarray(grid, dtype=np.float64)))
+    place = np.clip(np.searchsorted(edges, logs - ROUNDING), 1, edges.size - 2)
+    steps = np.maximum(edges[place] - edges[place - 1], edges[place + 1] - edges[place]).max(axis=0)
+    variance = np.maximum(logs.var(axis=0, ddof=1).mean() - steps**2 / 12, 0.0)
+    terms = np.arange(1.0, 200.0)[:, None]
+    shift = (np.exp(-2 * np.pi**2 * terms**2 * variance / steps**2) / terms).sum(axis=0) * steps / np.pi
+    return float(np.abs(weights) @ np.minimum(shift, steps / 2))
+
+
+def _intervals(
+    slopes: Floats, alpha: float, bias: float, n_bootstrap: int, generator: np.random.Generator
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
+    """Return the two-sided t and bootstrap intervals of levels 1 − alpha and 1 − 2 alpha."""
+    means = slopes[generator.integers(slopes.size, size=(n_bootstrap, slopes.size))].mean(axis=1)
+    levels = []
+    for tail in (alpha / 2, alpha):
+        limits = mean_limits(slopes[None, :], tail)
+        low, high = np.quantile(means, (tail, 1 - tail)).tolist()
+        levels.append(
+            {
+                "t": (float(limits.lower[0]) - bias, float(limits.upper[0]) + bias),
+                "bootstrap": (low - bias, high + bias),
+            }
+        )
+    return levels[0], levels[1]
+
+
+def _decide(plan: ExponentPlan, evidence: SlopeEvidence) -> tuple[Exponent, list[str]]:
+    low, high = evidence.equivalence_interval
+    bottom, top = plan.claimed - plan.margin, plan.claimed + plan.margin
+    inside = [rival for rival in evidence.rivals if rival.in_interval and rival.exponent != plan.claimed]
+    band = f"{plan.claimed:.4g} ± {plan.margin:g}"
+    if high < bottom or low > top:
+        return Exponent.INCONSISTENT, [f"The interval [{low:.3f}, {high:.3f}] lies outside {band}."]
+    if bottom < low and high < top and not inside:
+        return Exponent.CONSISTENT, [f"The interval [{low:.3f}, {high:.3f}] lies within {band}."]
+    reasons = [f"The rival {rival.name} = {rival.exponent:.4g} lies in the interval too." for rival in inside]
+    if not (bottom < low and high < top):
+        reasons.append(f"The interval [{low:.3f}, {high:.3f}] reaches beyond {band} without leaving it.")
+    return Exponent.INDISTINGUISHABLE, reasons
+
+
+_INSTANCES = {
+    Exponent.CONSISTENT: Instance.HOLDS,
+    Exponent.INCONSISTENT: Instance.VIOLATED,
+    Exponent.INDISTINGUISHABLE: Instance.INCONCLUSIVE,
+}
+
+
+def _used(censored: NDArray[np.bool_], failed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which seeds and which sizes are used.
+
+    A size with a censored point goes whole, since keeping its other points would select on r*; so does a size at
+    which every seed failed. Of the others, a seed with a failed run goes whole.
+    """
+    sizes = np.asarray(~censored.any(axis=0) & ~failed.all(axis=0))
+    seeds = np.asarray(~failed[:, sizes].any(axis=1))
+    return seeds, sizes
+
+
+def _left_out(
+    plan: ExponentPlan, seeds: NDArray[np.bool_], sizes: NDArray[np.bool_], counts: tuple[int, int]
+) -> list[str]:
+    censored, failed = counts
+    reasons = []
+    if censored:
+        reasons.append(f"{censored} points are censored; {int((~sizes).sum())} of {sizes.size} sizes were left out.")
+    if failed:
+        reasons.append(f"{failed} runs failed; {int((~seeds).sum())} of {seeds.size} seeds were left out.")
+    if seeds.sum() < plan.n_seeds:
+        reasons.append(f"{plan.n_seeds} seeds were planned, {int(seeds.sum())} are used: the power is below the plan.")
+    if plan.rivals_within_margin:
+        reasons.append(f"The margin is too wide to tell the claim from {', '.join(plan.rivals_within_margin)}.")
+    return reasons
+
+
+def exponent_verdict(
+    plan: ExponentPlan,
+    optimum: Any,
+    generator: np.random.Generator,
+    *,
+    grid: Any = None,
+    limit: float | None = None,
+    n_bootstrap: int = 2000,
+    statement: str = "",
+) -> Verdict:
+    """Judge r* ∝ n^claimed from the optimum found at each size by each seed; the slope has no unit.
+
+    Each seed gives one slope. CONSISTENT where the (1 − 2 alpha) interval, the wider of t and bootstrap, lies within
+    the planned margin (two one-sided tests) and no rival lies in the (1 − alpha) interval; INCONSISTENT where it
+    lies wholly outside the margin; INDISTINGUISHABLE otherwise. With normal ln r* each of the first two is wrong with
+    probability at most alpha. A correlation plays no part: see :func:`simulated_correlations`.
+
+    Args:
+        plan: What was fixed before the data.
+        optimum: ``[seeds, sizes]`` r* above 0; NaN or infinity marks a failed run. Rows are independent.
+        generator: For the bootstrap.
+        grid: Values of r that were tried; its two ends are censored and its steps bound the rounding of r*.
+        limit: min(m, n): an r* there is censored.
+        n_bootstrap: Resamples of the seeds, at least 1.
+        statement: What is judged.
+
+    Returns:
+        The verdict; its evidence is a :class:`SlopeEvidence`, or None with fewer than 2 seeds or 3 sizes left.
+
+    Raises:
+        InputError: the shape differs from the planned sizes, r* is not above 0, or no generator is given.
+
+    References:
+        Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15(6).
+    """
+    generator = checked_generator(generator)
+    n_bootstrap = positive_integer("n_bootstrap", n_bootstrap)
+    values = sample_matrix("optimum", optimum)
+    if values.shape[1] != len(plan.sizes):
+        raise InputError(f"optimum has {values.shape[1]} columns for {len(plan.sizes)} sizes", "give [seeds, sizes]")
+    failed = ~np.isfinite(values)
+    if (values[~failed] <= 0).any():
+        raise InputError("optimum holds a number that is not above 0", "ranks start at 1")
+    censored = censored_points(np.where(failed, 1.0, values), grid, limit) & ~failed
+    seeds, sizes = _used(censored, failed)
+    counts = (int(censored.sum()), int(failed.sum()))
+    reasons = _left_out(plan, seeds, sizes, counts)
+    evidence = None
+    exponent = Exponent.INDISTINGUISHABLE
+    if seeds.sum() >= 2 and sizes.sum() >= LEAST_SIZES:
+        kept = values[np.ix_(seeds, sizes)]
+        evidence = _evidence(plan, kept, sizes, grid, n_bootstrap, generator, counts)
+        exponent, decided = _decide(plan, evidence)
+        reasons = decided + reasons
+    else:
+        reasons.insert(0, f"{seeds.sum()} seeds at {sizes.sum()} sizes are left; 2 seeds at {LEAST_SIZES} are needed.")
+    return Verdict(
+        statement=statement,
+        instance=_INSTANCES[exponent],
+        exponent=exponent,
+        reasons=tuple(reasons),
+        n_seeds=int(seeds.sum()),
+        alpha=plan.alpha,
+        method="two one-sided tests of the log-log slope, seeds as units, wider of t and bootstrap",
+        evidence=evidence,
+    )
+
+
+def _evidence(
+    plan: ExponentPlan,
+    values: Floats,
+    sizes: NDArray[np.bool_],
+    grid: Any,
+    n_bootstrap: int,
+    generator: np.random.Generator,
+    counts: tuple[int, int],
+) -> SlopeEvidence:
+    """Fit the used points ``[seeds, sizes]``; ``counts`` are those of censored and failed points."""
+    used = np.array(plan.sizes)[sizes]
+    weights = slope_weights(used)
+    slopes = np.log(values) @ weights
+    bias = _rounding_bias(np.log(values), weights, grid)
+    outer, inner = _intervals(slopes, plan.alpha, bias, n_bootstrap, generator)
+    slope = float(slopes.mean())
+    low, high = _wider(outer["t"], outer["bootstrap"])
+
+    def rival(name: str, value: float) -> Rival:
+        return Rival(name, value, slope - value, low <= value <= high)
+
+    return SlopeEvidence(
+        slope=slope,
+        sd=float(slopes.std(ddof=1)),
+        t_interval=outer["t"],
+        bootstrap_interval=outer["bootstrap"],
+        equivalence_interval=_wider(inner["t"], inner["bootstrap"]),
+        rounding_bias=bias,
+        sizes=tuple(used.tolist()),
+        n_seeds=slopes.size,
+        n_censored=counts[0],
+        n_failed=counts[1],
+        claimed=rival("claimed", plan.claimed),
+        rivals=tuple(rival(name, value) for name, value in plan.rivals),
+    )
+
+
+def simulated_correlations(
+    sizes: Any,
+    exponent: float,
+    sd_log: float,
+    generator: np.random.Generator,
+    *,
+    n_seeds: int = 1,
+    scale: float = 1.0,
+    grid: Any = None,
+    n_draws: int = 2000,
+) -> Floats:
+    """Simulate Pearson's correlation between ln n and the seed mean of ln r* where r* ∝ n^exponent; no unit.
+
+    Why a correlation is never evidence for an exponent: it is the same for every exponent at the same ratio of signal
+    to noise, and near 1 for any curve that rises. ln r* = ln scale + exponent · ln n + N(0, sd_log²), then rounded to
+    the nearest ln of the grid.
+
+    Args:
+        sizes: ``[j]`` increasing, at least 3.
+        exponent: The true one, finite.
+        sd_log: Standard deviation of ln r* at one size and seed, at least 0.
+        generator: For the noise.
+        n_seeds: Runs that are averaged at each size.
+        scale: r* = scale · n^exponent, above 0.
+        grid: Values to which r* is rounded, or None.
+        n_draws: Experiments.
+
+    Returns:
+        ``[n_draws]`` correlations; 0 where r* does not vary.
+
+    Example:
+        >>> import numpy as np
+        >>> low = simulated_correlations([1e4, 1e5, 1e6], 0.1, 0.0, np.random.default_rng(0), n_draws=1)
+        >>> round(float(low[0]), 9)
+        1.0
+    """
+    logs = np.log(checked_sizes(sizes))
+    spread = positive_number("sd_log", sd_log, allow_zero=True)
+    shape = (
+        positive_integer("n_draws", n_draws),
+        positive_integer("n_seeds", n_seeds),
+        logs.size,
+    )
+    centre = np.log(positive_number("scale", scale)) + float(numbers("exponent", exponent, "any")) * logs
+    found = centre + spread * checked_generator(generator).standard_normal(shape)
+    if grid is not None:
+        steps = np.sort(np.log(numbers("grid", grid, "above 0").ravel()))
+        found = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2, found)]
+    means = found.mean(axis=1)
+    means = means - means.mean(axis=1, keepdims=True)
+    x = logs - logs.mean()
+    norms = np.linalg.norm(means, axis=1) * np.linalg.norm(x)
+    return np.asarray(np.where(norms > 0, means @ x / np.where(norms > 0, norms, 1.0), 0.0), dtype=np.float64)

@@ -1,0 +1,148 @@
+"""O(·) statements: unfalsifiable until a constant is registered, and never tested on the data it was fitted to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from theorykit.checks import positive_number
+from theorykit.errors import InputError
+from theorykit.results import Result
+from theorykit.verdicts.axes import Instance, Rows, Verdict
+from theorykit.verdicts.expectation import expectation_verdict
+from theorykit.verdicts.samples import error_rate, finite_array, mean_limits, sample_matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RegisteredConstant(Result):
+    """A constant of an O(·) statement, fixed before the data that test it.
+
+    Attributes:
+        constant: C of left ≤ C · order, above 0.
+        source: Where it comes from.
+        fingerprints: Of the data it was fitted to; empty where it comes from a proof.
+    """
+
+    constant: float
+    source: str
+    fingerprints: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        positive_number("constant", self.constant)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; the fingerprints sorted."""
+        return {"constant": self.constant, "source": self.source, "fingerprints": sorted(self.fingerprints)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        return Rows((self,)).to_frame()
+
+
+def data_fingerprints(measured: Any, runs: Sequence[str] | None = None) -> frozenset[str]:
+    """Compute one fingerprint per run: of its identifier, or of its number where there are none.
+
+    Numbers see reordering, subsets and mixtures of a data set. Discrete measurements coincide by chance: give
+    ``runs`` for them.
+
+    Args:
+        measured: ``[configurations, seeds]`` or ``[seeds]``.
+        runs: One identifier per number, in reading order.
+
+    Returns:
+        Hexadecimal strings.
+
+    Raises:
+        InputError: not one identifier per number.
+
+    Example:
+        >>> data_fingerprints([1.0, 2.0]) > data_fingerprints([2.0])
+        True
+    """
+    sample = sample_matrix("measured", measured).ravel()
+    if runs is not None and len(runs) != sample.size:
+        raise InputError(f"{len(runs)} run identifiers for {sample.size} numbers", "give one per number")
+    keys = [float(number).hex() for number in sample] if runs is None else [f"run {run}" for run in runs]
+    return frozenset(hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys)
+
+
+def register_constant(
+    measured: Any, order: Any, *, alpha: float = 0.05, runs: Sequence[str] | None = None
+) -> RegisteredConstant:
+    """Fit C of E[measured] ≤ C · order: the largest upper confidence limit over order, in the unit of their ratio.
+
+    Each limit is a one-sided t limit of level 1 − alpha over seeds.
+
+    Args:
+        measured: ``[configurations, seeds]``, at least 2 seeds, without failed runs.
+        order: What stands inside O(·), above 0, ``[configurations]``.
+        alpha: In (0, 1/2).
+        runs: Identifiers, see :func:`data_fingerprints`.
+
+    Raises:
+        InputError: one seed, failed runs, an order that is not above 0, or limits that are not above 0.
+
+    Example:
+        >>> constant = register_constant([[2.0, 2.0], [3.0, 3.0]], [1.0, 2.0])
+        >>> constant.constant
+        2.0
+    """
+    sample = sample_matrix("measured", measured)
+    size = finite_array("order", order, (sample.shape[0],))
+    if not np.isfinite(sample).all():
+        raise InputError("measured holds failed runs", "a constant is fitted to complete data")
+    if sample.shape[1] < 2:
+        raise InputError("one seed gives no confidence limit", "give at least 2 seeds")
+    if (size <= 0).any():
+        raise InputError(f"order = {size.min():g} is not above 0", "give what stands inside O(·)")
+    constant = float((mean_limits(sample, error_rate(alpha)).upper / size).max())
+    source = f"fitted to {sample.shape[0]} configurations of {sample.shape[1]} seeds"
+    return RegisteredConstant(constant, source, data_fingerprints(sample, runs))
+
+
+def order_verdict(
+    measured: Any,
+    order: Any,
+    registered: RegisteredConstant | None = None,
+    *,
+    runs: Sequence[str] | None = None,
+    statement: str = "",
+    **options: Any,
+) -> Verdict:
+    """Judge E[measured] = O(order): UNFALSIFIABLE without a registered constant, else E[measured] ≤ C · order.
+
+    A claimed exponent is judged by :func:`theorykit.verdicts.exponents.exponent_verdict` instead.
+
+    Args:
+        measured: ``[configurations, seeds]`` or ``[seeds]``.
+        order: What stands inside O(·), above 0.
+        registered: The constant.
+        runs: Identifiers of the runs, if the constant was registered with identifiers.
+        statement: What is judged.
+        **options: Of :func:`theorykit.verdicts.expectation.expectation_verdict`.
+
+    Raises:
+        InputError: the constant was fitted to some of these data.
+
+    Example:
+        >>> order_verdict([1.0, 2.0], 1.0).sentence
+        'is unfalsifiable until a constant or an exponent is registered'
+    """
+    sample = sample_matrix("measured", measured)
+    if registered is None:
+        reason = "Any finite measurement satisfies O(·) with some constant; none is registered."
+        return Verdict(statement, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=sample.shape[1], method="none")
+    shared = registered.fingerprints & data_fingerprints(sample, runs)
+    if shared:
+        raise InputError(
+            f"the constant was fitted to {len(shared)} of the runs that are to test it", "test it on fresh runs"
+        )
+    bound = registered.constant * finite_array("order", order, (sample.shape[0],))
+    return expectation_verdict(sample, bound, statement=statement, **options)
