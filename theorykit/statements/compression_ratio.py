@@ -47,7 +47,8 @@ def compression_ratio(rows: Any, columns: Any, rank: Any) -> Floats:
 
 def literal_compression_ratio(rows: Any, columns: Any, rank: Any) -> Floats:
     """Compute r²/(mn), the share that remains of eq 1 read literally: the student's matrix is r × r (reading R1)."""
-    return np.asarray(rank, dtype=np.float64) * compression_ratio(rows, columns, rank) / (np.add(rows, columns))
+    ratio = np.asarray(rank, dtype=np.float64) * compression_ratio(rows, columns, rank) / np.add(rows, columns)
+    return np.asarray(ratio, dtype=np.float64)
 
 
 def break_even_rank(rows: Any, columns: Any) -> Floats:
