@@ -1,0 +1,55 @@
+"""What every estimator of mutual information returns: a number, its interval and ceiling, and reasons for doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from theorykit.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class InformationEstimate(Result):
+    """An estimate of I(X; Y) from N paired samples, in nats.
+
+    Attributes:
+        method: Name of the estimator.
+        information: The estimate in nats, possibly below 0; None where the estimator failed.
+        interval: 95 % interval of I; None where the method has none.
+        standard_error: In nats; None where the method has none.
+        ceiling: What this method cannot pass with this N and d, in nats; None where it has no ceiling.
+        converged: Whether an estimator that is trained or iterated has come to rest; True for closed forms.
+        n_samples: N.
+        dimensions: (d_x, d_y).
+        warnings: Why the number must not be believed, one sentence each; empty where nothing speaks against it.
+        failure: Why there is no number; empty where there is one.
+        seconds: Wall time.
+    """
+
+    method: str
+    information: float | None
+    interval: tuple[float, float] | None
+    standard_error: float | None
+    ceiling: float | None
+    converged: bool
+    n_samples: int
+    dimensions: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+    failure: str = ""
+    seconds: float = 0.0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+    def __repr__(self) -> str:
+        if self.information is None:
+            return f"InformationEstimate({self.method}: failed, {self.failure})"
+        low_high = "" if self.interval is None else f" ({self.interval[0]:.3g} to {self.interval[1]:.3g})"
+        doubt = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"InformationEstimate({self.method}: {self.information:.4g} nats{low_high}{doubt})"
