@@ -169,12 +169,14 @@ def _each_layer(
 
 
 def _pooled(function: Callable[[LinearLayer], LayerSpectra], layers: Iterable[LinearLayer]) -> Iterator[LayerSpectra]:
-    """Map in order over as many workers as torch has threads, each with one thread."""
+    """Map in order over as many workers as torch has threads, each with one thread of its own and of BLAS."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
+    workers = ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with threadpool_limits(1, "blas"), workers as pool:
             yield from pool.map(function, layers)
     finally:
         torch.set_num_threads(threads)

@@ -23,8 +23,6 @@ in step instead of like a random walk."""
 _SQUARES = (1e-280, 1e280)
 """Range of the largest squared norm in which squaring loses nothing; outside it the matrix is scaled first."""
 
-_PANEL, _MOST_PANELS = 64, 4
-
 SVD_LIMIT = 2048
 """Largest min(m, n) for which ``auto`` takes an SVD by itself."""
 
@@ -67,25 +65,28 @@ def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) ->
             gram = torch.zeros(min(m, n), min(m, n), dtype=torch.float64, device=block.device)
         if block.device.type == "cpu" and min(m, n) > SVD_LIMIT:
             _add_product(gram, block, tall=tall)
+        elif block.device.type == "cpu" and torch.get_num_threads() == 1:
+            gram += torch.from_numpy(_symmetric_product(block.contiguous().numpy(), tall=tall))
         else:
-            _add_panels(gram, block if tall else block.T)
+            gram += block.T @ block if tall else block @ block.T
     assert gram is not None
     return gram
 
 
-def _add_panels(gram: torch.Tensor, block: torch.Tensor) -> None:
-    """Add blockᵀ block to the lower triangle, panel by panel of columns: little more than half of a full product."""
-    size = gram.shape[0]
-    width = max(_PANEL, -(-size // _MOST_PANELS))
-    for start in range(0, size, width):
-        panel = slice(start, start + width)
-        gram[start:, panel] += block[:, start:].T @ block[:, panel]  # a sum of its own, so that rounding stays small
+def _symmetric_product(block: Floats, *, tall: bool) -> Floats:
+    """Return blockᵀ block (or block blockᵀ): NumPy sees one matrix in both factors and does half the work.
+
+    For one thread per worker: NumPy lets go of Python's lock, and its own threads would slow down torch's.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller sees what is not finite, and scales
+        return np.asarray(block.T @ block if tall else block @ block.T)
 
 
 def _add_product(gram: torch.Tensor, block: torch.Tensor, *, tall: bool) -> None:
     """Add blockᵀ block (or block blockᵀ) to the lower triangle in place: half the work of a full product, no copy.
 
-    For wide matrices only: SciPy's threads go on spinning for a while and slow down the eigenvalues of small ones.
+    For wide matrices: it keeps Python's lock, and SciPy's threads go on spinning for a while and slow down the
+    eigenvalues of small ones.
     """
     from scipy.linalg.blas import dsyrk
 
