@@ -125,9 +125,9 @@ def filled(text: str) -> str:
     tables = {
         "rules": rules,
         "verdicts": verdicts,
+        "benchmarks": benchmarks,
         "truncation": lambda: truncation_loss.table(recorded("truncation_loss")),
     }
-    tables["benchmarks"] = benchmarks
     for name, make in tables.items():
         pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
         text, count = re.subn(pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", text, flags=re.S)
