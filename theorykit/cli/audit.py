@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 FORMATS = ("table", "md", "html", "json", "latex")
 VIOLATED = 3
 _UNITS = {"largest_ratio": "claimed smaller side / claimed larger side, at most 1 where the claim holds"}
+_COLUMNS = {
+    "equation": 10,
+    "as printed": None,
+    "verdict": 10,
+    "corrected": None,
+    "corrected verdict": 16,
+    "evidence": 13,
+}
+_NARROW_COLUMNS = {"equation": 10, "verdict": 10, "as printed": None}
+_WIDE = 120
 _MARKS = {"REFUTED": "✗", "PROVED": "✓", "UNDECIDED": "?"}
 
 
@@ -128,7 +138,7 @@ def _print(found: Audit, statement: Statement | None) -> None:
         for row in found.rows:
             _print_row(screen, row)
         return
-    screen.print(_table(found))
+    screen.print(_table(found, screen.width))
     printed = [row.truth for row in found.rows]
     counts = ", ".join(
         f"{sum(truth == name for truth in printed)} {name}" for name in ("PROVED", "REFUTED", "UNDECIDED")
@@ -143,26 +153,22 @@ def _print(found: Audit, statement: Statement | None) -> None:
     )
 
 
-def _table(found: Audit) -> Any:
+def _table(found: Audit, width: int) -> Any:
+    """Return one row per equation; on a narrow terminal the corrected form stands below the printed one."""
     from rich.table import Table
     from rich.text import Text
 
     from theorykit.statements.audit import summary_of
 
-    table = Table(box=None, pad_edge=False, show_lines=False)
-    widths = {
-        "equation": 10,
-        "as printed": None,
-        "verdict": 10,
-        "corrected": None,
-        "corrected verdict": 16,
-        "evidence": 13,
-    }
-    for name, width in widths.items():
-        table.add_column(name, width=width, overflow="fold")
+    table = Table(box=None, pad_edge=False)
+    columns = _COLUMNS if width >= _WIDE else _NARROW_COLUMNS
+    for name, size in columns.items():
+        table.add_column(name, width=size, overflow="fold")
     for row in found.rows:
         cells = summary_of(row)
-        table.add_row(*(Text(cells[name]) for name in widths))
+        if width < _WIDE and row.corrected:
+            cells["as printed"] += f"\n→ {cells['corrected']}"
+        table.add_row(*(Text(cells[name]) for name in columns))
     return table
 
 
