@@ -36,11 +36,15 @@ def _scale() -> tuple[bool, str]:
 
 def _widths() -> Found:
     teacher, student = _WIDTHS
+    try:
+        different = not (sp.MatrixSymbol("h_t", teacher, 1) - sp.MatrixSymbol("h_s", student, 1)).shape
+    except (sp.matrices.exceptions.ShapeError, ValueError):
+        different = True
     sentence = (
         f"h_t has {teacher} entries and h_s {student} where the student is narrower (reading R1 or R3): the difference "
         "does not exist; for same-width students (R2) it does"
     )
-    return Found(Truth.REFUTED if teacher != student else Truth.PROVED, sentence, {"h_t": teacher, "h_s": student})
+    return Found(Truth.REFUTED if different else Truth.PROVED, sentence, {"h_t": teacher, "h_s": student})
 
 
 STATEMENT = Statement(

@@ -23,6 +23,26 @@ def _spaces() -> Found:
     return Found(Truth.REFUTED if factors != weights else Truth.UNDECIDED, sentence, {"P": factors, "W": weights})
 
 
+def _assembled() -> tuple[bool, str]:
+    """Assemble the corrected constant for two layers from the split of Appendix A and joint smoothness."""
+    b, smooth, slope = sp.symbols("B L_W G", positive=True)
+    errors, norms = sp.symbols("e1 e2", nonnegative=True), sp.symbols("m1 m2", nonnegative=True)
+    # ‖g X − g̃ X̃‖ ≤ ‖g − g̃‖‖X‖ + ‖g̃‖‖X − X̃‖, of which the split is an identity of symbols that do not commute
+    g, h, x, y = sp.symbols("g h x y", commutative=False)
+    split = sp.expand(g * x - h * y - ((g - h) * x + h * (x - y))) == 0
+    # joint smoothness: ‖g − g̃‖ ≤ L_W (Σ (B² ε_k)²)^½ ≤ L_W B² Σ ε_k, since the squares differ by what is not negative
+    rest = sp.expand((b**2 * sum(errors)) ** 2 - sum((b**2 * error) ** 2 for error in errors))
+    # both factors of every layer: its gradient's change times M_l B, and G times ε_l B
+    both = 2 * sum(smooth * b**2 * sum(errors) * norm * b for norm in norms)
+    both += 2 * sum(slope * error * b for error in errors)
+    claimed = 2 * b * (smooth * b**2 * sum(norms) + slope) * sum(errors)
+    return bool(split and rest.is_nonnegative and sp.expand(both - claimed) == 0), (
+        "the split of Appendix A for each factor, joint smoothness for each layer, summed over both factors and "
+        "two layers: "
+        "exactly 2B(L_W B² Σ‖W_t‖₂ + G) Σε"
+    )
+
+
 def _at_the_start() -> tuple[bool, str]:
     """Take a diagonal teacher at its SVD start, P_left = (I_r 0), P_right = (I_r; 0): W_s and both rules stay."""
     values = sp.symbols("s1 s2 s3", positive=True)
@@ -101,6 +121,7 @@ STATEMENT = Statement(
             corrected="Σ_(l, factors) ‖∇_P L(W_s) − ∇_P L(W̃_s)‖_F ≤ 2B(L_W B² Σ_l‖W_t^l‖₂ + G) Σ_l ε_l",
             checks=(
                 computation(Side.PRINTED, "the spaces of both gradients", _spaces),
+                proof(Side.CORRECTED, "the constant, assembled", _assembled),
                 proof(Side.CORRECTED, "no deviation at the SVD start", _at_the_start),
                 search(Side.CORRECTED, "two layers truncated together", _deviations),
             ),

@@ -52,18 +52,24 @@ def _tuned() -> tuple[bool, str]:
     slope = sp.simplify(sp.diff(free, positive[_ETA]).subs(positive[_ETA], step))
     value = sp.simplify(free.subs(positive[_ETA], step))
     expected = 2 * sp.sqrt(2 * positive[_L] * positive[_GAP] * positive[_S2] / positive[_T])
-    return bool(slope == 0 and sp.simplify(value - expected) == 0), (
+    # the step is 1/L where σ² ≤ a = 2LΔ/T: there a + σ² ≤ a + 2σ√a, since σ(2√a − σ) ≥ 0
+    root, sigma = sp.symbols("root sigma", positive=True)
+    capped = sp.expand((root**2 + 2 * sigma * root) - (root**2 + sigma**2) - sigma * (2 * root - sigma)) == 0
+    return bool(slope == 0 and sp.simplify(value - expected) == 0 and capped), (
         "2Δ/(ηT) + Lησ² is least at η = sqrt(2Δ/(Lσ²T)), with the value 2σ sqrt(2LΔ/T); capped at 1/L the sum of "
         "both terms holds"
     )
 
 
 def _telescoped() -> tuple[bool, str]:
+    gradient, bias = sp.symbols("g b", real=True)
+    # one step, with Lη ≤ 1 in its second term: −η g(g + b) + (η/2)(g + b)² = −(η/2)g² + (η/2)b²
+    step = sp.expand(-_ETA * gradient * (gradient + bias) + _ETA / 2 * (gradient + bias) ** 2)
+    one = sp.expand(step - (-_ETA / 2 * gradient**2 + _ETA / 2 * bias**2)) == 0
     # E L_(t+1) ≤ E L_t − (η/2) E‖∇‖² + (η/2)β² + (Lη²/2)σ², summed over T steps, times 2/(ηT)
     summed = sp.expand((_GAP + _T * (_ETA / 2 * _BIAS**2 + _L * _ETA**2 / 2 * _S2)) * 2 / (_ETA * _T))
-    return bool(sp.simplify(summed - (2 * _GAP / (_ETA * _T) + _L * _ETA * _S2 + _BIAS**2)) == 0), (
-        "the descent of one step, summed and divided by ηT/2, is 2Δ/(ηT) + Lησ² + β²"
-    )
+    total = sp.simplify(summed - (2 * _GAP / (_ETA * _T) + _L * _ETA * _S2 + _BIAS**2)) == 0
+    return bool(one and total), ("the descent of one step, summed and divided by ηT/2, is 2Δ/(ηT) + Lησ² + β²")
 
 
 def quadratic_average(

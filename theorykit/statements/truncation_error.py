@@ -16,13 +16,16 @@ _SIZE, _RANK = (6, 5), 2
 
 
 def _tail() -> tuple[bool, str]:
-    values = [sp.Integer(4), sp.Integer(3), sp.Rational(1, 2)]
-    matrix = sp.diag(*values)
-    best = sp.diag(values[0], 0, 0)
-    exact = sp.sqrt(sum(entry**2 for entry in matrix - best))
-    ours = float(truncation_errors([float(value) for value in values])[1])
-    held = abs(float(exact) - ours) < 1e-14 and exact == sp.sqrt(values[1] ** 2 + values[2] ** 2)
-    return held, f"diag(4, 3, ½) at r = 1: ‖W − W_1‖_F = sqrt(3² + ½²) = {float(exact):.4f} = ε(1)"
+    # the Frobenius norm does not change under rotations, so that W = diag(s) stands for every matrix
+    values = sp.symbols("s1:5", positive=True)
+    rest = sp.diag(*values) - sp.diag(*values[:_RANK], 0, 0)
+    same = sp.expand(sum(entry**2 for entry in rest) - sum(value**2 for value in values[_RANK:])) == 0
+    numbers = [4.0, 3.0, 2.0, 0.5]
+    ours = float(truncation_errors(numbers)[_RANK])
+    return bool(same and abs(ours - np.sqrt(4.25)) < 1e-14), (
+        "W − W_r keeps the singular values behind r: ‖W − W_r‖_F² = Σ_(i>r) s_i², which is what ε is; it is met "
+        "with equality"
+    )
 
 
 def _students(generator: np.random.Generator, count: int) -> Floats:
