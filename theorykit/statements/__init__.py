@@ -64,7 +64,8 @@ def find_statement(key: str) -> tuple[Statement, Equation | None]:
         >>> find_statement("theorem-1")[0].slug, find_statement("11")[1].label
         ('sgd-convergence', 'eq 11')
     """
-    name = re.sub(r"^(eq\.?|equation)?[\s-]*(?=\d+$)", "eq-", key.strip().lower()).replace(" ", "-")
+    name = str(key)
+    name = re.sub(r"^(eq\.?|equation)?[\s-]*(?=\d+$)", "eq-", name.strip().lower()).replace(" ", "-")
     for statement in STATEMENTS:
         for equation in statement.equations:
             if equation.key == name:

@@ -179,9 +179,11 @@ def run_audit(
         InputError: fewer than one trial, or a negative seed.
     """
     effort = effort or Effort()
-    if effort.trials < 1 or effort.seed < 0:
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (effort.trials, effort.seed))
+    if not whole or effort.trials < 1 or effort.seed < 0:
         raise InputError(
-            f"trials = {effort.trials}, seed = {effort.seed}: at least 1 trial and a seed of at least 0 are needed",
+            f"trials = {effort.trials}, seed = {effort.seed}: at least 1 trial and a seed of at least 0, whole "
+            "numbers, are needed",
             "give --trials 100000 --seed 0",
         )
     pairs = [(statement, None) for statement in STATEMENTS] if keys is None else list(keys)

@@ -41,17 +41,19 @@ def _without_constant() -> Witness:
     )
 
 
-def _any_constant() -> tuple[bool, str]:
+def _any_constant() -> Found:
     """Let σ → 0 at ρ = 0: I = 0 and the right side tends to log d + const, so that const ≤ −log d."""
     variance = sp.Symbol("s", positive=True)
     right = sp.log(_D) - _D / 2 * (2 * _D * variance) + _CONST
     limit = sp.limit(right, variance, 0)
     held = sp.simplify(limit - sp.log(_D) - _CONST) == 0
-    return bool(held), (
+    sentence = (
         "information does not change with the scale of the states, L does: as σ → 0 at ρ = 0 the right side tends "
         "to log d + const while I = 0, so that a const "
-        "without σ is at most −log d, and then the right side is at most 0: false or vacuous"
+        "without σ is at most −log d, and then the right side is at most 0: a const that holds for every scale "
+        "says nothing, a larger one is false somewhere"
     )
+    return Found(Truth.UNDECIDED, sentence, value=Value.VACUOUS if held else None)
 
 
 def _exact() -> tuple[bool, str]:
@@ -159,8 +161,7 @@ STATEMENT = Statement(
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone + const",
             corrected="I ≥ R_t(D) at D = E‖H_t − H_s‖², any coupling; isotropic: (d/2) log(dσ²/L) ≥ (d/2)(1 − L/(dσ²))",
             checks=(
-                witness("independent states", _without_constant),
-                proof(Side.PRINTED, "for every constant", _any_constant, refutes=True),
+                computation(Side.PRINTED, "which constant could serve", _any_constant),
                 proof(Side.CORRECTED, "exact information of the isotropic model", _exact),
                 proof(Side.CORRECTED, "affine form", _affine),
                 computation(Side.PRINTED, "the forms side by side", _worth),
@@ -168,7 +169,15 @@ STATEMENT = Statement(
                 measured_later(Side.CORRECTED, "students", "information of teacher and student states, with controls"),
             ),
             kind=Kind.LOWER,
-            remark="does not follow; a small clone loss is sufficient for information, not necessary",
+            remark="does not follow from eq 27; a small clone loss is sufficient for information, not necessary",
+        ),
+        Equation(
+            key="eq-23-constant-0",
+            label="eq 23, const 0",
+            printed="I(H_t; H_s) ≥ log d − (d/2) L_clone",
+            corrected="",
+            checks=(witness("independent states", _without_constant),),
+            kind=Kind.LOWER,
         ),
         Equation(
             key="eq-26",

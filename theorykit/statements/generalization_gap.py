@@ -23,8 +23,8 @@ def _vacuous() -> Found:
     largest = 1.0
     sentence = (
         f"with constant 1, m = n = {_WIDTH}, N = {_SAMPLES:,} the printed bound on a gap that cannot pass {largest:g} "
+        f"(losses in [0, 1]) is {values}"
     )
-    f"(losses in [0, 1]) is {values}"
     vacuous = min(gaps.values()) >= largest
     return Found(
         Truth.UNDECIDED,

@@ -29,19 +29,31 @@ def _projected_difference() -> tuple[bool, str]:
 
 
 def _quantities(generator: np.random.Generator, count: int) -> dict[str, Floats]:
-    """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36."""
+    """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36.
+
+    A fifth of the trials are the extremal instance of eq 37's first term: W_t = diag(M, M, 0), both factors along the
+    second axis with one norm, and a quadratic loss with slope 0 at W̃_s.
+    """
     shape = (count, _SIZE, _SIZE)
     teacher = generator.standard_normal(shape) * generator.exponential(size=(count, 1, _SIZE)) ** 2
+    extremal = generator.random(count) < 0.2
+    teacher[extremal] = np.diag([1.0, 1.0, 0.0]) * generator.exponential(size=(extremal.sum(), 1, 1))
     u, s, vt = np.linalg.svd(teacher)
     cut = u[:, :, :1] * s[:, None, :1] @ vt[:, :1]
     aligned = generator.random(count)[:, None, None] < 0.3
     left = np.where(aligned, u[:, :, 1:2].mT, generator.standard_normal((count, 1, _SIZE)))
     right = np.where(aligned, vt[:, 1:2].mT, generator.standard_normal((count, _SIZE, 1)))
+    # the second axis of a diagonal teacher, with whatever sign the decomposition gave it
+    left, right = (
+        np.where(extremal[:, None, None], pair, drawn)
+        for pair, drawn in (((u[:, :, 1:2].mT), left), (vt[:, 1:2].mT, right))
+    )
     scale = generator.exponential(size=(2, count, 1, 1)) * 2
+    scale[1, extremal] = scale[0, extremal]
     left, right = left * scale[0], right * scale[1]
     curvature = generator.exponential(size=count) + 1e-3
     full, low = (left @ weight @ right for weight in (teacher, cut))
-    offset = generator.standard_normal(count)
+    offset = np.where(extremal, low[:, 0, 0], generator.standard_normal(count))
     slope_full, slope_low = (curvature * (student[:, 0, 0] - offset) for student in (full, low))
     deviation = slope_full[:, None, None] * (teacher @ right).mT - slope_low[:, None, None] * (cut @ right).mT
     return {

@@ -18,8 +18,10 @@ def _spaces() -> Found:
     """Count the entries of both gradients of eq 8 for a square layer, where they could agree most easily."""
     size, rank = 3, 1
     factors, weights = rank * size + size * rank, size * size
-    sentence = f"for a {size} × {size} layer at r = {rank} ∇_P L has {factors} entries and ∇_W L has {weights}: their "
-    "difference does not exist"
+    sentence = (
+        f"for a {size} × {size} layer at r = {rank} ∇_P L has {factors} entries and ∇_W L has {weights}: their "
+        "difference does not exist"
+    )
     return Found(Truth.REFUTED if factors != weights else Truth.UNDECIDED, sentence, {"P": factors, "W": weights})
 
 
@@ -61,29 +63,39 @@ def _at_the_start() -> tuple[bool, str]:
 def _deviations(generator: np.random.Generator, count: int) -> Floats:
     """Draw two layers with a jointly quadratic loss; deviation summed over factors and layers / bound.
 
-    A third of the trials are the extremal instance (W_t = M·I, both factors along its second axis, loss ‖W_s‖²/2 and
-    one layer at work), perturbed by many magnitudes.
+    A third of the trials are the extremal instance (W_t = M·I, factors along its second axis, loss ‖W_s‖²/2 and
+    one layer at work), a third one in which layers feel each other (teachers of norm 1 and ε = (1, 0), a Hessian with
+    all entries ±1/√2, gradient 0 at W̃_s): it tells Σ_k ε_k from a layer's own ε_l. Both perturbed by many magnitudes.
     """
     layers, size, rank = 2, 3, 1
-    extremal = generator.random(count) < 1 / 3
+    family = generator.integers(0, 3, count)
+    extremal, joint = family > 0, family == 2
     spread = np.where(extremal, 10.0 ** generator.uniform(-8, 0, count), 1.0)[:, None, None]
     projection = generator.exponential(size=(count, 1, 1)) * 2
     teachers, lefts, rights = [], [], []
     for layer in range(layers):
         scale = generator.exponential(size=(count, 1, 1)) ** 2
         teacher = generator.standard_normal((count, size, size)) * generator.exponential(size=(count, 1, size)) ** 2
-        planted = np.broadcast_to(np.diag([1.0, 1.0, 0.0]), teacher.shape) * (1.0 if layer == 0 else 0.0)
+        second = np.where(joint, 1.0, 0.0)[:, None, None] * np.diag([1.0, 0.0, 0.0])
+        planted = np.broadcast_to(np.diag([1.0, 1.0, 0.0]), teacher.shape) if layer == 0 else second
         pick = extremal[:, None, None]
-        teachers.append(scale * np.where(pick, planted + 1e-3 * spread * teacher, teacher))
+        teachers.append(
+            np.where(joint[:, None, None], 1.0, scale) * np.where(pick, planted + 1e-3 * spread * teacher, teacher)
+        )
         axis = np.zeros((count, 1, size))
-        axis[:, :, 1] = 1.0
+        axis[:, :, 1 - layer] = 1.0
+        axis[~joint] = np.eye(size)[1]
         drawn = generator.standard_normal((count, 2, size))
         lefts.append(projection * np.where(pick, axis + spread * drawn[:, :1], drawn[:, :1]))
         rights.append(projection * np.where(pick, axis + spread * drawn[:, 1:], drawn[:, 1:]).mT)
     hessian = generator.standard_normal((count, layers, layers))
     hessian = np.where(extremal[:, None, None], np.eye(layers), (hessian + hessian.mT) / 2)
+    hessian[joint] = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
     smooth = np.abs(np.linalg.eigvalsh(hessian)).max(axis=-1)
     offset = generator.standard_normal((count, layers)) * np.where(extremal, 0.0, 1.0)[:, None]
+    cut = [_truncated_student(*parts, rank) for parts in zip(teachers, lefts, rights, strict=True)]
+    at_cut = np.stack([student[:, 0, 0] for student in cut], axis=-1)
+    offset[joint] = -np.einsum("tij,tj->ti", hessian, at_cut)[joint]
 
     def gradients(students: list[Floats]) -> list[Floats]:
         stacked = np.stack([student[:, 0, 0] for student in students], axis=-1)
@@ -95,7 +107,6 @@ def _deviations(generator: np.random.Generator, count: int) -> Floats:
     errors = np.stack([np.sqrt((values[:, rank:] ** 2).sum(axis=-1)) for values in singular], axis=-1)
     norms = np.stack([values[:, 0] for values in singular], axis=-1)
     largest = np.max([np.linalg.norm(factor, axis=(1, 2)) for factor in (*lefts, *rights)], axis=0)
-    cut = [_truncated_student(*parts, rank) for parts in zip(teachers, lefts, rights, strict=True)]
     slope = np.max([np.abs(part[:, 0, 0]) for part in gradients(cut)], axis=0)
     bound = gradient_preservation_bound(
         errors, norms, projection_norm=largest, weight_smoothness=smooth, gradient_norm=slope

@@ -57,6 +57,6 @@ def right_shapes() -> Found:
         wrong = True
     sentence = (
         f"W_tᵀ is {_COLUMNS} × {_ROWS} and ∇_(W_s) is {_RANK} × {_RANK}: the product does not exist unless r = m, and "
+        "lacks P_leftᵀ"
     )
-    "lacks P_leftᵀ"
     return Found(Truth.REFUTED if wrong else Truth.UNDECIDED, sentence)

@@ -156,12 +156,12 @@ STATEMENT = Statement(
     ),
     symbols=_SYMBOLS,
     printed=Form(
-        "r(m + n) log N/√N, constant 1",
-        _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N),
-        lambda rows, columns, rank, n_samples: printed_rademacher_bound(
-            rank, n_samples, shape=(int(rows), int(columns))
+        "B R r(m + n) log N/√N, the least constant with which it is true",
+        _B * _R * _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N),
+        lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: printed_rademacher_bound(
+            rank, n_samples, shape=(int(rows), int(columns)), constant=frobenius_bound * input_norm
         ),
-        ("rows", "columns", "rank", "n_samples"),
+        tuple(symbol.name for symbol in _SYMBOLS),
     ),
     corrected=Form(
         "11.7515 B R sqrt(r(m + n + 1)/N)",

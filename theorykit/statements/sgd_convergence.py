@@ -1,4 +1,7 @@
-"""Theorem 1, eq 11: the average squared gradient norm of SGD."""
+"""Theorem 1, eq 11: the average squared gradient norm of SGD.
+
+No trivial bound stands beside it: 2LΔ bounds the squared norm at the start, and with noise the loss may rise above it.
+"""
 
 from __future__ import annotations
 
@@ -190,12 +193,6 @@ STATEMENT = Statement(
         ),
         ("n_steps", "smoothness", "initial_gap", "gradient_variance", "step_size", "gradient_bias"),
         applies=_step_reason,
-    ),
-    trivial=Form(
-        "2LΔ, the squared norm at the start",
-        2 * _L * _GAP,
-        lambda smoothness, initial_gap: 2 * smoothness * initial_gap,
-        ("smoothness", "initial_gap"),
     ),
     assumptions=(
         "L-smooth loss, bounded below by L*",

@@ -27,10 +27,10 @@ def _hessian() -> tuple[bool, str]:
 
 
 def _steep() -> Witness:
-    point, constant = sp.Integer(10), sp.Integer(100)
+    constant = sp.Integer(10) ** 6
     return Witness(
-        f"½(pq − 1)² at p = q = {point}: its curvature against the candidate L = {constant}",
-        left=3 * point**2 - 1,
+        "½(pq − 1)² at p = q = √L: its curvature 3L − 1 against the candidate L = 10⁶ (and so for every L ≥ 1)",
+        left=3 * sp.sqrt(constant) ** 2 - 1,
         right=constant,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from theorykit.array_checks import number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
@@ -60,10 +61,7 @@ class Symbol:
 
     def check(self, value: Any) -> Floats:
         """Return the value as float64, or raise where it lies outside the domain."""
-        try:
-            numbers = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"{self.name} = {value!r} is not a number", f"give a {self.domain}") from None
+        numbers = number_array(self.name, value)
         above = numbers > self.low if self.open else numbers >= self.low
         below = (numbers < self.high) | np.isinf(self.high) if self.open else numbers <= self.high
         inside = np.isfinite(numbers) & above & below
