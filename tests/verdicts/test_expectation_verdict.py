@@ -67,16 +67,32 @@ def test_one_seed_is_inconclusive():
 
 @pytest.mark.parametrize(("value", "instance"), [(0.99, "HOLDS"), (1.0, "HOLDS"), (1.01, "VIOLATED")])
 def test_a_deterministic_quantity_is_compared_directly(value, instance):
-    verdict = expectation_verdict([value] * 3, 1.0)
+    verdict = expectation_verdict([value] * 3, 1.0, deterministic=True)
     assert verdict.instance == instance
     assert any("deterministic" in reason for reason in verdict.reasons)
     assert rows(verdict)[0].deterministic
     assert verdict.tightness == pytest.approx(1 / value)
 
 
+@pytest.mark.parametrize("bound", [0.0, 0.4, 1.0])
+def test_equal_values_of_something_random_decide_nothing(bound):
+    verdict = expectation_verdict([0.5] * 5, bound)
+    assert verdict.instance is Instance.INCONCLUSIVE
+    assert any("All seeds agree" in reason for reason in verdict.reasons)
+
+
+def test_rare_errors_that_no_seed_shows_are_no_proof():
+    generator = np.random.default_rng(0)
+    draws = (generator.random((2000, 1, 10)) < 0.1).astype(float)
+    holds = [expectation_verdict(draw, 0.05).instance is Instance.HOLDS for draw in draws if not draw.any()]
+    assert holds
+    assert not any(holds)
+
+
 def test_rounding_is_no_variance_and_no_violation():
     value = 0.1 + 0.2
-    assert expectation_verdict([value, np.nextafter(value, 1), value], 0.3).instance is Instance.HOLDS
+    values = [value, np.nextafter(value, 1), value]
+    assert expectation_verdict(values, 0.3, deterministic=True).instance is Instance.HOLDS
 
 
 def test_a_lower_bound_is_the_mirrored_upper_one(rng):

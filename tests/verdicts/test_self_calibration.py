@@ -190,7 +190,7 @@ class TestPlantedTruths:
 
 
 def test_rates_are_counts(rng):
-    verdicts = iter([expectation_verdict([1.0, 1.0], bound) for bound in (0.0, 2.0, 2.0, 0.0, 0.0)])
+    verdicts = iter([expectation_verdict([1.0, 1.0], bound, deterministic=True) for bound in (0.0, 2.0, 2.0, 0.0, 0.0)])
     rates = decision_rates(lambda generator: next(verdicts), 5, rng)
     assert (rates.violated, rates.holds, rates.n_experiments) == (0.6, 0.4, 5)
     assert len(rates.to_frame()) == 1

@@ -175,8 +175,10 @@ def _table(found: Audit, width: int) -> Any:
 def _print_row(screen: Any, row: AuditRow) -> None:
     from rich.text import Text
 
+    from theorykit.statements.audit import summary_of
+
     screen.print()
-    screen.print(Text(f"{row.label}  as printed: {row.printed}  →  {row.truth or 'definition'}"))
+    screen.print(Text(f"{row.label}  as printed: {row.printed}  →  {summary_of(row)['verdict']}"))
     if row.corrected:
         screen.print(Text(f"{' ' * len(row.label)}  corrected:  {row.corrected}  →  {row.corrected_truth or '—'}"))
     if row.remark:

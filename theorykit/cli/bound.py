@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def bound(
-    slug: Annotated[str, typer.Argument(metavar="STATEMENT", help="theorem-1, sgd-convergence, …")],
+    slug: Annotated[
+        str | None, typer.Argument(metavar="[STATEMENT]", help="theorem-1, sgd-convergence, …; without it: a list.")
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME=VALUE]...", help="rank=64, or a list rank=8,64,256; without any: what it takes."),
@@ -29,6 +31,9 @@ def bound(
     from theorykit.statements import find_statement
     from theorykit.statements.evaluation import evaluate_bound
 
+    if slug is None:
+        _print_statements()
+        return
     statement, _ = find_statement(slug)
     if not arguments:
         _print_arguments(statement)
@@ -60,6 +65,19 @@ def read_argument(text: str) -> tuple[str, float | list[float]]:
     if not sign or not values:
         raise InputError(f"{text!r} is not NAME=NUMBER", "give rank=64 or rank=8,64,256")
     return name.strip().replace("-", "_"), values[0] if len(values) == 1 else values
+
+
+def _print_statements() -> None:
+    from rich.text import Text
+
+    from theorykit.cli.output import console
+    from theorykit.statements import STATEMENTS
+
+    screen = console()
+    for statement in STATEMENTS:
+        if statement.forms:
+            screen.print(Text(f"{statement.slug:24} {statement.label}: {statement.title}"))
+    screen.print(Text("What one takes: theorykit bound theorem-1"))
 
 
 def _print_arguments(statement: Statement) -> None:

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
 
 
+_WIDE = 110
+_NARROW = ("layer", "m × n", "rank", "ε/‖W‖", "rule", "ranks", "dense", "kept", "predicted KL")
+"""Columns that a narrow terminal keeps."""
+
+
 def print_selection(selection: RankSelection) -> None:
     """Print one row per layer, one row per rule, and the notes, to stdout."""
     screen = console()
-    screen.print(_layers(selection))
+    narrow = screen.width < _WIDE
+    screen.print(_layers(selection, narrow=narrow))
     screen.print()
-    screen.print(_rules(selection))
+    screen.print(_rules(selection, narrow=narrow))
     screen.print()
     for line in _summary(selection):
         screen.print(Text(f"• {line}"), soft_wrap=False)
@@ -41,15 +47,17 @@ def _table(title: str, columns: tuple[str, ...], caption: str | None = None) -> 
     return table
 
 
-def _layers(selection: RankSelection) -> Table:
+def _layers(selection: RankSelection, *, narrow: bool) -> Table:
     prefix = common_prefix([part.layer for part in selection.layers])
     columns = ("layer", "m × n", "stable", "eff.", "α (95 %)", "rank", "ε", "ε/‖W‖", "kept")
     caption = "α marked × where a power law is rejected; ε = ‖W − W_r‖_F of the plain SVD at that rank"
     if prefix:
         caption = f"names without {prefix!r}; {caption}"
-    table = _table(f"{selection.model}: ranks by the rule {selection.rule!r}", columns, caption)
+    kept = [name for name in columns if not narrow or name in _NARROW]
+    table = _table(f"{selection.model}: ranks by the rule {selection.rule!r}", tuple(kept), caption)
     for part in selection.layers:
-        table.add_row(*(Text(cell) for cell in _layer_row(part, prefix)))
+        cells = zip(columns, _layer_row(part, prefix), strict=True)
+        table.add_row(*(Text(cell) for name, cell in cells if name in kept))
     return table
 
 
@@ -71,7 +79,7 @@ def _layer_row(part: LayerRank, prefix: str) -> list[str]:
     ]
 
 
-def _rules(selection: RankSelection) -> Table:
+def _rules(selection: RankSelection, *, narrow: bool) -> Table:
     calibrated = selection.approximation_loss is not None
     columns: tuple[str, ...] = ("rule", "ranks", "dense", "parameters", "kept", "ratio", "ε/‖W‖ all")
     if calibrated:
@@ -81,9 +89,12 @@ def _rules(selection: RankSelection) -> Table:
         if calibrated
         else "dense: layers where the rank saves nothing; without calibration no loss can be predicted"
     )
-    table = _table("All rules side by side", columns, caption)
+    kept = [name for name in columns if not narrow or name in _NARROW]
+    table = _table("All rules side by side", tuple(kept), caption)
     for rule in selection.rules:
-        table.add_row(*_rule_row(rule, calibrated), style="bold" if rule.key == selection.rule else None)
+        cells = zip(columns, _rule_row(rule, calibrated), strict=True)
+        chosen = "bold" if rule.key == selection.rule else None
+        table.add_row(*(cell for name, cell in cells if name in kept), style=chosen)
     return table
 
 
@@ -116,9 +127,10 @@ def _summary(selection: RankSelection) -> list[str]:
         )
     measured = selection.measured
     if measured:
+        predicted = "" if selection.approximation_loss is None else f" ({selection.approximation_loss:.3g} predicted)"
         lines.append(
-            f"Measured on {measured.n_tokens:,} held-out tokens: KL {measured.kl:.3g} nats per token, perplexity "
-            f"{measured.perplexity:.4g} against {measured.dense_perplexity:.4g} dense "
+            f"Measured on {measured.n_tokens:,} held-out tokens: KL {measured.kl:.3g} nats per token{predicted}, "
+            f"perplexity {measured.perplexity:.4g} against {measured.dense_perplexity:.4g} dense "
             f"({measured.perplexity / measured.dense_perplexity:.2f}×), before any training."
         )
     return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.statements import STATEMENTS
+from theorykit.statements import STATEMENTS, find_statement
 from theorykit.statements.evidence import Effort, Evidence, Method, Side
 from theorykit.statements.statement import Equation, Kind, Statement
 from theorykit.verdicts import Truth, Value
@@ -160,7 +160,7 @@ def _evidence_words(part: Evidence) -> str:
 
 
 def run_audit(
-    keys: Iterable[tuple[Statement, Equation | None]] | None = None,
+    keys: str | Iterable[str | tuple[Statement, Equation | None]] | None = None,
     *,
     effort: Effort | None = None,
     progress: Progress | None = None,
@@ -168,7 +168,8 @@ def run_audit(
     """Run the checks of some or all equations.
 
     Args:
-        keys: Pairs as :func:`theorykit.statements.find_statement` returns them; all statements if None.
+        keys: Names such as ``"theorem-1"``, one or several, or pairs as
+            :func:`theorykit.statements.find_statement` returns them; all statements if None.
         effort: Trials and seed of the searches; 100,000 trials if None.
         progress: Called with (equations done, equations in all, label).
 
@@ -186,7 +187,12 @@ def run_audit(
             "numbers, are needed",
             "give --trials 100000 --seed 0",
         )
-    pairs = [(statement, None) for statement in STATEMENTS] if keys is None else list(keys)
+    named = [keys] if isinstance(keys, str) else keys
+    pairs = (
+        [(statement, None) for statement in STATEMENTS]
+        if named is None
+        else [find_statement(key) if isinstance(key, str) else key for key in named]
+    )
     work = [
         (statement, equation)
         for statement, one in pairs

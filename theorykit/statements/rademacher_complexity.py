@@ -164,14 +164,17 @@ STATEMENT = Statement(
         tuple(symbol.name for symbol in _SYMBOLS),
     ),
     corrected=Form(
-        "11.7515 B R sqrt(r(m + n + 1)/N)",
-        dudley_constant() * _B * _R * sp.sqrt(_RANK * (_ROWS + _COLUMNS + 1) / _N),
-        lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: low_rank_dudley_bound(
-            rank,
-            n_samples,
-            shape=(int(rows), int(columns)),
-            frobenius_bound=frobenius_bound,
-            input_norm=input_norm,
+        "min(B R/√N, 11.7515 B R sqrt(r(m + n + 1)/N))",
+        sp.Min(_B * _R / sp.sqrt(_N), dudley_constant() * _B * _R * sp.sqrt(_RANK * (_ROWS + _COLUMNS + 1) / _N)),
+        lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: np.minimum(
+            low_rank_dudley_bound(
+                rank,
+                n_samples,
+                shape=(int(rows), int(columns)),
+                frobenius_bound=frobenius_bound,
+                input_norm=input_norm,
+            ),
+            rank_free_rademacher_bound(n_samples, frobenius_bound=frobenius_bound, input_norm=input_norm),
         ),
         tuple(symbol.name for symbol in _SYMBOLS),
     ),

@@ -82,13 +82,24 @@ def _filled(sample: Floats, value: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return np.where(failed, np.where(np.isfinite(value), value, 0.0)[:, None], sample), unknown
 
 
-def _limits(sample: Floats, support: tuple[Floats, Floats], alpha: float) -> tuple[MeanLimits, MeanLimits, Floats]:
-    """Return the limits with failed runs at the lowest, those at the highest, and p-value floors (1 = undecided)."""
+def _limits(
+    sample: Floats, support: tuple[Floats, Floats], alpha: float, deterministic: bool
+) -> tuple[MeanLimits, MeanLimits, Floats]:
+    """Return the limits with failed runs at the lowest, those at the highest, and p-value floors (1 = undecided).
+
+    Equal values of a random quantity (three runs without one error) have no t limits: their rows stay undecided.
+    """
     at_low, unknown_low = _filled(sample, support[0])
     at_high, unknown_high = _filled(sample, support[1])
     low, high = mean_limits(at_low, alpha), mean_limits(at_high, alpha)
     low.lower[unknown_low] = -np.inf
     high.upper[unknown_high] = np.inf
+    if not deterministic:
+        unknown_low |= low.deterministic
+        low.lower[low.deterministic] = -np.inf
+        high.upper[high.deterministic] = np.inf
+        low.sd[low.deterministic] = high.sd[high.deterministic] = 1.0  # any: the floors decide
+        low.deterministic[:] = high.deterministic[:] = False
     return low, high, unknown_low.astype(np.float64)
 
 
@@ -113,6 +124,11 @@ def _reasons(rows: Sequence[Configuration], bound: Bound) -> list[str]:
         reasons.append(
             f"All seeds agree in {constant} of {len(rows)} configurations: a deterministic quantity, compared directly."
         )
+    tied = sum(row.instance is Instance.INCONCLUSIVE and np.isinf(row.interval).all() for row in rows)
+    if tied and n_seeds > 1 and not failed:
+        reasons.append(
+            f"All seeds agree in {tied} of {len(rows)} configurations: say deterministic, or run more seeds."
+        )
     if (bound.low < bound.high).any():
         reasons.append("The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one.")
     if bound.trivial is not None and any(
@@ -133,6 +149,7 @@ def expectation_verdict(
     rival: Any = None,
     support: Any = (-np.inf, np.inf),
     alpha: float = 0.05,
+    deterministic: bool = False,
     names: Sequence[str] | None = None,
     statement: str = "",
 ) -> Verdict:
@@ -157,12 +174,13 @@ def expectation_verdict(
         support: (lowest, highest) value the measured quantity can take. Failed runs count as the lowest for VIOLATED
             and the highest for HOLDS, so that leaving them out decides nothing.
         alpha: One-sided error rate in (0, 1/2).
+        deterministic: The quantity does not vary with the seed: equal values are compared directly, up to 1e-12
+            relative. Otherwise equal values are a small sample of something that varies, and INCONCLUSIVE.
         names: One per configuration.
         statement: What is judged.
 
     Returns:
-        The verdict; its evidence has one :class:`Configuration` per row. A single seed is INCONCLUSIVE. Equal seeds
-        are compared directly, up to 1e-12 relative.
+        The verdict; its evidence has one :class:`Configuration` per row. A single seed is INCONCLUSIVE.
 
     Raises:
         InputError: a shape, alpha, the kind or an interval does not fit.
@@ -185,7 +203,7 @@ def expectation_verdict(
     lowest, highest = ordered_pair("support", support, (count,))
     if turned.sign < 0:
         lowest, highest = -highest, -lowest
-    low, high, floor = _limits(turned.sign * sample, (lowest, highest), alpha)
+    low, high, floor = _limits(turned.sign * sample, (lowest, highest), alpha, deterministic)
     p_values = np.maximum(low.p_above(turned.high), floor)
     p_holm = holm(p_values)
     below = high.upper <= turned.low + np.where(high.deterministic, ROUNDING * np.abs(turned.low), 0.0)
