@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import digamma
+
+from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.information.estimators import neighbours as module
+from theorykit.information.estimators.neighbours import ksg_estimate, local_information
+
+
+def by_definition(x: np.ndarray, y: np.ndarray, neighbours: int, variant: int) -> float:
+    """Kraskov et al. (2004), eqs 8 and 9, one row at a time."""
+    count, total = len(x), 0.0
+    for row in range(count):
+        left, right = np.abs(x - x[row]).max(axis=1), np.abs(y - y[row]).max(axis=1)
+        others = np.arange(count) != row
+        both = np.where(others, np.maximum(left, right), np.inf)
+        nearest = np.argsort(both)[:neighbours]
+        if variant == 1:
+            inside = [(side[others] < both[nearest[-1]]).sum() for side in (left, right)]
+            total += digamma(neighbours) - digamma(inside[0] + 1) - digamma(inside[1] + 1)
+        else:
+            inside = [(side[others] <= side[nearest].max()).sum() for side in (left, right)]
+            total += digamma(neighbours) - 1 / neighbours - digamma(inside[0]) - digamma(inside[1])
+    return total / count + digamma(count)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 3)])
+@pytest.mark.parametrize("trees", [True, False])
+def test_it_is_the_published_formula(rng, monkeypatch, variant, size, trees):
+    monkeypatch.setattr(module, "_TREE_DIMENSIONS", 100 if trees else 0)
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", 1000)
+    x, y = rng.standard_normal((150, size[0])), rng.standard_normal((150, size[1]))
+    y[:, 0] += 2 * x[:, 0]
+    for neighbours in (1, 4):
+        found = local_information(x, y, neighbours, variant)
+        assert found.shape == (150,)
+        assert found.mean() == pytest.approx(by_definition(x, y, neighbours, variant), abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.parametrize("rho", [0.0, 0.6, 0.9])
+def test_a_single_pair(rng, variant, rho):
+    """Budget: 60 repetitions of 500 rows."""
+    truth = information_of([rho])
+    found = [ksg_estimate(*canonical_pairs(rng, 500, np.array([rho])), variant=variant) for _ in range(60)]
+    values = np.array([one.information for one in found])
+    assert values.mean() == pytest.approx(truth, abs=0.02)
+    assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= 52
+    assert np.mean([one.standard_error for one in found]) == pytest.approx(values.std(), rel=0.5)
+
+
+@pytest.mark.parametrize(("size", "rho"), [(2, 0.9), (3, 0.9)])
+def test_the_interval_reaches_over_the_bias(rng, size, rho):
+    """Budget: 20 repetitions of 600 rows; the mean is far below, and still inside the intervals."""
+    truth = information_of(np.full(size, rho))
+    found = [ksg_estimate(*canonical_pairs(rng, 600, np.full(size, rho))) for _ in range(20)]
+    assert np.mean([one.information for one in found]) < truth - 0.06
+    assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= 18
+    if size == 3:
+        assert not any(one.converged for one in found)
+        assert all("still moving with N" in one.warnings[0] for one in found)
+
+
+def test_it_sees_what_is_not_linear(rng):
+    x, noise = rng.standard_normal((2, 4000))
+    y = np.sign(rng.standard_normal(4000)) * x + 0.1 * noise  # the sign is lost: |x| remains
+    assert ksg_estimate(x, y).information > 1
+    assert abs(ksg_estimate(x, rng.permutation(y)).information) < 0.05
+
+
+def test_normal_margins_are_blind_to_increasing_maps(rng):
+    x, y = canonical_pairs(rng, 400, np.array([0.7]))
+    plain = ksg_estimate(x, y)
+    assert ksg_estimate(np.exp(3 * x), np.tanh(y)).information == plain.information
+    assert ksg_estimate(np.exp(3 * x), np.tanh(y), margins="standard").information != plain.information
+    standard = ksg_estimate(x, y, margins="standard")
+    assert ksg_estimate(100 * x - 5, y, margins="standard").information == pytest.approx(standard.information, abs=1e-9)
+
+
+@pytest.mark.parametrize(("variant", "neighbours"), [(1, 3), (2, 3), (1, 1)])
+def test_the_ceiling_is_met_by_a_copy_and_never_passed(rng, variant, neighbours):
+    x = rng.standard_normal((300, 1))
+    found = ksg_estimate(x, x, variant=variant, neighbours=neighbours, margins="standard")
+    assert found.ceiling == pytest.approx(digamma(300) - digamma(neighbours) - (variant == 2) / neighbours)
+    assert found.information == pytest.approx(found.ceiling, abs=1e-9)
+    assert any("near the ceiling" in warning for warning in found.warnings)
+    for _ in range(20):
+        noisy = x + 10.0 ** rng.uniform(-8, 0) * rng.standard_normal((300, 1))
+        assert ksg_estimate(x, noisy, variant=variant, neighbours=neighbours).information <= found.ceiling + 1e-9
+
+
+def test_many_dimensions_are_said_and_too_many_refused(rng):
+    found = ksg_estimate(*canonical_pairs(rng, 300, np.full(4, 0.5)))
+    assert any("many dimensions" in warning for warning in found.warnings)
+    assert "d_x + d_y = 202 is above 200" in ksg_estimate(*rng.standard_normal((2, 60, 101))).failure
+
+
+@pytest.mark.parametrize("margins", ["normal", "standard"])
+def test_ties_are_broken_and_said(rng, margins):
+    x, y = canonical_pairs(rng, 3000, np.array([0.8]))
+    x = np.round(x)
+    found = ksg_estimate(x, y, margins=margins)
+    assert any("ties: 100%" in warning for warning in found.warnings)
+    assert found.information == ksg_estimate(x, y, margins=margins).information
+    assert found.information != ksg_estimate(x, y, margins=margins, generator=rng).information
+    if margins == "normal":  # the randomised transform keeps I(round(x); y), by quadrature over y
+        assert found.information == pytest.approx(rounded_information(0.8), abs=0.03)
+
+
+def rounded_information(rho: float) -> float:
+    """I(round(x); y) of a Gaussian pair, by quadrature."""
+    from scipy.stats import norm
+
+    grid = np.linspace(-7, 7, 4001)
+    edges = np.arange(-6.5, 7)
+    given = np.diff(norm.cdf((edges[:, None] - rho * grid) / np.sqrt(1 - rho**2)), axis=0)
+    marginal = np.diff(norm.cdf(edges))[:, None]
+    density = np.where(given > 0, given * np.log(np.maximum(given, 1e-300) / marginal), 0.0).sum(axis=0)
+    return float(np.trapezoid(density * norm.pdf(grid), grid))
+
+
+def test_groups_widen_the_interval(rng):
+    """Sequences whose dependence differs: the terms of one sequence go together."""
+    groups = np.repeat(np.arange(20), 50)
+    signs = np.where(np.arange(20) % 2, 0.98, 0.0)[groups]
+    x, noise = rng.standard_normal((2, 1000))
+    y = signs * x + np.sqrt(1 - signs**2) * noise
+    assert ksg_estimate(x, y, groups=groups).standard_error > 1.5 * ksg_estimate(x, y).standard_error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neighbours": 0}, "neighbours"),
+        ({"neighbours": 1.5}, "not a whole number"),
+        ({"variant": 3}, "variant = 3 is unknown"),
+        ({"margins": "raw"}, "margins = 'raw' is unknown"),
+    ],
+)
+def test_refused(rng, options, message):
+    with pytest.raises(InputError, match=message):
+        ksg_estimate(*rng.standard_normal((2, 60, 1)), **options)
+
+
+def test_refused_samples(rng):
+    x, y = rng.standard_normal((2, 60, 1))
+    with pytest.raises(NonFiniteError, match="x holds NaN"):
+        ksg_estimate(x * np.nan, y)
+    with pytest.raises(InputError, match="y has 59"):
+        ksg_estimate(x, y[1:])
+    assert "neighbours = 30 is not below N/2 = 30" in ksg_estimate(x, y, neighbours=30).failure
+    assert ksg_estimate(x, y, neighbours=29).failure == ""

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.information_estimators.gaussian_pairs import canonical_pairs
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.information.estimators.gaussian import gaussian_estimate
+from theorykit.information.estimators.neighbours import ksg_estimate
+from theorykit.information.estimators.noise import noisy_information
+from theorykit.information.estimators.relations import deterministic_relation
+
+FUNCTIONS = {
+    "sine": lambda x, e: np.sin(3 * x[:, 0]),
+    "square": lambda x, e: x[:, :1] ** 2,
+    "heavy": lambda x, e: np.exp(3 * x[:, 0]),
+    "two columns": lambda x, e: x[:, 0] * x[:, 1],
+    "to two": lambda x, e: np.c_[np.cos(3 * x[:, 0]), np.sin(3 * x[:, 0])],
+    "linear": lambda x, e: x @ np.array([[1.0, 2.0], [0.5, 0.0]]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("count", [1000, 4000])
+def test_functions_are_found(rng, name, count):
+    x, noise = rng.standard_normal((2, count, 2))
+    y = FUNCTIONS[name](x, noise)
+    x = x[:, :1] if name not in ("two columns", "linear") else x
+    assert "deterministic relation" in deterministic_relation(x, y)
+    assert "deterministic relation" in deterministic_relation(y, x)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_noisy_relations_are_none(rng, name, noise):
+    x, extra = rng.standard_normal((2, 3000, 2))
+    y = FUNCTIONS[name](x, extra)
+    y = y + noise * y.std() * rng.standard_normal(y.shape)
+    assert deterministic_relation(x, y) == ""
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.9, 0.999])
+@pytest.mark.parametrize("size", [1, 2, 3, 40])
+def test_gaussian_pairs_are_none(rng, size, rho):
+    assert deterministic_relation(*canonical_pairs(rng, 2000, np.full(size, rho))) == ""
+
+
+def test_an_exact_linear_relation_in_many_dimensions(rng):
+    x = rng.standard_normal((300, 50))
+    found = deterministic_relation(x, np.c_[rng.standard_normal((300, 20)), x @ np.arange(50.0)])
+    assert found == "deterministic relation: a linear combination of x is one of y"
+
+
+def test_few_rows_say_nothing(rng):
+    x = rng.standard_normal(30)
+    assert deterministic_relation(x, np.sin(x)) == ""
+
+
+def test_refused_relations(rng):
+    with pytest.raises(InputError, match="y is constant"):
+        deterministic_relation(np.arange(5.0), np.ones(5))
+    with pytest.raises(NonFiniteError, match="x holds NaN"):
+        deterministic_relation(np.full(5, np.nan), np.arange(5.0))
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 10.0])
+def test_a_copy_through_noise_is_a_channel(rng, noise):
+    """I(X; X + τZ) = ½ log(1 + 1/τ²) per coordinate."""
+    x = rng.standard_normal((5000, 3))
+    found = noisy_information(x, x, noise, generator=rng)
+    truth = 1.5 * np.log1p(1 / noise**2)
+    assert found.interval[0] < truth < found.interval[1]
+    assert found.method == f"gaussian at noise {noise:g}"
+
+
+def test_noise_is_in_the_unit_of_y_and_never_adds(rng):
+    x, y = canonical_pairs(rng, 5000, np.full(2, 0.9))
+    values = [
+        noisy_information(x, y, noise, generator=np.random.default_rng(3)).information for noise in (1e-6, 0.5, 2)
+    ]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == pytest.approx(gaussian_estimate(x, y).information, abs=1e-4)
+    scaled = noisy_information(x, 100 * y, 50.0, generator=np.random.default_rng(3)).information
+    assert scaled == pytest.approx(values[1], abs=1e-9)
+
+
+def test_other_estimators_groups_and_warnings_go_through(rng):
+    x = rng.standard_normal(400)
+    found = noisy_information(
+        x, np.c_[x, np.ones(400)], 0.3, generator=rng, estimator=ksg_estimate, neighbours=3, groups=np.arange(400) // 4
+    )
+    assert found.method == "ksg1 at noise 0.3"
+    assert found.dimensions == (1, 2)
+    assert found.warnings[0] == "y: 1 of 2 columns is constant and was left out"
+    assert found.interval[0] < 0.5 * np.log1p(1 / 0.09) < found.interval[1]
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, np.inf, "much"])
+def test_refused_noise(rng, noise):
+    with pytest.raises(InputError, match="noise"):
+        noisy_information(np.arange(9.0), np.arange(9.0), noise, generator=rng)

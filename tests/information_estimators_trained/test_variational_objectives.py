@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from theorykit.information.estimators.objectives import OBJECTIVES
+from theorykit.information.estimators.splits import partner_shifts
+from theorykit.information.estimators.variational import _standard_error
+
+BOUNDS = ("mine", "nwj", "infonce")
+LAW = np.array([[6, 1, 0], [2, 4, 3]])
+"""Counts of a law on 2 × 3 symbols."""
+
+
+def exact_scores(table: np.ndarray, method: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of all rows and of all pairs of rows, so that sample means are expectations under the law.
+
+    InfoNCE counts the joint sample among its candidates, the others take shift 0 into the product.
+    """
+    a, b = (np.repeat(index.ravel(), LAW.ravel()) for index in np.indices(LAW.shape))
+    shifts = range(method == "infonce", a.size)
+    product = np.stack([table[a, np.roll(b, -shift)] for shift in shifts])
+    return torch.from_numpy(table[a, b])[None], torch.from_numpy(product)[None]
+
+
+def true_information() -> tuple[float, np.ndarray]:
+    joint = LAW / LAW.sum()
+    with np.errstate(divide="ignore"):
+        log_ratio = np.log(joint / np.outer(joint.sum(1), joint.sum(0)))
+    return float((joint[joint > 0] * log_ratio[joint > 0]).sum()), np.maximum(log_ratio, -50.0)
+
+
+@pytest.mark.parametrize("method", [*BOUNDS, "smile"])
+def test_the_log_density_ratio_meets_the_information(method):
+    information, log_ratio = true_information()
+    if method == "smile":
+        log_ratio = np.maximum(log_ratio, -5.0)  # nothing is clipped from above, and e^-5 stands where 0 belongs
+    value = float(OBJECTIVES[method].value(*exact_scores(log_ratio, method)))
+    assert value == pytest.approx(information, abs=1e-3 if method == "smile" else 1e-12)
+
+
+@pytest.mark.parametrize("method", BOUNDS)
+def test_no_scores_pass_the_information(method, rng):
+    information, log_ratio = true_information()
+    scale = np.geomspace(1e-3, 5, 400)
+    values = [
+        float(OBJECTIVES[method].value(*exact_scores(log_ratio + size * rng.standard_normal(LAW.shape), method)))
+        for size in scale
+    ]
+    assert max(values) <= information + 1e-12
+    assert values[0] > information - 1e-3
+    assert OBJECTIVES[method].is_bound
+
+
+def test_smile_is_no_bound():
+    information, _ = true_information()
+    assert not OBJECTIVES["smile"].is_bound
+    scores = np.where(LAW > 0, 9.0, -9.0)  # clipping hides how large the ratio is said to be
+    assert float(OBJECTIVES["smile"].value(*exact_scores(scores, "smile"))) > information
+
+
+def test_nwj_lies_below_donsker_varadhan(rng):
+    for _ in range(100):
+        joint, product = (torch.from_numpy(2 * rng.standard_normal(shape)) for shape in ((1, 20), (1, 4, 20)))
+        assert float(OBJECTIVES["nwj"].value(joint, product)) <= float(OBJECTIVES["mine"].value(joint, product)) + 1e-12
+
+
+def test_infonce_never_passes_its_ceiling(rng):
+    for size in np.geomspace(0.1, 1e3, 50):
+        joint, product = (torch.from_numpy(size * rng.standard_normal(shape)) for shape in ((1, 20), (1, 7, 20)))
+        assert float(OBJECTIVES["infonce"].value(joint.abs(), product)) <= math.log(8) + 1e-12
+    perfect = OBJECTIVES["infonce"].value(torch.full((1, 20), 800.0), torch.zeros(1, 7, 20))
+    assert float(perfect) == pytest.approx(math.log(8))
+
+
+def test_the_gradient_of_mine_divides_by_the_moving_average(rng):
+    joint = torch.from_numpy(rng.standard_normal((1, 6))).requires_grad_()
+    product = torch.from_numpy(rng.standard_normal((1, 2, 6))).requires_grad_()
+    loss = OBJECTIVES["mine"].loss
+    _, first = loss(joint, product, torch.tensor([-math.inf], dtype=torch.float64))
+    assert float(first.exp()) == pytest.approx(float(product.detach().exp().mean()))
+    value, second = loss(joint, product, torch.tensor([math.log(10.0)], dtype=torch.float64))
+    average = 0.95 * 10 + 0.05 * float(product.detach().exp().mean())
+    assert float(second.exp()) == pytest.approx(average)
+    value.sum().backward()
+    np.testing.assert_allclose(joint.grad.numpy(), -1 / 6)
+    np.testing.assert_allclose(product.grad.numpy(), product.detach().exp().numpy() / (12 * average))
+
+
+@pytest.mark.parametrize("method", ["nwj", "infonce"])
+def test_the_others_ascend_their_value(method, rng):
+    joint, product = (torch.from_numpy(rng.standard_normal(shape)) for shape in ((2, 6), (2, 3, 6)))
+    loss, same = OBJECTIVES[method].loss(joint, product, torch.zeros(2))
+    torch.testing.assert_close(loss, -OBJECTIVES[method].value(joint, product))
+    assert torch.all(same == 0)
+
+
+def test_the_loss_of_smile_is_smallest_at_the_log_ratio(rng):
+    _, log_ratio = true_information()
+    none = torch.zeros(1)
+    best = float(OBJECTIVES["smile"].loss(*exact_scores(log_ratio, "smile"), none)[0])
+    for size in np.geomspace(1e-2, 3, 50):
+        other = exact_scores(log_ratio + size * rng.standard_normal(LAW.shape), "smile")
+        assert float(OBJECTIVES["smile"].loss(*other, none)[0]) > best
+
+
+def normal_log_ratio(x: np.ndarray, y: np.ndarray, rho: float) -> np.ndarray:
+    return -0.5 * np.log(1 - rho**2) - (rho**2 * (x**2 + y**2) - 2 * rho * x * y) / (2 * (1 - rho**2))
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+@pytest.mark.parametrize("method", sorted(OBJECTIVES))
+def test_the_standard_error_is_the_scatter_over_test_splits(method, copies, rng):
+    """With ``copies`` each row stands five times in its sequence: the error must not take them for news."""
+    rho, count, draws = 0.6, 300, 300
+    objective = OBJECTIVES[method]
+    shifts = partner_shifts(count, copies, 32)
+    sequences = np.repeat(np.arange(count // copies), copies)
+    values, errors = [], []
+    for _ in range(draws):
+        x, noise = rng.standard_normal((2, count // copies))
+        x, y = np.repeat(x, copies), np.repeat(rho * x + 0.8 * noise, copies)
+        joint = torch.from_numpy(normal_log_ratio(x, y, rho))
+        product = torch.from_numpy(np.stack([normal_log_ratio(x, np.roll(y, -shift), rho) for shift in shifts]))
+        values.append(float(objective.value(joint, product)))
+        errors.append(_standard_error(objective, joint, product, shifts, sequences))
+    assert 0.9 < np.mean(errors) / np.std(values) < 1.2
+    inside = np.abs(np.array(values) - -0.5 * np.log(1 - rho**2)) < 1.96 * np.array(errors)
+    assert inside.mean() > 0.88

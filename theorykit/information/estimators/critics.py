@@ -1,0 +1,135 @@
+"""Critics T(x, y) of variational bounds, many at once: the weights of L critics lie in one tensor ``[L, P]``.
+
+A critic embeds x and y each on its own and then combines the two embeddings, so that the embeddings are computed once
+however many product samples are scored. Row l of every tensor belongs to critic l and no operation mixes rows: a batch
+of L critics is L critics one after another, with less overhead.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from theorykit.checks import positive_integer
+from theorykit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+CriticKind = Literal["joint", "separable"]
+
+_START = 0.1
+"""Scale of the last layer's weights: scores start near 0, where every bound starts near 0 nats."""
+
+
+def _layers(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the shapes of the weights of a perceptron; each has a bias."""
+    return list(itertools.pairwise(sizes))
+
+
+def _perceptron(hidden: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """Return ``[L, rows, out]`` of ``[L, rows, in]``; hard swish, a smooth ReLU at its price, between the layers."""
+    import torch
+
+    for number, (weights, bias) in enumerate(layers):
+        if number:
+            hidden = torch.nn.functional.hardswish(hidden)
+        hidden = torch.baddbmm(bias[:, None], hidden, weights)
+    return hidden
+
+
+@dataclass(frozen=True)
+class Critic:
+    """The shape of a critic.
+
+    ``joint`` is a perceptron on [x, y]: its first layer is the sum of one part for x and one for y. ``separable`` is
+    f(x) · g(y) + a(x) + b(y) with two perceptrons: the same few operations for each product sample whatever the hidden
+    layers, and a wide embedding for strong relations.
+
+    Attributes:
+        kind: ``joint`` or ``separable``.
+        dimensions: (d_x, d_y).
+        hidden: Widths of the hidden layers, at least one.
+        embedding: Width of f(x) and g(y) of a separable critic.
+    """
+
+    kind: CriticKind
+    dimensions: tuple[int, int]
+    hidden: tuple[int, ...]
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("joint", "separable"):
+            raise InputError(f"critic = {self.kind!r} is not known", "give 'joint' or 'separable'")
+        if not self.hidden:
+            raise InputError("hidden = () has no layer", "give at least one width, as (64, 64)")
+        for width in (*self.hidden, self.embedding, *self.dimensions):
+            positive_integer("width", width)
+
+    @property
+    def _shapes(self) -> tuple[list[tuple[int, int]], ...]:
+        """Layers of the embedding of x, of that of y, and of what follows."""
+        if self.kind == "joint":
+            first = self.hidden[0]
+            return [(self.dimensions[0], first)], [(self.dimensions[1], first)], _layers([*self.hidden, 1])
+        x, y = (_layers([size, *self.hidden, self.embedding + 1]) for size in self.dimensions)
+        return x, y, []
+
+    @property
+    def _flat_shapes(self) -> list[tuple[int, int]]:
+        return [shape for part in self._shapes for shape in part]
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the numbers in one critic."""
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in self._flat_shapes)
+
+    def initial(self, generator: np.random.Generator) -> NDArray[np.float32]:
+        """Return the starting weights ``[P]`` of one critic: normal, of variance 1/fan-in, biases 0."""
+        x_layers, y_layers, head = self._shapes
+        last = {len(self._flat_shapes) - 1} if head else {len(x_layers) - 1, len(x_layers) + len(y_layers) - 1}
+        pieces = []
+        for number, (fan_in, fan_out) in enumerate(self._flat_shapes):
+            # both parts of a joint first layer share its fan-in
+            shared = sum(self.dimensions) if head and number < 2 else fan_in
+            final = _START if number in last else 1.0
+            weights = generator.standard_normal((fan_in * fan_out), dtype=np.float32) * (final / math.sqrt(shared))
+            pieces += [weights.astype(np.float32), np.zeros(fan_out, dtype=np.float32)]
+        return np.concatenate(pieces)
+
+    def _weights(self, parameters: torch.Tensor) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+        """Return weights ``[L, in, out]`` and biases ``[L, out]`` of the layers of each part."""
+        import torch
+
+        sizes = [size for fan_in, fan_out in self._flat_shapes for size in (fan_in * fan_out, fan_out)]
+        pieces = iter(torch.split(parameters, sizes, dim=1))
+        return [[(next(pieces).view(-1, *shape), next(pieces)) for shape in part] for part in self._shapes]
+
+    def scores(self, parameters: torch.Tensor, x: torch.Tensor, y: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
+        """Return T(x_i, y_(i + s mod n)) ``[L, S, n]`` for each shift s; shift 0 scores the joint samples.
+
+        Args:
+            parameters: ``[L, P]``.
+            x: ``[L, n, d_x]``.
+            y: ``[L, n, d_y]``, row i drawn with row i of ``x``.
+            shifts: S whole numbers in [0, n).
+        """
+        import torch
+
+        x_layers, y_layers, head = self._weights(parameters)
+        first, second = _perceptron(x, x_layers), _perceptron(y, y_layers)
+        count = x.shape[1]
+        doubled = torch.cat([second, second[:, : max(shifts, default=0)]], dim=1)
+        partners = torch.stack([doubled[:, shift : shift + count] for shift in shifts], dim=1)
+        if not head:
+            products = (first[:, None, :, :-1] * partners[..., :-1]).sum(dim=-1)
+            return products + first[:, None, :, -1] + partners[..., -1]
+        hidden = torch.nn.functional.hardswish(first[:, None] + partners).flatten(1, 2)
+        return _perceptron(hidden, head).view(*partners.shape[:3])

@@ -1,0 +1,180 @@
+"""Checks of a pair of samples: what is refused, what is put right and said, and what memory is free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorykit.checks import Floats, _floats, finite_matrix
+from theorykit.errors import InputError
+
+Indices = NDArray[np.intp]
+
+FEW_SAMPLES = 50
+"""Below this N no interval of an estimator was tested; a warning says so."""
+_ROUNDING = 8.0
+"""A column is constant where it spans at most this many eps times its largest magnitude."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """N paired samples without constant columns.
+
+    Attributes:
+        x: ``[N, d_x]``.
+        y: ``[N, d_y]``.
+        groups: Number of the group (sequence) of each row ``[N]``, counted from 0; None for independent rows.
+        dimensions: Columns as they were given, constant ones included.
+        warnings: What was found, one sentence each.
+    """
+
+    x: Floats
+    y: Floats
+    groups: Indices | None
+    dimensions: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_samples(self) -> int:
+        """Return N."""
+        return int(self.x.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Return the number of columns of both sides together."""
+        return int(self.x.shape[1] + self.y.shape[1])
+
+    def rows(self, chosen: Any) -> Pair:
+        """Return the pair at some rows."""
+        groups = None if self.groups is None else self.groups[chosen]
+        return replace(self, x=self.x[chosen], y=self.y[chosen], groups=groups)
+
+
+def checked_pair(x: Any, y: Any, groups: Any = None) -> Pair:
+    """Return two samples as a :class:`Pair`, or raise where no estimator can use them.
+
+    Constant columns are left out (they carry no information) and said. Repeated rows, N < 50 and d_x + d_y ≥ N are
+    said.
+
+    Args:
+        x: ``[N, d_x]``, or ``[N]`` for one column.
+        y: ``[N, d_y]`` or ``[N]``, the same rows.
+        groups: Label ``[N]`` of each row's group, rows of different groups being independent; None where all are.
+
+    Returns:
+        The pair, with its warnings.
+
+    Raises:
+        InputError: not real numbers, unequal numbers of rows, one row, a side without any column that varies, or
+            ``groups`` that do not fit or hold one group alone.
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> pair = checked_pair([[1.0, 7.0], [2.0, 7.0], [4.0, 7.0]], [0.0, 1.0, 5.0])
+        >>> pair.x.ravel().tolist()
+        [1.0, 2.0, 4.0]
+        >>> pair.warnings[0]
+        'x: 1 of 2 columns is constant and was left out'
+    """
+    first, second = _matrix("x", x), _matrix("y", y)
+    count = first.shape[0]
+    if count != second.shape[0] or count < 2:
+        raise InputError(
+            f"x has {count} rows and y has {second.shape[0]}", "give the same samples to both, one per row, at least 2"
+        )
+    dimensions = (first.shape[1], second.shape[1])
+    warnings: list[str] = []
+    first, second = (_varying(name, side, warnings) for name, side in (("x", first), ("y", second)))
+    pair = Pair(first, second, _group_numbers(groups, count), dimensions)
+    return replace(pair, warnings=(*warnings, *_size_warnings(pair), *_repeats(pair)))
+
+
+def _matrix(name: str, value: Any) -> Floats:
+    array = _floats(name, value)
+    return finite_matrix(name, array[:, None] if array.ndim == 1 else array)
+
+
+def _varying(name: str, side: Floats, warnings: list[str]) -> Floats:
+    """Return the columns that are not constant up to rounding."""
+    low, high = side.min(axis=0), side.max(axis=0)
+    varies = high - low > _ROUNDING * np.finfo(float).eps * np.maximum(np.abs(low), np.abs(high))
+    constant = int((~varies).sum())
+    if constant == 0:
+        return side
+    if constant == side.shape[1]:
+        raise InputError(f"{name} is constant in every column", "a constant carries no information")
+    verb = "is" if constant == 1 else "are"
+    warnings.append(f"{name}: {constant} of {side.shape[1]} columns {verb} constant and {_was(constant)} left out")
+    return side[:, varies]
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _group_numbers(groups: Any, count: int) -> Indices | None:
+    if groups is None:
+        return None
+    labels = np.asarray(groups.numpy(force=True) if hasattr(groups, "detach") else groups)
+    if labels.shape != (count,):
+        raise InputError(f"groups has shape {labels.shape}, not ({count},)", "one label per row")
+    names, numbers = np.unique(labels, return_inverse=True)
+    if names.size < 2:
+        raise InputError("groups holds 1 group", "rows of at least 2 independent groups are needed")
+    return np.asarray(numbers, dtype=np.intp)
+
+
+def _size_warnings(pair: Pair) -> list[str]:
+    found = []
+    if pair.n_samples < FEW_SAMPLES:
+        found.append(f"{pair.n_samples} samples are fewer than {FEW_SAMPLES}: the interval is not reliable")
+    if pair.width >= pair.n_samples:
+        found.append(f"too few samples for the dimension: d_x + d_y = {pair.width} with N = {pair.n_samples}")
+    return found
+
+
+def _repeats(pair: Pair) -> list[str]:
+    """Return a warning where pairs occur more than once; only rows tied in their first column are compared."""
+    values, inverse, counts = np.unique(pair.x[:, 0], return_inverse=True, return_counts=True)
+    if values.size == pair.n_samples:
+        return []
+    tied = counts[inverse] > 1
+    rows = np.hstack([pair.x[tied], pair.y[tied]])
+    repeated = rows.shape[0] - np.unique(rows, axis=0).shape[0]
+    if repeated == 0:
+        return []
+    verb = "repeats" if repeated == 1 else "repeat"
+    return [f"{repeated} of {pair.n_samples} pairs {verb} an earlier one: discrete values or dependent draws"]
+
+
+def free_bytes() -> int | None:
+    """Return the memory that is free in bytes (what the system calls available), or None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+    free = kibibytes * 1024
+    try:
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no limit is written as "max"
+        return free
+    return min(free, max(0, limit - used))
+
+
+def check_memory(needed: int) -> None:
+    """Raise where more bytes are needed than are free.
+
+    Raises:
+        InputError: ``needed`` is above the free memory.
+    """
+    free = free_bytes()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{needed / 1e9:.3g} GB of memory are needed and {free / 1e9:.3g} GB are free",
+            "give fewer rows or columns",
+        )

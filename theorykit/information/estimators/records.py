@@ -1,0 +1,103 @@
+"""How an estimator's computation becomes a record: timing, the interval, and failures that are told, not raised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from theorykit.errors import TheorykitError
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
+from theorykit.information.samples import NORMAL_QUANTILE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an estimator found, in nats.
+
+    Attributes:
+        information: The estimate; ``inf`` where it found a deterministic relation.
+        standard_error: None where the method has none.
+        degrees: Degrees of freedom of ``standard_error`` for Student's t; None for the normal quantile.
+        ceiling: What the method cannot pass.
+        converged: As in :class:`~theorykit.information.estimate.InformationEstimate`.
+        warnings: Beyond those of the pair.
+    """
+
+    information: float
+    standard_error: float | None = None
+    degrees: float | None = None
+    ceiling: float | None = None
+    converged: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the symmetric 95 % interval."""
+        if self.standard_error is None or not np.isfinite(self.information):
+            return None
+        half = self.standard_error * two_sided_quantile(self.degrees)
+        return self.information - half, self.information + half
+
+
+def two_sided_quantile(degrees: float | None) -> float:
+    """Return half the width of a 95 % interval in standard errors: Student's t, or normal for None."""
+    from scipy.special import stdtrit
+
+    return NORMAL_QUANTILE if degrees is None else float(stdtrit(degrees, 0.975))
+
+
+def recorded(
+    method: str,
+    x: Any,
+    y: Any,
+    groups: Any,
+    estimate: Callable[[Pair], Outcome],
+    needed_bytes: Callable[[Pair], int] | None = None,
+) -> InformationEstimate:
+    """Return the record of one estimator on one pair of samples.
+
+    What makes every estimator useless (:func:`~theorykit.information.estimators.pairs.checked_pair`) is raised. What
+    this one cannot do (singular covariance, too few rows, too little memory, a NaN) is a record with its reason.
+
+    Args:
+        method: Name of the estimator.
+        x: ``[N, d_x]``.
+        y: ``[N, d_y]``.
+        groups: ``[N]`` or None.
+        estimate: From the checked pair to the outcome.
+        needed_bytes: Memory needed beyond the pair; checked before anything is computed.
+
+    Raises:
+        InputError: the pair is refused.
+        NonFiniteError: NaN or infinity in the pair.
+    """
+    start = time.perf_counter()
+    pair = checked_pair(x, y, groups)
+    outcome, failure = None, ""
+    try:
+        if needed_bytes is not None:
+            check_memory(needed_bytes(pair))
+        outcome = estimate(pair)
+        if np.isnan(outcome.information):
+            outcome, failure = None, "the estimate came out as NaN"
+    except TheorykitError as error:
+        failure = f"{error.message}; {error.hint}" if error.hint else error.message
+    except (np.linalg.LinAlgError, MemoryError) as error:
+        failure = str(error) or type(error).__name__
+    return InformationEstimate(
+        method=method,
+        information=None if outcome is None else outcome.information,
+        interval=None if outcome is None else outcome.interval(),
+        standard_error=None if outcome is None else outcome.standard_error,
+        ceiling=None if outcome is None else outcome.ceiling,
+        converged=outcome is not None and outcome.converged,
+        n_samples=pair.n_samples,
+        dimensions=pair.dimensions,
+        warnings=pair.warnings + (() if outcome is None else outcome.warnings),
+        failure=failure,
+        seconds=time.perf_counter() - start,
+    )

@@ -1,0 +1,280 @@
+"""One training loop for all critics and objectives: L critics at once, each with its own data, seeds and early stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from theorykit.checks import positive_integer, positive_number
+from theorykit.errors import InputError
+from theorykit.information.estimators.critics import Critic, CriticKind
+from theorykit.information.estimators.objectives import Objective
+from theorykit.information.estimators.splits import Inputs
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What critics are made of, what they see and how they are trained.
+
+    Attributes:
+        critic: ``joint`` or ``separable``, see :class:`.Critic`.
+        hidden: Widths of its hidden layers.
+        embedding: Width of the embeddings of a separable critic.
+        inputs: ``normal_scores`` or ``standardised``, see :func:`.scaled`.
+        device: Where to train, as ``cpu`` or ``cuda``.
+        batch_size: Joint samples in a step; the train split's size where that is smaller.
+        partners: Product samples for each joint sample of a step, from the same minibatch.
+        learning_rate: Of Adam, constant: the weights that are validated and kept are moving averages.
+        weight_decay: Of AdamW.
+        averaging: Weight of the past in the moving average of the weights, in [0, 1).
+        max_steps: Steps after which training ends without having come to rest.
+        validate_every: Steps between two looks at the validation split.
+        patience: Looks without an improvement above ``tolerance`` after which a critic has come to rest.
+        tolerance: In nats.
+        largest_gradient: Norm to which the gradient of each critic is cut.
+        evaluation_partners: Product samples for each row of the validation and test splits (InfoNCE: 511 of the test).
+    """
+
+    critic: CriticKind = "joint"
+    hidden: tuple[int, ...] = (64, 48)
+    embedding: int = 32
+    inputs: Inputs = "normal_scores"
+    device: str = "cpu"
+    batch_size: int = 256
+    partners: int = 4
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    averaging: float = 0.99
+    max_steps: int = 3000
+    validate_every: int = 100
+    patience: int = 4
+    tolerance: float = 1e-3
+    largest_gradient: float = 1.0
+    evaluation_partners: int = 32
+
+    def __post_init__(self) -> None:
+        self.critic_of((1, 1))
+        for name in ("batch_size", "partners", "max_steps", "validate_every", "patience", "evaluation_partners"):
+            positive_integer(name, getattr(self, name))
+        for name in ("learning_rate", "largest_gradient"):
+            positive_number(name, getattr(self, name))
+        for name in ("weight_decay", "averaging", "tolerance"):
+            positive_number(name, getattr(self, name), allow_zero=True)
+        if self.inputs not in ("normal_scores", "standardised"):
+            raise InputError(f"inputs = {self.inputs!r} is not known", "give 'normal_scores' or 'standardised'")
+        if self.averaging >= 1:
+            raise InputError(f"averaging = {self.averaging!r} is not below 1", "give a weight in [0, 1), as 0.99")
+
+    def critic_of(self, dimensions: tuple[int, int]) -> Critic:
+        """Return the shape of the critics of pairs with these dimensions."""
+        return Critic(self.critic, dimensions, self.hidden, self.embedding)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one split for L pairs.
+
+    Attributes:
+        x: ``[L, n, d_x]``, float32.
+        y: ``[L, n, d_y]``.
+        shifts: Row i and row i + s (modulo n) make a product sample for each shift s; not used in training.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    shifts: list[int]
+
+    def of(self, kept: Sequence[int]) -> Rows:
+        """Return the pairs with these numbers."""
+        chosen = list(kept)
+        return Rows(self.x[chosen], self.y[chosen], self.shifts)
+
+
+@dataclass(frozen=True)
+class TrainedCritics:
+    """The critics with the best weights on the validation split.
+
+    Attributes:
+        parameters: ``[L, P]``.
+        converged: Whether each came to rest before the last step.
+        failures: Why a critic has no usable weights; empty where it has.
+        steps: Taken by each.
+    """
+
+    parameters: torch.Tensor
+    converged: list[bool]
+    failures: list[str]
+    steps: list[int]
+
+
+_MOST_SCORES = 2**18
+"""Scores that are computed at a time where no gradient is wanted."""
+
+
+def evaluated_scores(critic: Critic, parameters: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scores of joint samples ``[L, n]`` and of product samples ``[L, S, n]`` in float64, no gradient."""
+    import torch
+
+    shifts = [0, *rows.shifts]
+    at_once = max(1, _MOST_SCORES // (rows.x.shape[0] * rows.x.shape[1]))
+    with torch.no_grad():
+        parts = [
+            critic.scores(parameters, rows.x, rows.y, shifts[start : start + at_once]).double()
+            for start in range(0, len(shifts), at_once)
+        ]
+    scores = torch.cat(parts, dim=1)
+    return scores[:, 0], scores[:, 1:]
+
+
+class _Run:
+    """The critics that still train: weights, optimizer, moving averages, and the rows of the current epoch."""
+
+    def __init__(
+        self,
+        critic: Critic,
+        objective: Objective,
+        rows: Rows,
+        generators: Sequence[np.random.Generator],
+        settings: TrainingSettings,
+    ) -> None:
+        import torch
+
+        self.critic, self.objective, self.rows, self.settings = critic, objective, rows, settings
+        self.generators = list(generators)
+        start = np.stack([critic.initial(generator) for generator in self.generators])
+        device = rows.x.device
+        self.parameters = torch.from_numpy(start).to(device).requires_grad_()
+        self.optimizer = torch.optim.AdamW(
+            [self.parameters], lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.averaged = self.parameters.detach().clone()
+        self.log_average = torch.full((len(self.generators),), -torch.inf, device=device)
+        self.batch = min(settings.batch_size, rows.x.shape[1])
+        self.shifts = list(range(min(settings.partners, self.batch - 1) + 1))
+        self.epoch: Rows | None = None
+        self.place = self.steps = 0
+
+    def _minibatch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the next rows; each epoch is a new random order, drawn for each critic by its own generator."""
+        import torch
+
+        count = self.rows.x.shape[1]
+        if self.epoch is None or self.place + self.batch > count:
+            order = torch.from_numpy(np.stack([generator.permutation(count) for generator in self.generators]))
+            order = order.to(self.rows.x.device)[:, :, None]
+            self.epoch = Rows(self.rows.x.take_along_dim(order, 1), self.rows.y.take_along_dim(order, 1), [])
+            self.place = 0
+        window = slice(self.place, self.place + self.batch)
+        self.place += self.batch
+        return self.epoch.x[:, window], self.epoch.y[:, window]
+
+    def step(self) -> None:
+        """Take one step of every critic."""
+        import torch
+
+        scores = self.critic.scores(self.parameters, *self._minibatch(), self.shifts)
+        loss, self.log_average = self.objective.loss(scores[:, 0], scores[:, 1:], self.log_average)
+        (self.parameters.grad,) = torch.autograd.grad(loss.sum(), [self.parameters])
+        norms = self.parameters.grad.norm(dim=1, keepdim=True)
+        largest = self.settings.largest_gradient
+        self.parameters.grad.mul_(largest / norms.clamp_min(largest))
+        self.optimizer.step()
+        self.steps += 1
+        past = min(self.settings.averaging, self.steps / (self.steps + 10))  # forgets the start
+        self.averaged.lerp_(self.parameters.detach(), 1 - past)
+
+    def quality(self, validation: Rows) -> np.ndarray:
+        """Return what the averaged weights are chosen by, ``[L]``: higher is better."""
+        joint, product = evaluated_scores(self.critic, self.averaged, validation)
+        if self.objective.selects_by_loss:
+            return -self.objective.loss(joint, product, self.log_average)[0].cpu().numpy()
+        return self.objective.value(joint, product).cpu().numpy()
+
+    def keep(self, kept: list[int]) -> None:
+        """Go on with these critics alone."""
+        moments = self.optimizer.state.pop(self.parameters)
+        self.parameters = self.parameters.detach()[kept].requires_grad_()
+        self.optimizer.param_groups[0]["params"] = [self.parameters]
+        self.optimizer.state[self.parameters] = {
+            name: value[kept] if value.ndim else value for name, value in moments.items()
+        }
+        self.averaged, self.log_average = self.averaged[kept], self.log_average[kept]
+        self.rows = self.rows.of(kept)
+        self.epoch = self.epoch and self.epoch.of(kept)
+        self.generators = [self.generators[number] for number in kept]
+
+
+class _Progress:
+    """What each of L critics has reached on the validation split."""
+
+    def __init__(self, run: _Run) -> None:
+        count = len(run.generators)
+        self.best = run.averaged.clone()
+        self.highest = np.full(count, -np.inf)
+        self.mark = np.full(count, -np.inf)  # the last quality that was an improvement above the tolerance
+        self.looks = np.zeros(count, dtype=int)  # since then
+        self.steps = np.zeros(count, dtype=int)
+        self.converged = np.zeros(count, dtype=bool)
+        self.failures = [""] * count
+        self.active = np.arange(count)
+
+    def look(self, run: _Run, quality: np.ndarray) -> list[int]:
+        """Note the quality of the critics that train; return which of them go on, by their place among them."""
+        settings, active = run.settings, self.active
+        better = quality > self.highest[active]  # False where it is NaN
+        self.best[active[better]] = run.averaged[np.flatnonzero(better)]
+        self.highest[active[better]] = quality[better]
+        improved = quality > self.mark[active] + settings.tolerance
+        self.mark[active[improved]] = quality[improved]
+        self.looks[active] = np.where(improved, 0, self.looks[active] + 1)
+        self.steps[active] = run.steps
+        broken = ~np.isfinite(quality)
+        for number in active[broken]:
+            self.failures[number] = f"the loss became NaN or infinite within {run.steps} steps"
+        rests = ~broken & (self.looks[active] >= settings.patience)
+        self.converged[active[rests]] = True
+        goes_on = np.flatnonzero(~broken & ~rests)
+        self.active = active[goes_on]
+        return [int(place) for place in goes_on]
+
+
+def train_critics(
+    critic: Critic,
+    objective: Objective,
+    train: Rows,
+    validation: Rows,
+    generators: Sequence[np.random.Generator],
+    settings: TrainingSettings,
+) -> TrainedCritics:
+    """Train L critics as one batch and return each with its best weights on the validation split.
+
+    Each critic has its own generator, early stop and gradient limit; those that have come to rest leave the batch. So
+    the result of each is that of training it alone, up to the rounding of batched products.
+
+    Args:
+        critic: Their common shape.
+        objective: What they maximise.
+        train: L pairs.
+        validation: L pairs.
+        generators: L, for the starting weights and the order of the rows.
+        settings: Of the training.
+
+    Returns:
+        Weights, and for each critic whether it came to rest or why it failed.
+    """
+    run = _Run(critic, objective, train, generators, settings)
+    progress = _Progress(run)
+    while progress.active.size and run.steps < settings.max_steps:
+        run.step()
+        if run.steps % settings.validate_every == 0 or run.steps == settings.max_steps:
+            goes_on = progress.look(run, run.quality(validation))
+            if 0 < len(goes_on) < len(run.generators):
+                run.keep(goes_on)
+                validation = validation.of(goes_on)
+    return TrainedCritics(progress.best, progress.converged.tolist(), progress.failures, progress.steps.tolist())

@@ -1,0 +1,316 @@
+"""Mutual information from trained critics: MINE, NWJ, InfoNCE and SMILE, many pairs as one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorykit.errors import InputError
+from theorykit.information.ceilings import discrete_information_ceiling
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimators.critics import Critic
+from theorykit.information.estimators.objectives import OBJECTIVES, Method, Objective
+from theorykit.information.estimators.pairs import Pair, checked_pair
+from theorykit.information.estimators.splits import Indices, Splits, partner_shifts, scaled, split_rows
+from theorykit.information.estimators.training import Rows, TrainingSettings, evaluated_scores, train_critics
+from theorykit.information.samples import NORMAL_QUANTILE
+
+if TYPE_CHECKING:
+    import torch
+
+LOWER_BOUND = "a trained critic gives a lower bound: the interval is that of the bound, not of how far I lies above it"
+"""Said of every MINE, NWJ and InfoNCE estimate."""
+
+NO_BOUND = "SMILE clips the density ratio: neither a lower nor an upper bound"
+"""Said of every SMILE estimate."""
+
+INFONCE_PARTNERS = 511
+"""Other candidates of InfoNCE on the test split: a ceiling of log 512 = 6.24 nats."""
+
+_FEWEST_EFFECTIVE_PAIRS = 100
+"""Below, the log-mean-exp hangs on a few product samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """One pair of samples, split, and its two sides on a common scale."""
+
+    pair: Pair
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    splits: Splits
+    sequences: Indices
+    generator: np.random.Generator
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What pairs of one batch have in common."""
+        return (*self.pair.x.shape, self.pair.y.shape[1], self.splits.longest)
+
+
+def _prepared(pair: Pair, generator: np.random.Generator, settings: TrainingSettings) -> _Prepared:
+    sequences = np.arange(pair.n_samples) if pair.groups is None else pair.groups
+    splits = split_rows(sequences, generator)
+    x, y = (scaled(side[splits.train], side, settings.inputs) for side in (pair.x, pair.y))
+    return _Prepared(pair, x, y, splits, sequences, generator)
+
+
+def _rows(pairs: Sequence[_Prepared], which: str, most_shifts: int, device: str) -> Rows:
+    import torch
+
+    chosen = [getattr(one.splits, which) for one in pairs]
+    x, y = (
+        torch.from_numpy(np.stack([getattr(one, side)[rows] for one, rows in zip(pairs, chosen, strict=True)]))
+        for side in ("x", "y")
+    )
+    shifts = partner_shifts(chosen[0].size, pairs[0].splits.longest, most_shifts)
+    return Rows(x.to(device), y.to(device), shifts)
+
+
+def _first_rows(train: Rows, number: int, like: Rows) -> Rows:
+    """Return as many rows of one pair's train split as the test split has, with as many partners."""
+    count = min(train.x.shape[1], like.x.shape[1])
+    one = slice(number, number + 1)
+    return Rows(train.x[one, :count], train.y[one, :count], [shift for shift in like.shifts if shift < count])
+
+
+def _standard_error(
+    objective: Objective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int], sequences: Indices
+) -> float:
+    """Return the standard error of a value by the delta method, rows of one sequence taken together, in nats.
+
+    Each row bears on the value as a joint sample, as the x and as the y of its product samples; S partners instead of
+    all make the error a little too large.
+    """
+    own, weights = (piece.cpu().numpy() for piece in objective.pieces(joint, product))
+    as_partner = np.mean([np.roll(row, shift) for row, shift in zip(weights, shifts, strict=True)], axis=0)
+    influence = own - as_partner
+    influence -= influence.mean()
+    sums = np.bincount(np.unique(sequences, return_inverse=True)[1], influence)
+    return float(np.sqrt(sums.size / (sums.size - 1) * (sums**2).sum()) / influence.size)
+
+
+def _effective_pairs(objective: Objective, joint: torch.Tensor, product: torch.Tensor) -> float:
+    """Return (Σ w)²/Σ w² of the weights of product samples: how many of them the value rests on."""
+    weights = objective.pieces(joint, product)[1]
+    return float(weights.sum().square() / weights.square().sum())
+
+
+def _doubts(
+    method: Method, value: float, error: float, train_value: float, effective: float, ceiling: float, converged: bool
+) -> list[str]:
+    """Return why the number must not be believed, one sentence each."""
+    found = []
+    if not converged:
+        found.append("the critic had not come to rest at the last step: the bound can still rise")
+    if method == "infonce" and value > 0.9 * ceiling:
+        found.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
+    elif value > ceiling:
+        found.append(f"above log N = {ceiling:.3g} nats of the test split, no value can be certified")
+    gap = train_value - value
+    if gap > max(0.1, 0.1 * value, 2 * error):
+        found.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
+    if method != "infonce" and effective < _FEWEST_EFFECTIVE_PAIRS:
+        found.append(f"the log-mean-exp rests on about {effective:.0f} product samples: the value may be too high")
+    found.append(LOWER_BOUND if OBJECTIVES[method].is_bound else NO_BOUND)
+    return found
+
+
+def _failed(method: Method, pair: Pair, reason: str) -> InformationEstimate:
+    return InformationEstimate(
+        method, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, reason
+    )
+
+
+def _reported(
+    method: Method, critic: Critic, parameters: torch.Tensor, one: _Prepared, test: Rows, train: Rows, converged: bool
+) -> InformationEstimate:
+    """Return the estimate of one trained critic, ``parameters`` ``[1, P]``, from the test rows; no seconds yet."""
+    objective = OBJECTIVES[method]
+    joint, product = evaluated_scores(critic, parameters, test)
+    value = float(objective.value(joint, product))
+    if not np.isfinite(value):
+        return _failed(method, one.pair, "the value on the test rows is not finite")
+    error = _standard_error(objective, joint[0], product[0], test.shifts, one.sequences[one.splits.test])
+    train_value = float(objective.value(*evaluated_scores(critic, parameters, train)))
+    candidates = len(test.shifts) + 1 if method == "infonce" else one.splits.test.size
+    ceiling = discrete_information_ceiling(candidates)
+    effective = _effective_pairs(objective, joint, product)
+    return InformationEstimate(
+        method=method,
+        information=value,
+        interval=(value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error),
+        standard_error=error,
+        ceiling=ceiling,
+        converged=converged,
+        n_samples=one.pair.n_samples,
+        dimensions=one.pair.dimensions,
+        warnings=(*one.pair.warnings, *_doubts(method, value, error, train_value, effective, ceiling, converged)),
+    )
+
+
+def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[InformationEstimate]:
+    """Return the estimates of pairs of one shape, whose critics are trained as one batch."""
+    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]))
+    partners = settings.evaluation_partners
+    train, validation = (_rows(batch, which, partners, settings.device) for which in ("train", "validation"))
+    trained = train_critics(critic, OBJECTIVES[method], train, validation, [one.generator for one in batch], settings)
+    found = []
+    for number, one in enumerate(batch):
+        if trained.failures[number]:
+            found.append(_failed(method, one.pair, trained.failures[number]))
+            continue
+        test = _rows([one], "test", INFONCE_PARTNERS if method == "infonce" else partners, settings.device)
+        weights, seen = trained.parameters[number : number + 1], _first_rows(train, number, test)
+        found.append(_reported(method, critic, weights, one, test, seen, trained.converged[number]))
+    return found
+
+
+def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[InformationEstimate]:
+    """Return the timed estimates of a batch; where memory runs out, records that say so."""
+    start = time.perf_counter()
+    try:
+        found = _trained(method, batch, settings)
+    except (RuntimeError, MemoryError) as error:  # torch runs out of memory with a RuntimeError
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        found = [_failed(method, one.pair, f"out of memory with {len(batch)} pairs at once") for one in batch]
+    seconds = (time.perf_counter() - start) / len(batch)
+    return [dataclasses.replace(estimate, seconds=seconds) for estimate in found]
+
+
+def _generators(generator: Any, count: int) -> list[np.random.Generator]:
+    """Return one generator per pair: those given, or the children of the one given (itself, for a single pair)."""
+    if isinstance(generator, np.random.Generator):
+        return [generator] if count == 1 else generator.spawn(count)
+    given = list(generator) if isinstance(generator, Sequence) else [generator]
+    if not all(isinstance(one, np.random.Generator) for one in given):
+        raise InputError(
+            f"generator = {generator!r} is not a numpy.random.Generator", "give numpy.random.default_rng(seed)"
+        )
+    if len(given) != count or len({id(one) for one in given}) != count:
+        raise InputError(f"generator holds {len(given)} generators for {count} pairs", "give each pair its own, or one")
+    return given
+
+
+def trained_estimates(
+    pairs: Iterable[tuple[Any, Any]],
+    *,
+    method: Method = "mine",
+    generator: np.random.Generator | Sequence[np.random.Generator],
+    groups: Any = None,
+    settings: TrainingSettings | None = None,
+) -> list[InformationEstimate]:
+    """Estimate I(X; Y) of many pairs of samples, such as the layers of a model, with trained critics, in nats.
+
+    Pairs of equal shape are one batch: their critics are trained together and stop one by one. Each pair has its own
+    split, starting weights and order of rows, so that its estimate is that of :func:`mine_estimate` and its like with
+    the same generator, up to rounding. The rows are split into train, validation and test (half, 15 %, 35 %, whole
+    sequences); the weights are the best on the validation split, the value is that of all test rows with one
+    log-mean-exp over all their product samples.
+
+    MINE, NWJ and InfoNCE are lower bounds in expectation for whatever critic; the value of a finite test split
+    scatters, and that of MINE lies above its expectation by about half its squared error. The interval is asymptotic,
+    covers the scatter of the test rows, and is that of the bound: how far I lies above is unknown. SMILE is no bound.
+    Strong relations of many dimensions are out of reach: reduce the pair first, with rows that are not given here.
+
+    Args:
+        pairs: Tuples (x, y), ``[N, d_x]`` and ``[N, d_y]``, row i of both drawn together, N ≥ 50.
+        method: ``mine``, ``nwj``, ``infonce`` or ``smile``; see :mod:`.objectives`.
+        generator: One per pair, or one whose children (``spawn``) they are; for a single pair the generator itself.
+        groups: Name or number of the sequence of each row ``[N]``, the same for all pairs; None for independent rows.
+        settings: Critic and training.
+
+    Returns:
+        One estimate per pair, in their order; ``seconds`` is an equal share of its batch. Too few rows (N < 50),
+        sequences too long to split and a training that failed are records with their reason.
+
+    Raises:
+        InputError: no pairs, a pair that :func:`.checked_pair` refuses, an unknown method, a generator too few.
+        NonFiniteError: NaN or infinity.
+
+    References:
+        Belghazi et al. (2018), MINE: Mutual Information Neural Estimation, ICML, eqs 10 and 12 (arXiv 1801.04062);
+        Poole et al. (2019), On Variational Bounds of Mutual Information, ICML (arXiv 1905.06922), for NWJ and InfoNCE;
+        Song & Ermon (2020), Understanding the Limitations of Variational Mutual Information Estimators, ICLR
+        (arXiv 1910.06222), for SMILE; McAllester & Stratos (2020), AISTATS (arXiv 1811.04251), for log N.
+
+    Example:
+        >>> x, noise = np.random.default_rng(0).standard_normal((2, 400, 1))
+        >>> settings = TrainingSettings(max_steps=200, hidden=(16,))
+        >>> pairs = [(x, 0.8 * x + 0.6 * noise), (x, noise)]  # −½ log 0.36 = 0.51 nats and 0
+        >>> strong, none = trained_estimates(pairs, generator=np.random.default_rng(1), settings=settings)
+        >>> strong.information > 0.2 > none.information
+        True
+    """
+    given = list(pairs)
+    if not given:
+        raise InputError("pairs is empty", "give at least one pair (x, y)")
+    if method not in OBJECTIVES:
+        raise InputError(f"method = {method!r} is not known", f"give one of {', '.join(OBJECTIVES)}")
+    chosen = settings or TrainingSettings()
+    generators = _generators(generator, len(given))
+    estimates: dict[int, InformationEstimate] = {}
+    batches: dict[tuple[int, ...], dict[int, _Prepared]] = {}
+    for number, ((x, y), own) in enumerate(zip(given, generators, strict=True)):
+        pair = checked_pair(x, y, groups)
+        try:
+            prepared = _prepared(pair, own, chosen)
+        except InputError as error:
+            estimates[number] = _failed(method, pair, f"{error.message}; {error.hint}")
+        else:
+            batches.setdefault(prepared.shape, {})[number] = prepared
+    for batch in batches.values():
+        estimates |= dict(zip(batch, _batch_estimates(method, list(batch.values()), chosen), strict=True))
+    return [estimates[number] for number in range(len(given))]
+
+
+def mine_estimate(
+    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
+) -> InformationEstimate:
+    """Estimate I(X; Y) by MINE: the Donsker-Varadhan bound of a trained critic, in nats.
+
+    Trained with the bias-corrected gradient of Belghazi et al. (2018): the denominator E_Q e^T is a moving average.
+    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
+    """
+    return trained_estimates([(x, y)], method="mine", generator=generator, groups=groups, settings=settings)[0]
+
+
+def nwj_estimate(
+    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
+) -> InformationEstimate:
+    """Estimate I(X; Y) by the bound of Nguyen, Wainwright and Jordan, in nats.
+
+    Below Donsker-Varadhan for every critic; free of the bias of its logarithm; its variance grows like e^I.
+    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
+    """
+    return trained_estimates([(x, y)], method="nwj", generator=generator, groups=groups, settings=settings)[0]
+
+
+def infonce_estimate(
+    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
+) -> InformationEstimate:
+    """Estimate I(X; Y) by InfoNCE: how well a critic picks the partner of x among 512 candidates, in nats.
+
+    Never above log 512 = 6.24 nats (fewer candidates where the test split has fewer rows), of low variance.
+    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
+    """
+    return trained_estimates([(x, y)], method="infonce", generator=generator, groups=groups, settings=settings)[0]
+
+
+def smile_estimate(
+    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
+) -> InformationEstimate:
+    """Estimate I(X; Y) by SMILE: Donsker-Varadhan with the density ratio clipped to [e^−5, e^5], in nats.
+
+    Neither a lower nor an upper bound; less variance than MINE where I is large. The critic is trained to tell joint
+    from product samples.
+    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
+    """
+    return trained_estimates([(x, y)], method="smile", generator=generator, groups=groups, settings=settings)[0]
