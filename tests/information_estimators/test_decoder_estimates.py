@@ -131,15 +131,15 @@ def test_a_seed_repeats_itself_and_the_global_state_is_left_alone(rng):
     assert other.information != first.information
 
 
-def test_the_network_restores_its_best_weights(rng):
-    """Targets of pure noise: the best validation error is near that of the mean, the last one is not."""
+def test_the_network_restores_its_best_weights(rng, monkeypatch):
+    """Targets of pure noise: 300 steps after its best the network knows the train rows by heart."""
+    monkeypatch.setattr(network, "PATIENCE", 300)
+    monkeypatch.setattr(network, "MOST_EPOCHS", 1000)
     inputs, targets = rng.standard_normal((2, 120, 5))
-    predict, settled = fitted_network((inputs[:60], targets[:60]), (inputs[60:], 10 + targets[60:]), rng)
+    predict, settled = fitted_network((inputs[:60], targets[:60]), (inputs[60:], targets[60:]), rng)
     assert settled
     assert predict(inputs[60:]).shape == (60, 5)
-    watched, wanted = inputs[60:], targets[60:]
-    predict, _ = fitted_network((inputs[:60], targets[:60]), (watched, wanted), rng)
-    assert ((predict(watched) - wanted) ** 2).mean() < 2.2 * wanted.var()
+    assert ((predict(inputs[60:]) - targets[60:]) ** 2).mean() < 1.4 * targets.var()
 
 
 @pytest.mark.parametrize(
