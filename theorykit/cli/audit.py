@@ -64,13 +64,14 @@ def audit(
             effort=Effort(trials, seed),
             progress=lambda done, count, label: step("checking", done, count),
         )
-    text = _written(found, form, {"statement": key, "trials": trials, "seed": seed}, pair and pair[0])
-    if output is not None:
-        write_whole(output, text + "\n")
-    elif form != "table":
-        typer.echo(text)
     if form == "table" and output is None:
         _print(found, pair and pair[0])
+    else:
+        text = _written(found, form, {"statement": key, "trials": trials, "seed": seed}, pair and pair[0])
+        if output is None:
+            typer.echo(text)
+        else:
+            write_whole(output, text + "\n")
     if found.broken:
         from theorykit.cli.output import warn
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from theorykit.checks import Floats
 from theorykit.convergence import gradient_deviation, gradient_preservation_bound
 from theorykit.statements.evidence import Found, Side, Truth, computation, proof, search
-from theorykit.statements.gradient_rules import left_gradient, right_gradient, right_shapes
+from theorykit.statements.gradient_rules import left_gradient, right_gradient, right_shapes, split_holds
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
 _B, _LW, _G, _M, _EPS = sp.symbols("B L_W G M epsilon", nonnegative=True)
@@ -29,16 +32,13 @@ def _assembled() -> tuple[bool, str]:
     """Assemble the corrected constant for two layers from the split of Appendix A and joint smoothness."""
     b, smooth, slope = sp.symbols("B L_W G", positive=True)
     errors, norms = sp.symbols("e1 e2", nonnegative=True), sp.symbols("m1 m2", nonnegative=True)
-    # ‖g X − g̃ X̃‖ ≤ ‖g − g̃‖‖X‖ + ‖g̃‖‖X − X̃‖, of which the split is an identity of symbols that do not commute
-    g, h, x, y = sp.symbols("g h x y", commutative=False)
-    split = sp.expand(g * x - h * y - ((g - h) * x + h * (x - y))) == 0
     # joint smoothness: ‖g − g̃‖ ≤ L_W (Σ (B² ε_k)²)^½ ≤ L_W B² Σ ε_k, since the squares differ by what is not negative
     rest = sp.expand((b**2 * sum(errors)) ** 2 - sum((b**2 * error) ** 2 for error in errors))
     # both factors of every layer: its gradient's change times M_l B, and G times ε_l B
     both = 2 * sum(smooth * b**2 * sum(errors) * norm * b for norm in norms)
     both += 2 * sum(slope * error * b for error in errors)
     claimed = 2 * b * (smooth * b**2 * sum(norms) + slope) * sum(errors)
-    return bool(split and rest.is_nonnegative and sp.expand(both - claimed) == 0), (
+    return bool(split_holds() and rest.is_nonnegative and sp.expand(both - claimed) == 0), (
         "the split of Appendix A for each factor, joint smoothness for each layer, summed over both factors and "
         "two layers: "
         "exactly 2B(L_W B² Σ‖W_t‖₂ + G) Σε"
@@ -60,63 +60,78 @@ def _at_the_start() -> tuple[bool, str]:
     )
 
 
-def _deviations(generator: np.random.Generator, count: int) -> Floats:
-    """Draw two layers with a jointly quadratic loss; deviation summed over factors and layers / bound.
+_LAYERS, _SIZE, _RANK = 2, 3, 1
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Random instances: per layer teachers ``[trials, 3, 3]`` and factors; Hessians ``[trials, 2, 2]`` of the loss.
+
+    ``extremal`` trials lie near an instance that meets the bound or tells it from a wrong one, ``joint`` ones near the
+    one in which layers feel each other.
+    """
+
+    teachers: list[Floats]
+    lefts: list[Floats]
+    rights: list[Floats]
+    hessian: Floats
+    extremal: NDArray[np.bool_]
+    joint: NDArray[np.bool_]
+
+
+def _drawn(generator: np.random.Generator, count: int) -> _Trials:
+    """Draw two layers with a jointly quadratic loss.
 
     A third of the trials are the extremal instance (W_t = M·I, factors along its second axis, loss ‖W_s‖²/2 and
     one layer at work), a third one in which layers feel each other (teachers of norm 1 and ε = (1, 0), a Hessian with
     all entries ±1/√2, gradient 0 at W̃_s): it tells Σ_k ε_k from a layer's own ε_l. Both perturbed by many magnitudes.
     """
-    layers, size, rank = 2, 3, 1
     family = generator.integers(0, 3, count)
     extremal, joint = family > 0, family == 2
+    pick, together = extremal[:, None, None], joint[:, None, None]
     spread = np.where(extremal, 10.0 ** generator.uniform(-8, 0, count), 1.0)[:, None, None]
     projection = generator.exponential(size=(count, 1, 1)) * 2
+    planted = (np.diag([1.0, 1.0, 0.0]), together * np.diag([1.0, 0.0, 0.0]))
     teachers, lefts, rights = [], [], []
-    for layer in range(layers):
-        scale = generator.exponential(size=(count, 1, 1)) ** 2
-        teacher = generator.standard_normal((count, size, size)) * generator.exponential(size=(count, 1, size)) ** 2
-        second = np.where(joint, 1.0, 0.0)[:, None, None] * np.diag([1.0, 0.0, 0.0])
-        planted = np.broadcast_to(np.diag([1.0, 1.0, 0.0]), teacher.shape) if layer == 0 else second
-        pick = extremal[:, None, None]
-        teachers.append(
-            np.where(joint[:, None, None], 1.0, scale) * np.where(pick, planted + 1e-3 * spread * teacher, teacher)
-        )
-        axis = np.zeros((count, 1, size))
-        axis[:, :, 1 - layer] = 1.0
-        axis[~joint] = np.eye(size)[1]
-        drawn = generator.standard_normal((count, 2, size))
+    for layer in range(_LAYERS):
+        scale = np.where(together, 1.0, generator.exponential(size=(count, 1, 1)) ** 2)
+        teacher = generator.standard_normal((count, _SIZE, _SIZE)) * generator.exponential(size=(count, 1, _SIZE)) ** 2
+        teachers.append(scale * np.where(pick, planted[layer] + 1e-3 * spread * teacher, teacher))
+        axis = np.where(together, np.eye(_SIZE)[1 - layer], np.eye(_SIZE)[1])
+        drawn = generator.standard_normal((count, 2, _SIZE))
         lefts.append(projection * np.where(pick, axis + spread * drawn[:, :1], drawn[:, :1]))
         rights.append(projection * np.where(pick, axis + spread * drawn[:, 1:], drawn[:, 1:]).mT)
-    hessian = generator.standard_normal((count, layers, layers))
-    hessian = np.where(extremal[:, None, None], np.eye(layers), (hessian + hessian.mT) / 2)
+    hessian = generator.standard_normal((count, _LAYERS, _LAYERS))
+    hessian = np.where(pick, np.eye(_LAYERS), (hessian + hessian.mT) / 2)
     hessian[joint] = np.array([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
-    smooth = np.abs(np.linalg.eigvalsh(hessian)).max(axis=-1)
-    offset = generator.standard_normal((count, layers)) * np.where(extremal, 0.0, 1.0)[:, None]
-    cut = [_truncated_student(*parts, rank) for parts in zip(teachers, lefts, rights, strict=True)]
-    at_cut = np.stack([student[:, 0, 0] for student in cut], axis=-1)
-    offset[joint] = -np.einsum("tij,tj->ti", hessian, at_cut)[joint]
+    return _Trials(teachers, lefts, rights, hessian, extremal, joint)
+
+
+def _deviations(generator: np.random.Generator, count: int) -> Floats:
+    """Return the deviation of random instances, summed over factors and layers, over its bound."""
+    trials = _drawn(generator, count)
+    parts = [np.linalg.svd(teacher) for teacher in trials.teachers]
+    cut = [(u[..., :_RANK] * s[..., None, :_RANK]) @ vt[..., :_RANK, :] for u, s, vt in parts]
+    truncated = [left @ weight @ right for left, weight, right in zip(trials.lefts, cut, trials.rights, strict=True)]
+    offset = generator.standard_normal((count, _LAYERS)) * np.where(trials.extremal, 0.0, 1.0)[:, None]
+    at_cut = np.stack([student[:, 0, 0] for student in truncated], axis=-1)
+    offset[trials.joint] = -np.einsum("tij,tj->ti", trials.hessian, at_cut)[trials.joint]
 
     def gradients(students: list[Floats]) -> list[Floats]:
         stacked = np.stack([student[:, 0, 0] for student in students], axis=-1)
-        slopes = np.einsum("tij,tj->ti", hessian, stacked) + offset
-        return [slopes[:, layer, None, None] for layer in range(layers)]
+        slopes = np.einsum("tij,tj->ti", trials.hessian, stacked) + offset
+        return [slopes[:, layer, None, None] for layer in range(_LAYERS)]
 
-    deviation = gradient_deviation(gradients, teachers, lefts, rights, ranks=[rank] * layers).sum(axis=(-2, -1))
-    singular = [np.linalg.svd(teacher, compute_uv=False) for teacher in teachers]
-    errors = np.stack([np.sqrt((values[:, rank:] ** 2).sum(axis=-1)) for values in singular], axis=-1)
-    norms = np.stack([values[:, 0] for values in singular], axis=-1)
-    largest = np.max([np.linalg.norm(factor, axis=(1, 2)) for factor in (*lefts, *rights)], axis=0)
-    slope = np.max([np.abs(part[:, 0, 0]) for part in gradients(cut)], axis=0)
+    factors = (trials.lefts, trials.rights)
+    deviation = gradient_deviation(gradients, trials.teachers, *factors, ranks=[_RANK] * _LAYERS).sum(axis=(-2, -1))
     bound = gradient_preservation_bound(
-        errors, norms, projection_norm=largest, weight_smoothness=smooth, gradient_norm=slope
+        np.stack([np.sqrt((s[:, _RANK:] ** 2).sum(axis=-1)) for _, s, _ in parts], axis=-1),
+        np.stack([s[:, 0] for _, s, _ in parts], axis=-1),
+        projection_norm=np.max([np.linalg.norm(factor, axis=(1, 2)) for side in factors for factor in side], axis=0),
+        weight_smoothness=np.abs(np.linalg.eigvalsh(trials.hessian)).max(axis=-1),
+        gradient_norm=np.max([np.abs(part[:, 0, 0]) for part in gradients(truncated)], axis=0),
     )
     return np.asarray(deviation / np.maximum(bound, 1e-300), dtype=np.float64)
-
-
-def _truncated_student(teacher: Floats, left: Floats, right: Floats, rank: int) -> Floats:
-    u, s, vt = np.linalg.svd(teacher, full_matrices=False)
-    return np.asarray(left @ ((u[..., :rank] * s[..., None, :rank]) @ vt[..., :rank, :]) @ right)
 
 
 STATEMENT = Statement(

@@ -60,3 +60,9 @@ def right_shapes() -> Found:
         "lacks P_leftᵀ"
     )
     return Found(Truth.REFUTED if wrong else Truth.UNDECIDED, sentence)
+
+
+def split_holds() -> bool:
+    """Check g Xᵀ − g̃ X̃ᵀ = (g − g̃) Xᵀ + g̃ (X − X̃)ᵀ with symbols that do not commute."""
+    g, h, x, y = sp.symbols("g h x y", commutative=False)
+    return bool(sp.expand(g * x - h * y - ((g - h) * x + h * (x - y))) == 0)

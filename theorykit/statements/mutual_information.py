@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theorykit.information import gaussian_mutual_information, isotropic_gaussian_mutual_information
+from theorykit.information import clone_loss, gaussian_mutual_information, isotropic_gaussian_mutual_information
 from theorykit.statements.evidence import Found, Side, Truth, Value, computation, proof
 from theorykit.statements.statement import Equation, Kind, Statement
 
@@ -32,8 +32,9 @@ def _rotation() -> Found:
     for transform in (np.eye(d), rotation, 2 * np.eye(d)):
         both = np.block([[np.eye(d), np.zeros((d, d))], [np.zeros((d, d)), transform]])
         moved = both @ joint @ both.T
-        values.append(gaussian_mutual_information((moved + moved.T) / 2, d))
-        losses.append(float(np.trace(moved[:d, :d]) + np.trace(moved[d:, d:]) - 2 * np.trace(moved[:d, d:])))
+        moved = (moved + moved.T) / 2
+        values.append(gaussian_mutual_information(moved, d))
+        losses.append(clone_loss(moved, d))
     sentence = (
         f"H_s, a rotated H_s and 2 H_s carry the same {values[0]:.3f} nats and have clone losses {losses[0]:.2f}, "
         f"{losses[1]:.2f} and {losses[2]:.2f}: a "

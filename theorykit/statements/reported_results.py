@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from theorykit.statements.evidence import Check, Found, Method, Side, Truth, computation, measured_later
@@ -164,8 +166,8 @@ def _claim(key: str, label: str, printed: str, corrected: str, *checks: Check, r
     return Equation(key, label, printed, corrected, checks, Kind.CLAIM, remark)
 
 
-def _computed(title: str, compute: object, method: Method = Method.COMPUTATION) -> Check:
-    return computation(Side.PRINTED, title, compute, method=method)  # type: ignore[arg-type]
+def _computed(title: str, compute: Callable[[], Found], method: Method = Method.COMPUTATION) -> Check:
+    return computation(Side.PRINTED, title, compute, method=method)
 
 
 STATEMENT = Statement(
