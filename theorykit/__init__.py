@@ -57,16 +57,23 @@ _COMPLEXITY = (
     "vector_rademacher_complexity",
 )
 _INFORMATION = (
+    "InformationEstimate",
+    "TrainingSettings",
+    "block_jackknife",
+    "calibrate_mutual_information",
     "canonical_correlations",
     "cloning_information_bound",
     "distortion_rate",
     "gaussian_mutual_information",
     "gaussian_mutual_information_from_samples",
     "linear_decoder_information_bound",
+    "mutual_information",
     "plug_in_bias",
     "printed_cloning_bound",
     "rate_distortion",
+    "self_consistency",
     "shannon_lower_bound",
+    "trained_estimates",
 )
 _CONVERGENCE = (
     "factor_gradients",
@@ -97,6 +104,8 @@ _PUBLIC: dict[str, str] = {
     **dict.fromkeys(_INFORMATION, "theorykit.information"),
     **dict.fromkeys(_CONVERGENCE, "theorykit.convergence"),
     **dict.fromkeys(_VERDICTS, "theorykit.verdicts"),
+    "find_task": "theorykit.information.tasks",
+    "hidden_state_task": "theorykit.information.tasks",
     "STATEMENTS": "theorykit.statements",
     "find_statement": "theorykit.statements",
     "evaluate_bound": "theorykit.statements.evaluation",

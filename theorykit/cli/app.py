@@ -11,6 +11,7 @@ import typer
 
 from theorykit.cli.audit import audit
 from theorykit.cli.bound import bound
+from theorykit.cli.mi import mi
 from theorykit.cli.output import fail
 from theorykit.cli.rank_select import rank_select
 from theorykit.cli.spectrum import spectrum
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("rank-select", short_help="Choose a rank for every layer of a teacher.")(rank_select)
 app.command("audit", short_help="Say which statements of the paper are true, with evidence.")(audit)
 app.command("bound", short_help="Evaluate a bound, printed and corrected.")(bound)
+app.command("mi", short_help="Estimate the mutual information of two samples.")(mi)
 app.command("spectrum", short_help="Show spectra, truncation errors and decay fits.")(spectrum)
 
 

@@ -1,4 +1,4 @@
-"""Mutual information in closed form: Gaussian vectors, rate-distortion, clone losses, ceilings of measurement."""
+"""Mutual information: closed forms, rate-distortion, clone losses, ceilings, and estimates from samples."""
 
 from theorykit.information.ceilings import discrete_information_ceiling, high_confidence_ceiling, plug_in_bias
 from theorykit.information.cloning import (
@@ -10,6 +10,13 @@ from theorykit.information.cloning import (
     printed_cloning_bound,
 )
 from theorykit.information.decoder import DecoderInformation, linear_decoder_information_bound
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimation import METHODS, calibrate_mutual_information, mutual_information
+from theorykit.information.estimators.automatic import CombinedEstimate
+from theorykit.information.estimators.blocks import block_jackknife
+from theorykit.information.estimators.self_consistency import self_consistency
+from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.estimators.variational import trained_estimates
 from theorykit.information.gaussian import (
     canonical_correlations,
     gaussian_mutual_information,
@@ -26,8 +33,14 @@ from theorykit.information.rate_distortion import (
 from theorykit.information.samples import GaussianInformation, gaussian_mutual_information_from_samples
 
 __all__ = [
+    "METHODS",
+    "CombinedEstimate",
     "DecoderInformation",
     "GaussianInformation",
+    "InformationEstimate",
+    "TrainingSettings",
+    "block_jackknife",
+    "calibrate_mutual_information",
     "canonical_correlations",
     "clone_loss",
     "clone_loss_from_correlation",
@@ -42,10 +55,13 @@ __all__ = [
     "isotropic_gaussian_mutual_information",
     "largest_printed_constant",
     "linear_decoder_information_bound",
+    "mutual_information",
     "plug_in_bias",
     "printed_cloning_bound",
     "printed_isotropic_bound",
     "rate_distortion",
+    "self_consistency",
     "shannon_lower_bound",
+    "trained_estimates",
     "water_level",
 ]

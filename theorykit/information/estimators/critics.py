@@ -58,12 +58,15 @@ class Critic:
         dimensions: (d_x, d_y).
         hidden: Widths of the hidden layers, at least one.
         embedding: Width of f(x) and g(y) of a separable critic.
+        anchor: Columns beyond ``dimensions`` at the end of x and of y, which the network does not see: their scalar
+            product is added to its score (:func:`.gaussian_anchor`).
     """
 
     kind: CriticKind
     dimensions: tuple[int, int]
     hidden: tuple[int, ...]
     embedding: int = 32
+    anchor: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ("joint", "separable"):
@@ -117,19 +120,38 @@ class Critic:
 
         Args:
             parameters: ``[L, P]``.
-            x: ``[L, n, d_x]``.
-            y: ``[L, n, d_y]``, row i drawn with row i of ``x``.
+            x: ``[L, n, d_x + anchor]``.
+            y: ``[L, n, d_y + anchor]``, row i drawn with row i of ``x``.
             shifts: S whole numbers in [0, n).
         """
+        if not self.anchor:
+            return self._learned(parameters, x, y, shifts)
+        left, right = self.dimensions
+        return self._learned(parameters, x[..., :left], y[..., :right], shifts) + self.anchored(x, y, shifts)
+
+    def anchored(self, x: torch.Tensor, y: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
+        """Return the fixed part of the scores ``[L, S, n]``; arguments as for :meth:`scores`."""
+        left, right = self.dimensions
+        return (x[:, None, :, left:] * _partners(y[..., right:], shifts)).sum(dim=-1)
+
+    def _learned(
+        self, parameters: torch.Tensor, x: torch.Tensor, y: torch.Tensor, shifts: Sequence[int]
+    ) -> torch.Tensor:
         import torch
 
         x_layers, y_layers, head = self._weights(parameters)
-        first, second = _perceptron(x, x_layers), _perceptron(y, y_layers)
-        count = x.shape[1]
-        doubled = torch.cat([second, second[:, : max(shifts, default=0)]], dim=1)
-        partners = torch.stack([doubled[:, shift : shift + count] for shift in shifts], dim=1)
+        first, partners = _perceptron(x, x_layers), _partners(_perceptron(y, y_layers), shifts)
         if not head:
             products = (first[:, None, :, :-1] * partners[..., :-1]).sum(dim=-1)
             return products + first[:, None, :, -1] + partners[..., -1]
         hidden = torch.nn.functional.hardswish(first[:, None] + partners).flatten(1, 2)
         return _perceptron(hidden, head).view(*partners.shape[:3])
+
+
+def _partners(rows: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
+    """Return row i + s (modulo n) for each shift s, ``[L, S, n, width]``."""
+    import torch
+
+    count = rows.shape[1]
+    doubled = torch.cat([rows, rows[:, : max(shifts, default=0)]], dim=1)
+    return torch.stack([doubled[:, shift : shift + count] for shift in shifts], dim=1)

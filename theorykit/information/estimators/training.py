@@ -27,6 +27,8 @@ class TrainingSettings:
         hidden: Widths of its hidden layers.
         embedding: Width of the embeddings of a separable critic.
         inputs: ``normal_scores`` or ``standardised``, see :func:`.scaled`.
+        anchored: Whether critics start from the Gaussian relation of the pair and learn the rest
+            (:func:`.gaussian_anchor`).
         device: Where to train, as ``cpu`` or ``cuda``.
         batch_size: Joint samples in a step; the train split's size where that is smaller.
         partners: Product samples for each joint sample of a step, from the same minibatch.
@@ -45,6 +47,7 @@ class TrainingSettings:
     hidden: tuple[int, ...] = (64, 48)
     embedding: int = 32
     inputs: Inputs = "normal_scores"
+    anchored: bool = False
     device: str = "cpu"
     batch_size: int = 256
     partners: int = 4
@@ -71,9 +74,9 @@ class TrainingSettings:
         if self.averaging >= 1:
             raise InputError(f"averaging = {self.averaging!r} is not below 1", "give a weight in [0, 1), as 0.99")
 
-    def critic_of(self, dimensions: tuple[int, int]) -> Critic:
-        """Return the shape of the critics of pairs with these dimensions."""
-        return Critic(self.critic, dimensions, self.hidden, self.embedding)
+    def critic_of(self, dimensions: tuple[int, int], anchor: int = 0) -> Critic:
+        """Return the shape of the critics of pairs with these dimensions and columns of an anchor."""
+        return Critic(self.critic, dimensions, self.hidden, self.embedding, anchor)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from theorykit.checks import Floats, checked_generator
 from theorykit.errors import InputError
 from theorykit.information.ceilings import discrete_information_ceiling
 from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimators.anchor import gaussian_anchor
 from theorykit.information.estimators.critics import Critic
 from theorykit.information.estimators.objectives import OBJECTIVES, Method, Objective
 from theorykit.information.estimators.pairs import Pair, checked_pair
@@ -37,13 +39,26 @@ _FEWEST_EFFECTIVE_PAIRS = 100
 """Below, the log-mean-exp hangs on a few product samples."""
 
 
+@dataclass(frozen=True, repr=False)
+class TrainedEstimate(InformationEstimate):
+    """An estimate of a trained critic.
+
+    Attributes:
+        gain: What the network adds on the test rows to the Gaussian relation that it was anchored to, and the standard
+            error of that, in nats; None without an anchor.
+    """
+
+    gain: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """One pair of samples, split, and its two sides on a common scale."""
+    """One pair of samples, split, and its two sides on a common scale; the columns of an anchor stand last."""
 
     pair: Pair
     x: NDArray[np.float32]
     y: NDArray[np.float32]
+    anchor: int
     splits: Splits
     sequences: Indices
     generator: np.random.Generator
@@ -51,14 +66,18 @@ class _Prepared:
     @property
     def shape(self) -> tuple[int, ...]:
         """What pairs of one batch have in common."""
-        return (*self.pair.x.shape, self.pair.y.shape[1], self.splits.longest)
+        return (*self.pair.x.shape, self.pair.y.shape[1], self.anchor, self.splits.longest)
 
 
 def _prepared(pair: Pair, generator: np.random.Generator, settings: TrainingSettings) -> _Prepared:
     sequences = np.arange(pair.n_samples) if pair.groups is None else pair.groups
     splits = split_rows(sequences, generator)
     x, y = (scaled(side[splits.train], side, settings.inputs) for side in (pair.x, pair.y))
-    return _Prepared(pair, x, y, splits, sequences, generator)
+    if not settings.anchored:
+        return _Prepared(pair, x, y, 0, splits, sequences, generator)
+    first, second = gaussian_anchor(x.astype(np.float64), y.astype(np.float64), splits)
+    x, y = np.hstack([x, first]), np.hstack([y, second])
+    return _Prepared(pair, x, y, first.shape[1], splits, sequences, generator)
 
 
 def _rows(pairs: Sequence[_Prepared], which: str, most_shifts: int, device: str) -> Rows:
@@ -80,20 +99,34 @@ def _first_rows(train: Rows, number: int, like: Rows) -> Rows:
     return Rows(train.x[one, :count], train.y[one, :count], [shift for shift in like.shifts if shift < count])
 
 
-def _standard_error(
-    objective: Objective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int], sequences: Indices
-) -> float:
-    """Return the standard error of a value by the delta method, rows of one sequence taken together, in nats.
+def _influence(objective: Objective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int]) -> Floats:
+    """Return how each row ``[n]`` bears on a value, to first order and about 0, in nats.
 
-    Each row bears on the value as a joint sample, as the x and as the y of its product samples; S partners instead of
-    all make the error a little too large.
+    As a joint sample, as the x and as the y of its product samples; S partners instead of all make the error a little
+    too large.
     """
     own, weights = (piece.cpu().numpy() for piece in objective.pieces(joint, product))
     as_partner = np.mean([np.roll(row, shift) for row, shift in zip(weights, shifts, strict=True)], axis=0)
     influence = own - as_partner
-    influence -= influence.mean()
+    return np.asarray(influence - influence.mean(), dtype=np.float64)
+
+
+def _standard_error(influence: Floats, sequences: Indices) -> float:
+    """Return the standard error of a value by the delta method, rows of one sequence taken together, in nats."""
     sums = np.bincount(np.unique(sequences, return_inverse=True)[1], influence)
     return float(np.sqrt(sums.size / (sums.size - 1) * (sums**2).sum()) / influence.size)
+
+
+def _gain(
+    objective: Objective, critic: Critic, test: Rows, value: float, influence: Floats, sequences: Indices
+) -> tuple[float, float] | None:
+    """Return by how much a value passes that of the anchor alone, and the standard error; None without an anchor."""
+    if not critic.anchor:
+        return None
+    scores = critic.anchored(test.x, test.y, [0, *test.shifts]).double()
+    joint, product = scores[:, 0], scores[:, 1:]
+    apart = influence - _influence(objective, joint[0], product[0], test.shifts)
+    return value - float(objective.value(joint, product)), _standard_error(apart, sequences)
 
 
 def _effective_pairs(objective: Objective, joint: torch.Tensor, product: torch.Tensor) -> float:
@@ -122,27 +155,29 @@ def _doubts(
     return found
 
 
-def _failed(method: Method, pair: Pair, reason: str) -> InformationEstimate:
-    return InformationEstimate(
+def _failed(method: Method, pair: Pair, reason: str) -> TrainedEstimate:
+    return TrainedEstimate(
         method, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, reason
     )
 
 
 def _reported(
     method: Method, critic: Critic, parameters: torch.Tensor, one: _Prepared, test: Rows, train: Rows, converged: bool
-) -> InformationEstimate:
+) -> TrainedEstimate:
     """Return the estimate of one trained critic, ``parameters`` ``[1, P]``, from the test rows; no seconds yet."""
     objective = OBJECTIVES[method]
     joint, product = evaluated_scores(critic, parameters, test)
     value = float(objective.value(joint, product))
     if not np.isfinite(value):
         return _failed(method, one.pair, "the value on the test rows is not finite")
-    error = _standard_error(objective, joint[0], product[0], test.shifts, one.sequences[one.splits.test])
+    sequences = one.sequences[one.splits.test]
+    influence = _influence(objective, joint[0], product[0], test.shifts)
+    error = _standard_error(influence, sequences)
     train_value = float(objective.value(*evaluated_scores(critic, parameters, train)))
     candidates = len(test.shifts) + 1 if method == "infonce" else one.splits.test.size
     ceiling = discrete_information_ceiling(candidates)
     effective = _effective_pairs(objective, joint, product)
-    return InformationEstimate(
+    return TrainedEstimate(
         method=method,
         information=value,
         interval=(value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error),
@@ -152,12 +187,13 @@ def _reported(
         n_samples=one.pair.n_samples,
         dimensions=one.pair.dimensions,
         warnings=(*one.pair.warnings, *_doubts(method, value, error, train_value, effective, ceiling, converged)),
+        gain=_gain(objective, critic, test, value, influence, sequences),
     )
 
 
-def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[InformationEstimate]:
+def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the estimates of pairs of one shape, whose critics are trained as one batch."""
-    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]))
+    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
     partners = settings.evaluation_partners
     train, validation = (_rows(batch, which, partners, settings.device) for which in ("train", "validation"))
     trained = train_critics(critic, OBJECTIVES[method], train, validation, [one.generator for one in batch], settings)
@@ -172,7 +208,7 @@ def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings)
     return found
 
 
-def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[InformationEstimate]:
+def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the timed estimates of a batch; where memory runs out, records that say so."""
     start = time.perf_counter()
     try:
@@ -189,11 +225,7 @@ def _generators(generator: Any, count: int) -> list[np.random.Generator]:
     """Return one generator per pair: those given, or the children of the one given (itself, for a single pair)."""
     if isinstance(generator, np.random.Generator):
         return [generator] if count == 1 else generator.spawn(count)
-    given = list(generator) if isinstance(generator, Sequence) else [generator]
-    if not all(isinstance(one, np.random.Generator) for one in given):
-        raise InputError(
-            f"generator = {generator!r} is not a numpy.random.Generator", "give numpy.random.default_rng(seed)"
-        )
+    given = [checked_generator(one) for one in (generator if isinstance(generator, Sequence) else [generator])]
     if len(given) != count or len({id(one) for one in given}) != count:
         raise InputError(f"generator holds {len(given)} generators for {count} pairs", "give each pair its own, or one")
     return given
@@ -206,7 +238,7 @@ def trained_estimates(
     generator: np.random.Generator | Sequence[np.random.Generator],
     groups: Any = None,
     settings: TrainingSettings | None = None,
-) -> list[InformationEstimate]:
+) -> list[TrainedEstimate]:
     """Estimate I(X; Y) of many pairs of samples, such as the layers of a model, with trained critics, in nats.
 
     Pairs of equal shape are one batch: their critics are trained together and stop one by one. Each pair has its own
@@ -256,7 +288,7 @@ def trained_estimates(
         raise InputError(f"method = {method!r} is not known", f"give one of {', '.join(OBJECTIVES)}")
     chosen = settings or TrainingSettings()
     generators = _generators(generator, len(given))
-    estimates: dict[int, InformationEstimate] = {}
+    estimates: dict[int, TrainedEstimate] = {}
     batches: dict[tuple[int, ...], dict[int, _Prepared]] = {}
     for number, ((x, y), own) in enumerate(zip(given, generators, strict=True)):
         pair = checked_pair(x, y, groups)
@@ -273,7 +305,7 @@ def trained_estimates(
 
 def mine_estimate(
     x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> InformationEstimate:
+) -> TrainedEstimate:
     """Estimate I(X; Y) by MINE: the Donsker-Varadhan bound of a trained critic, in nats.
 
     Trained with the bias-corrected gradient of Belghazi et al. (2018): the denominator E_Q e^T is a moving average.
@@ -284,7 +316,7 @@ def mine_estimate(
 
 def nwj_estimate(
     x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> InformationEstimate:
+) -> TrainedEstimate:
     """Estimate I(X; Y) by the bound of Nguyen, Wainwright and Jordan, in nats.
 
     Below Donsker-Varadhan for every critic; free of the bias of its logarithm; its variance grows like e^I.
@@ -295,7 +327,7 @@ def nwj_estimate(
 
 def infonce_estimate(
     x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> InformationEstimate:
+) -> TrainedEstimate:
     """Estimate I(X; Y) by InfoNCE: how well a critic picks the partner of x among 512 candidates, in nats.
 
     Never above log 512 = 6.24 nats (fewer candidates where the test split has fewer rows), of low variance.
@@ -306,7 +338,7 @@ def infonce_estimate(
 
 def smile_estimate(
     x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> InformationEstimate:
+) -> TrainedEstimate:
     """Estimate I(X; Y) by SMILE: Donsker-Varadhan with the density ratio clipped to [e^−5, e^5], in nats.
 
     Neither a lower nor an upper bound; less variance than MINE where I is large. The critic is trained to tell joint

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """x.npy, y.npy with 2 log 1.25 = 0.446 nats, groups.npy, and files that are no samples."""
+    folder = tmp_path_factory.mktemp("mi")
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 1500, 2))
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", 0.6 * x + 0.8 * noise)
+    np.save(folder / "short.npy", x[:100])
+    np.save(folder / "groups.npy", np.repeat(np.arange(150), 10))
+    np.save(folder / "words.npy", np.array(["a", "b"] * 750))
+    np.save(folder / "objects.npy", np.array([{}] * 3, dtype=object), allow_pickle=True)
+    (folder / "broken.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    return folder
+
+
+def test_auto(run, files):
+    done = run("mi", files / "x.npy", files / "y.npy")
+    assert done.code == 0
+    assert done.out.startswith("I(X; Y) = 0.4")
+    assert "method   auto: gaussian copula" in done.out
+    assert "because  the normal scores pass" in done.out
+    assert "anchored mine" in done.out
+
+
+def test_json(run, files):
+    done = run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian", "--json", "--calibrate", "--draws", "2")
+    result = done.document["result"]
+    low, high = result["estimate"]["interval"]
+    assert low < 0.446 < high
+    assert result["calibration"]["draws"] == 2
+    assert max(abs(error) for error in result["calibration"]["errors"]) < 0.1
+    assert done.document["units"]["interval"] == "nats, 95 %"
+
+
+def test_calibration_comes_first(run, files):
+    done = run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian", "--calibrate", "--draws", "1")
+    assert done.out.startswith("gaussian on known Gaussian pairs of the same N, d and spectra, 1 draws each")
+    assert done.out.index("known") < done.out.index("I(X; Y) =")
+
+
+def test_noise_and_groups(run, files):
+    done = run("mi", files / "x.npy", files / "x.npy", "--noise", "0.5", "--method", "gaussian")
+    assert "gaussian at noise 0.5" in done.out
+    done = run(
+        "mi", files / "x.npy", files / "y.npy", "--groups", files / "groups.npy", "--method", "gaussian", "--json"
+    )
+    assert done.document["result"]["estimate"]["information"] == pytest.approx(0.446, abs=0.1)
+
+
+def test_a_deterministic_relation(run, files):
+    done = run("mi", files / "x.npy", files / "x.npy")
+    assert "I(X; Y) = inf nats, no interval" in done.out
+    assert "noise=τ" in done.err
+    assert run("mi", files / "x.npy", files / "x.npy", "--json").document["result"]["estimate"]["information"] is None
+
+
+def test_a_failed_method_is_exit_code_2(run, files):
+    np.save(files / "few.npy", np.random.default_rng(0).standard_normal((20, 30)))
+    done = run("mi", files / "few.npy", files / "few.npy", "--method", "gaussian")
+    assert done.code == 2
+    assert done.lines("error: no estimate")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "options", "message"),
+    [
+        ("x.npy", "missing.npy", [], "does not exist"),
+        ("x.npy", "short.npy", [], "x has 1500 rows and y has 100"),
+        ("x.npy", "words.npy", [], "y "),
+        ("x.npy", "objects.npy", [], "cannot read"),
+        ("x.npy", "broken.npy", [], "cannot read"),
+        ("x.txt", "y.npy", [], "does not end in .npy"),
+        ("x.npy", "y.npy", ["--method", "kl"], "method = 'kl' is unknown"),
+        ("x.npy", "y.npy", ["--noise", "-1"], "noise = -1"),
+        ("x.npy", "y.npy", ["--seed", "-1"], "--seed -1 is negative"),
+        ("x.npy", "y.npy", ["--groups", "x.npy"], "does not exist"),
+    ],
+)
+def test_bad_input(run, files, first, second, options, message):
+    done = run("mi", files / first, files / second, *options)
+    assert done.code == 2
+    (error,) = done.lines("error:")
+    assert message in error
+    assert done.out == ""

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, mutual_information
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimators import automatic
+from theorykit.information.estimators.automatic import automatic_estimate
+from theorykit.information.tasks import find_task
+
+QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, max_steps=400, validate_every=50, patience=3)
+
+
+def sampled(name: str, count: int, seed: int = 0):
+    task = find_task(name)
+    return task.information, *task.sample(count, np.random.default_rng([seed, 7]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1v1-normal-0.75", "1v1-bimodal-0.75", "multinormal-dense-25-25-0.5", "half_cube-multinormal-sparse-5-5-2-2.0"],
+)
+def test_gaussian_copulas_are_recognised(name):
+    truth, x, y = sampled(name, 4000)
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.chosen == "gaussian copula"
+    assert found.warnings == ()
+    assert abs(found.information - truth) < 3.5 * found.standard_error
+    assert "a trained critic adds" in found.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["1v1-additive-0.75", "student-identity-1-1-1", "swissroll_x-normal_cdf-1v1-normal-0.75"]
+)
+def test_neighbours_answer_for_other_relations_of_few_columns(name):
+    truth, x, y = sampled(name, 4000)
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.chosen == "ksg1"
+    assert found.information == pytest.approx(truth, abs=0.05)
+    assert found.interval[0] < truth < found.interval[1]
+
+
+def test_a_critic_answers_for_other_relations_of_many_columns_and_says_that_it_is_a_bound():
+    truth, x, y = sampled("student-identity-5-5-2", 4000)
+    found = automatic_estimate(x, y)
+    assert found.chosen == "anchored mine"
+    assert 0.1 < found.information < truth + 2 * found.standard_error
+    assert any("lower bound" in warning for warning in found.warnings)
+    assert any("methods disagree: gaussian copula" in warning for warning in found.warnings)
+
+
+def test_dependence_that_no_correlation_shows_is_found_by_the_critic():
+    """All correlations and the kurtosis are those of independent normals: y₂ has the sign of x₁ x₂ y₁."""
+    rng = np.random.default_rng(3)
+    x, y = np.abs(rng.standard_normal((2, 3000, 2)))
+    signs = rng.choice([-1.0, 1.0], (3000, 3))
+    x *= signs[:, :2]
+    y *= np.column_stack([signs[:, 2], signs.prod(axis=1)])
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.chosen != "gaussian copula"
+    assert 0.2 < found.information < np.log(2) + 2 * found.standard_error
+    assert next(one for one in found.candidates if one.method == "gaussian copula").information < 0.01
+
+
+def test_independent_and_shuffled_pairs_have_none(rng):
+    _, x, y = sampled("multinormal-dense-5-5-0.5", 10_000)
+    for other in (rng.permutation(y), rng.standard_normal(y.shape)):
+        assert abs(automatic_estimate(x, other, settings=QUICK).information) <= 0.02
+
+
+def test_heavy_tails_in_many_dimensions_are_no_gaussian_number():
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 3000, 80))
+    scale = np.sqrt(5 / rng.chisquare(5, (3000, 1)))
+    found = automatic_estimate(x * scale, (0.5 * x + noise) * scale, settings=QUICK)
+    assert found.chosen == "anchored mine"
+    assert any("reduced to" in warning for warning in found.warnings)
+    assert found.n_samples == 3000
+    assert found.dimensions == (80, 80)
+
+
+def test_deterministic_relations_are_infinite_and_finite_with_noise():
+    x = np.random.default_rng(0).standard_normal((2000, 2))
+    for y in (x @ [[2.0], [1.0]], x):
+        found = mutual_information(x, y)
+        assert found.information == np.inf
+        assert any("noise=τ" in warning for warning in found.warnings)
+    noisy = mutual_information(x, x, noise=0.5, settings=QUICK)
+    assert noisy.method.endswith("at noise 0.5")
+    assert noisy.interval[0] < np.log(5) < noisy.interval[1]  # 2 · ½ log(1 + 1/0.25)
+
+
+def test_the_noise_is_not_that_of_a_sample_drawn_with_the_same_seed():
+    rows = np.random.default_rng(0).standard_normal((2000, 2))
+    found = mutual_information(rows, rows, "gaussian", noise=0.5, generator=np.random.default_rng(0))
+    assert found.information == pytest.approx(np.log(5), abs=0.1)
+
+
+def test_more_columns_than_rows():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 300))
+    y = rng.standard_normal((400, 300))
+    y[:, 0] += 5 * x[:, 0]
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert any("too few samples for the dimension" in warning for warning in found.warnings)
+    assert next(one for one in found.candidates if one.method == "gaussian copula").failure
+
+
+def test_where_nothing_works_the_record_says_why():
+    found = automatic_estimate(*np.random.default_rng(0).standard_normal((2, 12, 40)))
+    assert found.information is None
+    assert found.interval is None
+    assert "rows are too few" in found.failure
+    assert "failed" in repr(found)
+
+
+def estimate(method: str, value: float, error: float = 0.01) -> InformationEstimate:
+    return InformationEstimate(method, value, (value - 0.02, value + 0.02), error, None, True, 1000, (1, 1))
+
+
+def test_disagreement():
+    assert automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
+    (said,) = automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
+    assert said == "methods disagree: ksg1 1 nats, a trained critic 1.05"
+
+
+def test_sequences_widen_the_interval():
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 300, 2))
+    x, y = (np.repeat(side, 8, axis=0) for side in (x, x + noise))
+    x, y = (side + 0.01 * rng.standard_normal(side.shape) for side in (x, y))
+    groups = np.repeat(np.arange(300), 8)
+    apart, together = (mutual_information(x, y, "gaussian", groups=labels) for labels in (None, groups))
+    assert together.standard_error > 2 * apart.standard_error
+
+
+def test_every_method_answers_and_repeats_itself():
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 600, 1))
+    y = 0.8 * x + 0.6 * noise
+    for method in METHODS:
+        first, second = (mutual_information(x, y, method, settings=QUICK) for _ in range(2))
+        assert first.information == second.information
+        assert first.information == pytest.approx(-np.log(0.6), abs=0.2), method
+    assert isinstance(mutual_information(x, y, settings=QUICK), CombinedEstimate)
+
+
+def test_tables_show_all_candidates():
+    _, x, y = sampled("1v1-normal-0.75", 600)
+    found = automatic_estimate(x, y, settings=QUICK)
+    frame = found.to_frame()
+    assert list(frame["method"]) == ["gaussian", "gaussian copula", "anchored mine", "ksg1"]
+    assert list(frame.loc[frame["chosen"], "method"]) == [found.chosen]
+    assert "candidates" in found.to_dict()
+    assert "<table" in found._repr_html_()
+
+
+def test_refusals():
+    x = np.random.default_rng(0).standard_normal((100, 2))
+    with pytest.raises(InputError, match="method = 'kl' is unknown"):
+        mutual_information(x, x, "kl")
+    with pytest.raises(InputError, match="x has 100 rows and y has 99"):
+        mutual_information(x, x[1:])
+    with pytest.raises(NonFiniteError, match="y holds"):
+        mutual_information(x, np.full((100, 1), np.nan))
+    with pytest.raises(InputError, match="y is constant"):
+        mutual_information(x, np.ones((100, 1)))
+    with pytest.raises(InputError, match="noise = 0"):
+        mutual_information(x, x, noise=0)
+    with pytest.raises(InputError, match=r"is not a numpy\.random\.Generator"):
+        mutual_information(x, x, generator=0)

@@ -1,0 +1,181 @@
+"""``theorykit mi``: the mutual information of two samples, its interval, and what speaks against the number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from theorykit.cli.options import Debug, Device, Json, Quiet
+from theorykit.errors import InputError
+
+if TYPE_CHECKING:
+    from theorykit.information.estimate import InformationEstimate
+    from theorykit.information.estimators.surrogates import Calibration
+
+UNITS = {
+    "information": "nats; null for infinity and for a failure",
+    "interval": "nats, 95 %",
+    "standard_error": "nats",
+    "ceiling": "nats",
+    "seconds": "s",
+}
+
+
+def mi(
+    x: Annotated[Path, typer.Argument(metavar="X.npy", help="One row per sample, one column per coordinate.")],
+    y: Annotated[Path, typer.Argument(metavar="Y.npy", help="The same samples, row by row.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine, nwj, "
+            "infonce or smile."
+        ),
+    ] = "auto",
+    groups: Annotated[
+        Path | None,
+        typer.Option(metavar="G.npy", help="The sequence of each row, where rows of one sequence are not independent."),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(metavar="τ", help="Estimate I(X; Y + τZ), Z standard normal: finite for deterministic relations."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First show the method's error on pairs of known MI, same N, d and spectrum."),
+    ] = False,
+    draws: Annotated[int, typer.Option(metavar="N", help="Known pairs per level of --calibrate.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of splits, starting weights, ties and noise.")] = 0,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Estimate the mutual information of two samples in nats (1 nat = 1.44 bit)."""
+    import numpy as np
+
+    from theorykit.cli.output import progress, write_json
+    from theorykit.information import TrainingSettings, mutual_information
+    from theorykit.models.language_model import torch_device
+
+    if seed < 0:
+        raise InputError(f"--seed {seed} is negative", "give 0 or more")
+    settings = TrainingSettings(device=str(torch_device(device)))
+    left, right = _array(x), _array(y)
+    labels = None if groups is None else _array(groups)
+    options = {"method": method, "settings": settings}
+    with progress(quiet=quiet) as step:
+        found = mutual_information(
+            left,
+            right,
+            groups=labels,
+            noise=noise,
+            generator=np.random.default_rng(seed),
+            progress=step,
+            **options,  # type: ignore[arg-type]
+        )
+        known = _calibration(left, right, found, draws, seed, step, options) if calibrate else None
+    if json:
+        inputs = {"x": x, "y": y, "groups": groups, "noise": noise, "draws": draws, "seed": seed, "method": method}
+        inputs = {name: str(value) if isinstance(value, Path) else value for name, value in inputs.items()}
+        write_json("mi", inputs, {"estimate": found, "calibration": known}, units=UNITS, warnings=found.warnings)
+    else:
+        _print(found, known, quiet=quiet)
+    if found.information is None:
+        raise InputError(f"no estimate: {found.failure}", "try another --method")
+
+
+def _array(path: Path) -> Any:
+    """Return the array of a .npy file; pickled objects are refused."""
+    import numpy as np
+
+    if path.suffix != ".npy":
+        raise InputError(f"{path} does not end in .npy", "save the rows with numpy.save")
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist", "give a file that numpy.save wrote") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read {path}: {error}", "give an array of numbers that numpy.save wrote") from error
+
+
+def _calibration(
+    x: Any, y: Any, found: InformationEstimate, draws: int, seed: int, step: Any, options: dict[str, Any]
+) -> Calibration:
+    import numpy as np
+
+    from theorykit.information import calibrate_mutual_information
+
+    value = found.information
+    around = max(0.1, value) if value is not None and np.isfinite(value) else None
+    generator = np.random.default_rng([seed, 1])
+    return calibrate_mutual_information(
+        x, y, information=around, draws=draws, generator=generator, progress=step, **options
+    )
+
+
+def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool) -> None:
+    from rich.text import Text
+
+    from theorykit.cli.output import console, warn
+
+    screen = console()
+    if known is not None:
+        _print_calibration(known)
+        screen.print()
+    if found.information is not None:
+        interval = "no interval" if found.interval is None else "95 % interval {:.4g} to {:.4g}".format(*found.interval)
+        screen.print(Text(f"I(X; Y) = {found.information:.4g} nats, {interval}"))
+    screen.print(Text(f"method   {found.method}"))
+    if reason := getattr(found, "reason", ""):
+        screen.print(Text(f"because  {reason}"))
+    screen.print(Text(f"samples  {found.n_samples} of {found.dimensions[0]} + {found.dimensions[1]} columns"))
+    if found.ceiling is not None:
+        screen.print(Text(f"ceiling  {found.ceiling:.4g} nats with this N and d"))
+    if not found.converged and found.information is not None:
+        screen.print(Text("at rest  no: more rows or steps would still move it"))
+    if candidates := getattr(found, "candidates", ()):
+        screen.print()
+        _print_candidates(candidates)
+    warn(found.warnings, quiet=quiet)
+
+
+def _print_calibration(known: Calibration) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from theorykit.cli.output import console
+
+    screen = console()
+    screen.print(
+        Text(f"{known.method} on known Gaussian pairs of the same N, d and spectra, {known.draws} draws each, in nats")
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("known", "error", "spread", "covered"):
+        table.add_column(name, justify="right")
+    rows = zip(known.truths, known.errors, known.spreads, known.covered, strict=True)
+    for truth, error, spread, covered in rows:
+        table.add_row(
+            f"{truth:.3f}",
+            "failed" if error is None else f"{error:+.3f}",
+            "" if spread is None else f"{spread:.3f}",
+            "" if covered is None else f"{covered:.0%}",
+        )
+    screen.print(table)
+
+
+def _print_candidates(candidates: tuple[InformationEstimate, ...]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from theorykit.cli.output import console
+
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("estimator", "left"), ("nats", "right"), ("95 % interval", "right"), ("remarks", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for one in candidates:
+        value = "failed" if one.information is None else f"{one.information:.4g}"
+        interval = "" if one.interval is None else "{:.4g} to {:.4g}".format(*one.interval)
+        table.add_row(one.method, value, interval, Text(one.failure or "; ".join(one.warnings)))
+    console().print(table)

@@ -1,0 +1,198 @@
+"""Mutual information of two samples by any of the estimators, or by the one that the pair calls for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from theorykit.checks import checked_generator
+from theorykit.errors import InputError
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimators.automatic import automatic_estimate
+from theorykit.information.estimators.canonical import cca_estimate
+from theorykit.information.estimators.decoder import decoder_estimate
+from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
+from theorykit.information.estimators.neighbours import ksg_estimate
+from theorykit.information.estimators.noise import noisy_information
+from theorykit.information.estimators.objectives import OBJECTIVES, Method
+from theorykit.information.estimators.pairs import checked_pair
+from theorykit.information.estimators.ranks import seeded
+from theorykit.information.estimators.reduction import critic_estimate
+from theorykit.information.estimators.surrogates import Calibration, Progress, calibrate_estimator
+from theorykit.information.estimators.training import TrainingSettings
+
+_UNTRAINED: dict[str, Callable[..., InformationEstimate]] = {
+    "gaussian": gaussian_estimate,
+    "cca": cca_estimate,
+    "gaussian_copula": gaussian_copula_estimate,
+    "ksg": ksg_estimate,
+    "decoder": decoder_estimate,
+    "network_decoder": partial(decoder_estimate, decoder="network"),
+}
+_WITHOUT_GENERATOR = ("gaussian", "cca")
+_ANCHORED = "anchored_mine"
+
+METHODS: tuple[str, ...] = ("auto", *_UNTRAINED, *OBJECTIVES, _ANCHORED)
+"""Names that :func:`mutual_information` knows."""
+
+
+def mutual_information(
+    x: Any,
+    y: Any,
+    method: str = "auto",
+    *,
+    groups: Any = None,
+    noise: float | None = None,
+    generator: np.random.Generator | None = None,
+    settings: TrainingSettings | None = None,
+    progress: Progress | None = None,
+) -> InformationEstimate:
+    """Estimate I(X; Y) from N paired samples, in nats, with its interval and what speaks against it.
+
+    =================== ============================================================== =================================
+    method              what it is                                                     right for
+    =================== ============================================================== =================================
+    ``auto``            chosen on the pair itself, with all candidates in the result   a first answer
+    ``gaussian``        plug-in less its exact bias                                    jointly Gaussian vectors
+    ``gaussian_copula`` the same on normal scores                                      increasing maps of such
+    ``cca``             cross-fitted canonical pairs, a lower bound for Gaussians      d near N or above
+    ``ksg``             nearest neighbours                                             up to about four columns in all
+    ``decoder``         rate-distortion bound of a held-out linear decoder             Gaussian x, linear relations
+    ``network_decoder`` the same with a small network                                  Gaussian x, any relation
+    ``mine``            Donsker-Varadhan lower bound of a trained critic               any relation
+    ``anchored_mine``   the same on top of the Gaussian relation                       many dimensions
+    ``nwj``             the bound of Nguyen, Wainwright and Jordan                     small information
+    ``infonce``         512 candidates, never above 6.24 nats                          low variance
+    ``smile``           clipped ratio, no bound                                        large information
+    =================== ============================================================== =================================
+
+    Trained critics see a pair of more than 128 columns through canonical pairs fitted on half of the rows.
+
+    Args:
+        x: ``[N, d_x]`` or ``[N]``: arrays, tensors or lists.
+        y: ``[N, d_y]`` or ``[N]``, the same rows.
+        method: One of :data:`METHODS`.
+        groups: Label ``[N]`` of each row's sequence, where tokens of one sequence are not independent; the intervals
+            and splits then go by whole sequences.
+        noise: τ > 0 for I(X; Y + τZ), Z standard normal, in the unit of y: what is finite where y is a function of x.
+        generator: For splits, starting weights, ties and noise; None for a fixed seed.
+        settings: Of trained critics (:class:`TrainingSettings`).
+        progress: Called with (what, done, count) by ``auto``.
+
+    Returns:
+        An :class:`~theorykit.information.estimate.InformationEstimate`; with ``auto`` a
+        :class:`~theorykit.information.estimators.automatic.CombinedEstimate`. A method that fails returns a record with
+        its reason.
+
+    Raises:
+        InputError: an unknown method, unequal numbers of rows, constant sides, or arguments out of range.
+        NonFiniteError: NaN or infinity.
+
+    References:
+        Czyż et al. (2023), NeurIPS (arXiv 2306.11078); Song & Ermon (2020), ICLR (arXiv 1910.06222); McAllester &
+        Stratos (2020), AISTATS (arXiv 1811.04251).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x, z = rng.standard_normal((2, 2000, 3))
+        >>> mutual_information(x, 0.6 * x + 0.8 * z, "gaussian")  # 3 log 1.25 = 0.669
+        InformationEstimate(gaussian: 0.6788 nats (0.633 to 0.725))
+    """
+    estimator = partial(_estimate, checked_method(method), settings=settings, progress=progress)
+    generator = _own(generator)
+    if noise is not None:
+        return noisy_information(
+            x, y, noise, generator=generator, estimator=partial(estimator, generator=generator), groups=groups
+        )
+    return estimator(x, y, groups=groups, generator=generator)
+
+
+def checked_method(method: Any) -> str:
+    """Return the name of a method or raise."""
+    name = str(method).replace("-", "_")
+    if name not in METHODS:
+        raise InputError(f"method = {method!r} is unknown", f"choose from {', '.join(METHODS)}")
+    return name
+
+
+def _own(generator: np.random.Generator | None) -> np.random.Generator:
+    """Return a child of the generator: its draws are not those that a sample of the same seed was made from."""
+    return seeded(None if generator is None else checked_generator(generator)).spawn(1)[0]
+
+
+def _estimate(
+    method: str,
+    x: Any,
+    y: Any,
+    *,
+    groups: Any,
+    generator: np.random.Generator,
+    settings: TrainingSettings | None,
+    progress: Progress | None,
+) -> InformationEstimate:
+    if method == "auto":
+        return automatic_estimate(x, y, groups=groups, generator=generator, settings=settings, progress=progress)
+    if method in _UNTRAINED:
+        options = {} if method in _WITHOUT_GENERATOR else {"generator": generator}
+        return _UNTRAINED[method](x, y, groups=groups, **options)
+    chosen = settings or TrainingSettings()
+    if method == _ANCHORED:
+        chosen, method = replace(chosen, anchored=True), "mine"
+    return critic_estimate(checked_pair(x, y, groups), cast(Method, method), generator, chosen)
+
+
+def calibrate_mutual_information(
+    x: Any,
+    y: Any,
+    method: str = "auto",
+    *,
+    information: float | None = None,
+    draws: int = 3,
+    generator: np.random.Generator | None = None,
+    settings: TrainingSettings | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Compute the error of a method on Gaussian pairs of known information with the N, the d and the spectra of a pair.
+
+    Args:
+        x: ``[N, d_x]`` or ``[N]``.
+        y: ``[N, d_y]`` or ``[N]``.
+        method: As for :func:`mutual_information`.
+        information: Around which the pairs are spread, in nats: 0, half of it, itself and twice; None for the corrected
+            Gaussian estimate of the pair, at least 0.1.
+        draws: Pairs for each level.
+        generator: None for a fixed seed.
+        settings: Of trained critics.
+        progress: Called with (what, done, count).
+
+    Returns:
+        Error, spread and coverage by level: :class:`~theorykit.information.estimators.surrogates.Calibration`.
+
+    Raises:
+        InputError: the pair is refused, N ≤ d_x + d_y, or an argument out of range.
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x, z = rng.standard_normal((2, 500, 2))
+        >>> calibrate_mutual_information(x, x + z, "gaussian", information=0.5, draws=2).truths
+        (0.0, 0.25, 0.5, 1.0)
+    """
+    name = checked_method(method)
+    generator = _own(generator)
+    if information is None:
+        found = gaussian_estimate(x, y).information
+        information = 0.1 if found is None or not np.isfinite(found) else max(0.1, found)
+    return calibrate_estimator(
+        lambda first, second: mutual_information(first, second, name, generator=generator, settings=settings),
+        x,
+        y,
+        information=information,
+        generator=generator,
+        draws=draws,
+        progress=progress,
+    )
