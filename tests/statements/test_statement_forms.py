@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from theorykit.convergence import tuned_step_size
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS, Kind, find_statement
+from theorykit.statements.audit import run_audit
 from theorykit.statements.evaluation import evaluate_bound
 
 FORMS = [
@@ -75,6 +77,48 @@ def test_labels_of_the_paper(key, slug):
     assert find_statement(key)[0].slug == slug
 
 
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("theorem1", "Theorem 1"),
+        ("Thm1", "Theorem 1"),
+        ("thm. 1", "Theorem 1"),
+        ("thm-2", "Theorem 2"),
+        ("cor 1", "Corollary 1"),
+        ("lemma1", "Lemma 1"),
+        ("Def. 2", "Definition 2"),
+        ("assumption3", "Assumption 3"),
+    ],
+)
+def test_short_names(key, label):
+    assert find_statement(key)[0].label == label
+
+
+@pytest.mark.parametrize("key", ["Eq. (11)", "eq11", "(11)", "Equation 11", "eq_11", 11])
+def test_short_names_of_equations(key):
+    assert find_statement(key)[1].key == "eq-11"
+
+
+@pytest.mark.parametrize("key", [None, 1.5, True, [], {"a": 1}, b"eq-1", float("nan")])
+def test_what_is_no_name_is_refused(key):
+    with pytest.raises(InputError, match="is not the name of a statement") as raised:
+        find_statement(key)
+    assert raised.value.hint.startswith("give theorem-1")
+
+
+@pytest.mark.parametrize("keys", [5.0, [None], [("eq-1", None)]])
+def test_an_audit_of_what_is_no_name_is_refused(keys):
+    with pytest.raises(InputError, match="is not the name of a statement"):
+        run_audit(keys)
+
+
+@pytest.mark.parametrize(("key", "near"), [("convergence", "sgd-convergence"), ("theorm-3", "theorem-3")])
+def test_the_nearest_name_is_offered(key, near):
+    with pytest.raises(InputError) as raised:
+        find_statement(key)
+    assert raised.value.hint.startswith(f"did you mean {near}?")
+
+
 def test_no_name_means_two_things():
     slugs = [statement.slug for statement in STATEMENTS]
     keys = [equation.key for statement in STATEMENTS for equation in statement.equations]
@@ -124,6 +168,8 @@ def test_every_statement_says_what_it_is(statement):
         ("theorem-1", {"smoothness": True}, "smoothness is not made of real numbers: True"),
         ("theorem-1", {"smoothness": []}, "smoothness is empty"),
         ("theorem-1", {"speed": 1}, "sgd-convergence has no argument 'speed'"),
+        ("theorem-1", {"n_steps": [0, -1]}, "n_steps = 0 is not a whole number in"),
+        ("eq-1", {"rows": 2, "columns": 2, "rank": 3}, "rank = 3 lies outside"),
         ("theorem-1", {"smoothness": "fast"}, "smoothness is not made of real numbers: 'fast'"),
         ("theorem-2", {"delta": 1}, "delta = 1 is not a number in"),
         ("theorem-2", {"delta": 0}, "delta = 0 is not a number in"),
@@ -152,10 +198,59 @@ def test_a_step_above_the_limit_is_not_applicable_and_no_number():
         statement, {"n_steps": 10, "smoothness": 2, "initial_gap": 1, "gradient_variance": 1, "step_size": 1}
     )
     forms = {form.form: form for form in found.forms}
-    assert forms["corrected"].instance == "NOT_APPLICABLE"
-    assert forms["corrected"].values == ()
-    assert "above the 1/L" in forms["corrected"].reason
-    assert forms["printed"].values
+    assert forms["corrected"].worth == ("NOT_APPLICABLE",)
+    assert np.isnan(forms["corrected"].values).all()
+    assert "above the 1/L" in forms["corrected"].reasons[0]
+    assert np.isfinite(forms["printed"].values).all()
+
+
+GOOD = {"n_steps": 100, "smoothness": 2.0, "initial_gap": 1.0, "gradient_variance": 0.5}
+
+
+def test_one_bad_entry_of_a_list_costs_one_point():
+    statement = find_statement("theorem-1")[0]
+    forms = {form.form: form for form in evaluate_bound(statement, GOOD | {"step_size": [0.5, 2.0, 0.1]}).forms}
+    assert np.isfinite(forms["corrected"].values).tolist() == [True, False, True]
+    assert forms["corrected"].worth == ("", "NOT_APPLICABLE", "")
+    found = evaluate_bound(find_statement("eq-21")[0], {"rows": 8, "columns": 8, "rank": [2, 9, 0], "n_samples": 10})
+    for form in found.forms:
+        assert np.isfinite(form.values).tolist() == [True, False, False]
+        assert form.reasons[1:] == ("rank = 9 lies outside [1, 8]", "rank = 0 is not a whole number in [1, inf)")
+    assert found.arguments["input_norm"] == (1.0, 1.0, 1.0)
+
+
+def test_the_tuned_step_is_the_default():
+    statement = find_statement("theorem-1")[0]
+    found = evaluate_bound(statement, GOOD | {"n_steps": [1, 100]})
+    assert found.arguments["step_size"] == pytest.approx((0.5, tuned_step_size(**GOOD)))
+    corrected = next(form for form in found.forms if form.form == "corrected")
+    for step in (0.02, 0.05, 0.3):
+        at_step = evaluate_bound(statement, GOOD | {"step_size": step})
+        assert next(form for form in at_step.forms if form.form == "corrected").values[0] > corrected.values[1]
+    assert corrected.values[1] == pytest.approx(2 * np.sqrt(2 * 2.0 * 0.5 / 100))
+    with pytest.raises(InputError, match="the tuned step is 0"):
+        evaluate_bound(statement, GOOD | {"initial_gap": 0})
+
+
+def test_a_refuted_form_is_not_called_informative():
+    found = evaluate_bound(find_statement("theorem-3")[0], {"clone_loss": [0.5, 9], "dimension": 4})
+    printed = found.forms[0]
+    assert printed.truth == "REFUTED"
+    assert printed.worth == ("REFUTED as stated",) * 2
+    assert printed.values[0] > 0
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.slug)
+def test_every_printed_form_names_the_equation_of_its_verdict(statement):
+    keys = {equation.key for equation in statement.equations}
+    for name, form in statement.forms.items():
+        assert (form.equation in keys) if name == "printed" else not form.equation
+
+
+def test_overflow_is_infinite_and_silent():
+    huge = GOOD | {"initial_gap": 1e308, "smoothness": 1e308, "n_steps": 1}
+    found = evaluate_bound(find_statement("theorem-1")[0], huge)
+    assert found.forms[0].values == (np.inf,)
 
 
 def test_worth_beside_the_competitors():

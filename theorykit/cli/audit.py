@@ -17,15 +17,9 @@ if TYPE_CHECKING:
 FORMATS = ("table", "md", "html", "json", "latex")
 VIOLATED = 3
 _UNITS = {"largest_ratio": "claimed smaller side / claimed larger side, at most 1 where the claim holds"}
-_COLUMNS = {
-    "equation": 10,
-    "as printed": None,
-    "verdict": 10,
-    "corrected": None,
-    "corrected verdict": 16,
-    "evidence": 13,
-}
-_NARROW_COLUMNS = {"equation": 10, "verdict": 10, "as printed": None}
+# widths; what is left is shared by the others
+_COLUMNS = {"equation": 10, "as printed": None, "verdict": 22, "corrected": None, "corrected verdict": 16}
+_NARROW_COLUMNS = {"equation": 10, "verdict": 20, "corrected": 11, "as printed": None}
 _WIDE = 120
 _MARKS = {"REFUTED": "✗", "PROVED": "✓", "UNDECIDED": "?"}
 
@@ -86,55 +80,22 @@ def _written(found: Audit, form: str, inputs: dict[str, Any], statement: Stateme
     if form == "json":
         rows = [row.to_dict() | {"truth": row.truth, "corrected_truth": row.corrected_truth} for row in found.rows]
         return document("audit", inputs, {"rows": rows}, units=_UNITS, warnings=())
-    frame = found.to_frame()
-    if form == "html":
-        return str(frame.to_html(index=False))
-    if form == "latex":
-        return _latex(frame)
-    return _markdown(found, statement)
+    from theorykit.cli import audit_text
 
-
-def _markdown(found: Audit, statement: Statement | None) -> str:
-    frame = found.to_frame()
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in frame.to_numpy()]
-    if statement is not None:
-        lines += ["", *_whole(statement)]
-        lines += [f"- **{part.method}** ({part.side}): {part.sentence}" for row in found.rows for part in row.evidence]
-    return "\n".join(lines)
-
-
-def _latex(frame: Any) -> str:
-    """Return a longtable; the formulas are text, so that the characters TeX reserves are escaped."""
-    reserved = {character: f"\\{character}" for character in "&%$#_{}"} | {"^": "\\^{}", "~": "\\~{}", "\\": "\\\\"}
-
-    def escaped(text: str) -> str:
-        return "".join(reserved.get(character, character) for character in str(text))
-
-    lines = ["\\begin{longtable}{" + "l" * len(frame.columns) + "}", " & ".join(map(escaped, frame.columns)) + " \\\\"]
-    lines += [" & ".join(escaped(cell) for cell in row) + " \\\\" for row in frame.to_numpy()]
-    return "\n".join([*lines, "\\end{longtable}"])
-
-
-def _whole(statement: Statement) -> list[str]:
-    """Return a statement's bound in symbols, its quantities, assumptions and references, a line each."""
-    lines = [f"{statement.label}: {statement.title} ({statement.kind}); slug {statement.slug}"]
-    lines += [f"  {name}: {part.text}" for name, part in statement.forms.items()]
-    lines += [f"  {symbol.name}: {symbol.meaning}; {symbol.domain}" for symbol in statement.symbols]
-    lines += [f"  assumes: {text}" for text in statement.assumptions]
-    lines += [f"  see: {text}" for text in statement.references]
-    return lines
+    write = {"html": audit_text.html, "latex": audit_text.latex}.get(form, audit_text.markdown)
+    return write(found, statement)
 
 
 def _print(found: Audit, statement: Statement | None) -> None:
     """Print one statement whole, or all rows as a table."""
     from rich.text import Text
 
+    from theorykit.cli.audit_text import LEGEND, statement_lines
     from theorykit.cli.output import console
 
     screen = console()
     if statement is not None:
-        for line in _whole(statement):
+        for line in statement_lines(statement):
             screen.print(Text(line))
         for row in found.rows:
             _print_row(screen, row)
@@ -144,31 +105,37 @@ def _print(found: Audit, statement: Statement | None) -> None:
     counts = ", ".join(
         f"{sum(truth == name for truth in printed)} {name}" for name in ("PROVED", "REFUTED", "UNDECIDED")
     )
-    screen.print()
-    screen.print(
-        Text(
-            f"{len(found.rows)} equations and claims as printed: {counts}, {sum(truth is None for truth in printed)} "
-            f"definitions. Largest ratio over all searches of corrected forms ({found.effort.trials:,} trials each): "
-            f"{found.largest_ratio:.6f}. See one whole: theorykit audit theorem-1"
-        )
+    lines = (
+        f"{len(found.rows)} equations and claims as printed: {counts}, {sum(truth is None for truth in printed)} "
+        f"definitions. Largest ratio over all searches of corrected forms ({found.effort.trials:,} trials each): "
+        f"{found.largest_ratio:.6f}.",
+        LEGEND,
+        "One whole, with its evidence: theorykit audit theorem-1. All of it: theorykit audit --format md",
     )
+    screen.print()
+    for line in lines:
+        screen.print(Text(line))
 
 
 def _table(found: Audit, width: int) -> Any:
-    """Return one row per equation; on a narrow terminal the corrected form stands below the printed one."""
+    """Return one row per equation; on a narrow terminal one line each, cut, without the corrected formula."""
     from rich.table import Table
     from rich.text import Text
 
     from theorykit.statements.audit import summary_of
 
+    narrow = width < _WIDE
     table = Table(box=None, pad_edge=False)
-    columns = _COLUMNS if width >= _WIDE else _NARROW_COLUMNS
+    columns = _NARROW_COLUMNS if narrow else _COLUMNS
+    left = max(width - sum(2 + (size or 0) for size in columns.values()), 10) if narrow else None
     for name, size in columns.items():
-        table.add_column(name, width=size, overflow="fold")
+        cut = narrow and size is None
+        table.add_column(name, width=size or left, no_wrap=cut, overflow="ellipsis" if cut else "fold")
     for row in found.rows:
         cells = summary_of(row)
-        if width < _WIDE and row.corrected:
-            cells["as printed"] += f"\n→ {cells['corrected']}"
+        if narrow:
+            truth = str(row.corrected_truth or cells["corrected verdict"])
+            cells["corrected"] = "not refuted" if truth == "UNDECIDED" else truth
         table.add_row(*(Text(cells[name]) for name in columns))
     return table
 
@@ -178,10 +145,11 @@ def _print_row(screen: Any, row: AuditRow) -> None:
 
     from theorykit.statements.audit import summary_of
 
+    cells = summary_of(row)
     screen.print()
-    screen.print(Text(f"{row.label}  as printed: {row.printed}  →  {summary_of(row)['verdict']}"))
+    screen.print(Text(f"{row.label}  as printed: {row.printed}  →  {cells['verdict']}"))
     if row.corrected:
-        screen.print(Text(f"{' ' * len(row.label)}  corrected:  {row.corrected}  →  {row.corrected_truth or '—'}"))
+        screen.print(Text(f"{' ' * len(row.label)}  corrected:  {row.corrected}  →  {cells['corrected verdict']}"))
     if row.remark:
         screen.print(Text(f"  {row.remark}"))
     for part in row.evidence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +12,13 @@ from theorykit.cli.options import Debug, Json, Quiet
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from theorykit.statements.evaluation import BoundEvaluation
     from theorykit.statements.statement import Statement
+
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def bound(
@@ -38,13 +45,29 @@ def bound(
     if not arguments:
         _print_arguments(statement)
         return
-    given = dict(map(read_argument, arguments))
+    given = read_arguments(arguments)
     found = evaluate_bound(statement, given)
     if json:
         units = {symbol.name: symbol.meaning for symbol in statement.symbols}
-        write_json("bound", {"statement": slug, "arguments": given}, found, units=units, warnings=())
+        inputs = {"statement": slug, "arguments": given}
+        write_json("bound", inputs, found, units=units, warnings=_overflows(found))
         return
     _print(found)
+
+
+def read_arguments(texts: list[str]) -> dict[str, float | list[float]]:
+    """Read every ``NAME=NUMBER``.
+
+    Raises:
+        InputError: one that is none, or a name given twice.
+    """
+    given: dict[str, float | list[float]] = {}
+    for text in texts:
+        name, value = read_argument(text)
+        if name in given:
+            raise InputError(f"{name} is given twice", f"give one value, or a list {name}=8,64,256")
+        given[name] = value
+    return given
 
 
 def read_argument(text: str) -> tuple[str, float | list[float]]:
@@ -57,13 +80,12 @@ def read_argument(text: str) -> tuple[str, float | list[float]]:
         >>> read_argument("rank=8,64"), read_argument("delta=0.05")
         (('rank', [8.0, 64.0]), ('delta', 0.05))
     """
-    name, sign, rest = text.partition("=")
-    try:
-        values = [float(part) for part in rest.split(",")]
-    except ValueError:
-        values = []
-    if not sign or not values:
+    name, _, rest = text.partition("=")
+    parts = rest.split(",")
+    # float() would read 1_0 as 10, and nan
+    if not name.strip() or not all(_NUMBER.fullmatch(part.strip()) for part in parts):
         raise InputError(f"{text!r} is not NAME=NUMBER", "give rank=64 or rank=8,64,256")
+    values = [float(part) for part in parts]
     return name.strip().replace("-", "_"), values[0] if len(values) == 1 else values
 
 
@@ -92,7 +114,7 @@ def _print_arguments(statement: Statement) -> None:
     if not statement.forms:
         screen.print(Text(f"  no bound that can be evaluated; see it with: theorykit audit {statement.slug}"))
     for symbol in statement.symbols:
-        default = "" if symbol.default is None else f"; {symbol.default:g} if not given"
+        default = f"; if not given: {symbol.default_text}" if symbol.default_text else ""
         screen.print(Text(f"  {symbol.name}=  {symbol.meaning}; {symbol.domain}{default}"))
 
 
@@ -105,14 +127,43 @@ def _print(found: BoundEvaluation) -> None:
     screen = console()
     frame = found.to_frame()
     table = Table(title=Text(f"{found.label} ({found.statement})"), box=None, pad_edge=False, title_justify="left")
-    for name in frame.columns:
-        table.add_column(str(name), justify="right", overflow="fold")
-    for row in frame.to_numpy():
-        table.add_row(*(Text(f"{cell:.6g}" if isinstance(cell, float) else str(cell)) for cell in row))
+    single = len(frame) == 1  # one point stands upright, so that it fits
+    table.show_header = not single
+    for name in ("", "") if single else frame.columns:
+        table.add_column(str(name), justify="left" if single else "right", overflow="fold")
+    for row in zip(frame.columns, *frame.to_numpy(), strict=True) if single else frame.to_numpy():
+        table.add_row(*map(_cell, row))
     screen.print(table)
     screen.print()
     for form in found.forms:
         screen.print(Text(f"{form.form}: {form.text}"))
-        if form.reason:
-            screen.print(Text(f"  {form.instance}: {form.reason}"))
+    for sentence in (*_reasons(found), *_overflows(found)):
+        screen.print(Text(sentence))
     screen.print(Text(f"Which of them are true: theorykit audit {found.statement}"))
+
+
+def _cell(value: object) -> Text:
+    """Return a number in six digits, and a dash where there is none."""
+    from rich.text import Text
+
+    if isinstance(value, float):
+        return Text("—" if math.isnan(value) else f"{value:.6g}")
+    return Text(str(value))
+
+
+def _reasons(found: BoundEvaluation) -> tuple[str, ...]:
+    """Say once why something does not apply, and to which forms."""
+    forms: dict[str, list[str]] = {}
+    for form in found.forms:
+        for reason in dict.fromkeys(filter(None, form.reasons)):
+            forms.setdefault(reason, []).append(form.form)
+    return tuple(f"NOT_APPLICABLE: {reason} ({', '.join(names)})" for reason, names in forms.items())
+
+
+def _overflows(found: BoundEvaluation) -> tuple[str, ...]:
+    """Say which forms leave float64, where JSON has null."""
+    return tuple(
+        f"{form.form} is infinite at {count} of {len(form.values)} points: it passes 1.8e308, the largest number here"
+        for form in found.forms
+        if (count := sum(math.isinf(value) for value in form.values))
+    )

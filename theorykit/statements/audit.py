@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import STATEMENTS, find_statement
-from theorykit.statements.evidence import Effort, Evidence, Method, Side
+from theorykit.statements.evidence import Effort, Evidence, Method, Side, truth_of
 from theorykit.statements.statement import Equation, Kind, Statement
 from theorykit.verdicts import Truth, Value
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[int, int, str], None]
+DEFINITION = "definition"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class AuditRow(Result):
         printed: As the paper prints it.
         corrected: What is true instead; empty where the printed form stands.
         remark: One sentence for the reader.
+        condition: What the verdict on the printed form assumes beyond the paper; empty where nothing.
         evidence: What each check found.
     """
 
@@ -41,6 +43,7 @@ class AuditRow(Result):
     printed: str
     corrected: str
     remark: str
+    condition: str
     evidence: tuple[Evidence, ...]
 
     def _of(self, side: Side) -> list[Evidence]:
@@ -48,13 +51,13 @@ class AuditRow(Result):
 
     @property
     def truth(self) -> Truth | None:
-        """Return the verdict on the printed form; None for a definition that no check speaks about."""
-        return _truth(self._of(Side.PRINTED))
+        """Return the verdict on the printed form; None for a definition, which is neither true nor false."""
+        return None if self.kind == Kind.DEFINITION else truth_of(self._of(Side.PRINTED))
 
     @property
     def corrected_truth(self) -> Truth | None:
         """Return the verdict on the corrected form; None where there is none."""
-        return _truth(self._of(Side.CORRECTED))
+        return truth_of(self._of(Side.CORRECTED))
 
     @property
     def value(self) -> Value | None:
@@ -77,15 +80,6 @@ class AuditRow(Result):
         import pandas as pd
 
         return pd.DataFrame([{"equation": self.label, **part.to_dict()} for part in self.evidence])
-
-
-def _truth(evidence: Sequence[Evidence]) -> Truth | None:
-    """Combine: one refutation refutes; otherwise one proof proves; otherwise undecided."""
-    found = {part.truth for part in evidence}
-    for truth in (Truth.REFUTED, Truth.PROVED, Truth.UNDECIDED):
-        if truth in found:
-            return truth
-    return None
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,7 +111,7 @@ class Audit(Result):
         return max(ratios, default=0.0)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per equation: printed, verdict, value, corrected, verdict, evidence."""
+        """Return one row per equation: printed, verdict, corrected, verdict, evidence, remark."""
         import pandas as pd
 
         return pd.DataFrame([summary_of(row) for row in self.rows])
@@ -130,14 +124,11 @@ class Audit(Result):
 
 def summary_of(row: AuditRow) -> dict[str, str]:
     """Return the row of the table that a reader sees."""
-    verdict = str(row.truth or "—")
-    if row.value is not None:
-        verdict = f"{verdict}, {row.value}" if row.truth != Truth.UNDECIDED else str(row.value)
     return {
         "statement": row.statement,
         "equation": row.label,
         "as printed": row.printed,
-        "verdict": verdict,
+        "verdict": _verdict(row),
         "corrected": row.corrected or "—",
         "corrected verdict": _survival(row),
         "evidence": ", ".join(dict.fromkeys(_evidence_words(part) for part in row.evidence)),
@@ -145,18 +136,51 @@ def summary_of(row: AuditRow) -> dict[str, str]:
     }
 
 
+def _verdict(row: AuditRow) -> str:
+    """Say PROVED, under which condition, and whether it is of use; a value alone where the truth is open."""
+    truth = DEFINITION if row.kind == Kind.DEFINITION else str(row.truth or "—")
+    if row.value is None:
+        return f"{truth} if {row.condition}" if row.condition else truth
+    if row.truth == Truth.UNDECIDED:
+        return str(row.value)
+    return f"{truth}, {row.value}, if {row.condition}" if row.condition else f"{truth}, {row.value}"
+
+
 def _survival(row: AuditRow) -> str:
-    """Say PROVED, REFUTED, or how many trials the corrected form has survived."""
-    searched = [part for part in row.evidence if part.side == Side.CORRECTED and "trials" in part.numbers]
+    """Say PROVED, REFUTED, or how many trials the corrected form has survived and how near they came."""
+    searched = [part for part in row.evidence if part.side == Side.CORRECTED and "largest_ratio" in part.numbers]
     words = [] if row.corrected_truth in (None, Truth.UNDECIDED) else [str(row.corrected_truth)]
-    words += [
-        f"{int(part.numbers['trials']):,} trials ≤ {float(part.numbers['largest_ratio']):.4f}" for part in searched
-    ]
-    return ", ".join(words) or "—"
+    if searched:
+        nearest = max(searched, key=lambda part: float(part.numbers["largest_ratio"]))
+        words.append(f"{nearest.numbers['trials']:,} trials ≤ {float(nearest.numbers['largest_ratio']):.4f}")
+    return ", ".join(words) or (DEFINITION if row.kind == Kind.DEFINITION and row.corrected else "—")
 
 
 def _evidence_words(part: Evidence) -> str:
     return "measurement to come" if part.method == Method.MEASUREMENT else str(part.method)
+
+
+def _paper() -> list[tuple[Statement, Equation]]:
+    """Return all equations by number; a claim without a number follows the last numbered one of its statement."""
+    placed = []
+    for statement in STATEMENTS:
+        place = float("inf")
+        for equation in statement.equations:
+            number = equation.key.removeprefix("eq-")
+            place = int(number) if number.isdecimal() else place
+            placed.append((place, statement, equation))
+    return [(statement, equation) for _, statement, equation in sorted(placed, key=lambda entry: entry[0])]
+
+
+def _listed(keys: Any) -> list[Any]:
+    return list(keys) if isinstance(keys, Iterable) and not isinstance(keys, str) else [keys]
+
+
+def _pairs(key: Any) -> list[tuple[Statement, Equation]]:
+    """Return the equations that a name or a pair stands for."""
+    pair = isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], Statement)
+    statement, one = key if pair else find_statement(key)
+    return [(statement, equation) for equation in ((one,) if one is not None else statement.equations)]
 
 
 def run_audit(
@@ -174,10 +198,10 @@ def run_audit(
         progress: Called with (equations done, equations in all, label).
 
     Returns:
-        The rows, with fresh evidence. Deterministic for one effort.
+        The rows, with fresh evidence, in the paper's order where all are asked for. Deterministic for one effort.
 
     Raises:
-        InputError: fewer than one trial, or a negative seed.
+        InputError: fewer than one trial, a negative seed, or a name that no statement has.
     """
     effort = effort or Effort()
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (effort.trials, effort.seed))
@@ -187,17 +211,7 @@ def run_audit(
             "numbers, are needed",
             "give --trials 100000 --seed 0",
         )
-    named = [keys] if isinstance(keys, str) else keys
-    pairs = (
-        [(statement, None) for statement in STATEMENTS]
-        if named is None
-        else [find_statement(key) if isinstance(key, str) else key for key in named]
-    )
-    work = [
-        (statement, equation)
-        for statement, one in pairs
-        for equation in ((one,) if one is not None else statement.equations)
-    ]
+    work = _paper() if keys is None else [pair for key in _listed(keys) for pair in _pairs(key)]
     rows = []
     for done, (statement, equation) in enumerate(work, start=1):
         found = tuple(check.run(effort) for check in equation.checks)
@@ -210,6 +224,7 @@ def run_audit(
                 equation.printed,
                 equation.corrected,
                 equation.remark,
+                equation.condition,
                 found,
             )
         )

@@ -18,6 +18,7 @@ from theorykit.statements.evidence import (
     Truth,
     Value,
     Witness,
+    cited,
     computation,
     identity,
     measured_later,
@@ -27,26 +28,50 @@ from theorykit.statements.evidence import (
 )
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
-_D, _LOSS, _S2, _CONST = sp.symbols("d L sigma2 kappa", positive=True)
+_D, _LOSS, _S2 = sp.symbols("d L sigma2", positive=True)
 _RHO = sp.Symbol("rho", positive=True)
+_KAPPA = sp.Symbol("kappa", real=True)
+_PRINTED = sp.log(_D) - _D / 2 * _LOSS + _KAPPA
+_CORRECTED = _D / 2 * sp.log(_D * _S2 / _LOSS)
+_REVERSED = -_D / 2 * sp.log(1 - _RHO)  # the smaller side of eq 27, as printed
+
+
+def _pairs(title: str, printed: sp.Expr, *, d: int, variance: sp.Expr, rho: sp.Expr) -> Witness:
+    """Compute I and L of d independent pairs from their covariance (eqs 25 and 4), against lower bounds on I."""
+    pair = variance * sp.Matrix([[1, rho], [rho, 1]])
+    difference = sp.Matrix([1, -1])
+    return Witness(
+        title,
+        computed=sp.Rational(d, 2) * sp.log(pair[0, 0] * pair[1, 1] / pair.det()),
+        printed=printed,
+        values={_D: d, _S2: variance, _RHO: rho, _KAPPA: 0, _LOSS: d * (difference.T * pair * difference)[0]},
+        corrected=_CORRECTED,
+        lower=True,
+    )
 
 
 def _without_constant() -> Witness:
-    d, variance = sp.Integer(64), sp.Rational(1, 10**6)
-    loss = 2 * d * variance  # ρ = 0: independent states, no information
-    return Witness(
-        "const = 0, d = 64, σ² = 10⁻⁶, ρ = 0: log d − (d/2)L against I = 0",
-        left=sp.log(d) - d / 2 * loss,
-        right=sp.Integer(0),
-    )
+    title = "const = 0, d = 64, σ² = 10⁻⁶, ρ = 0: I against log d − (d/2)L"
+    return _pairs(title, _PRINTED, d=64, variance=sp.Rational(1, 10**6), rho=sp.Integer(0))
+
+
+def _reversed_at_half() -> Witness:
+    title = "d = 2, ρ = ½: −log(1 − ρ²) against −log(1 − ρ)"
+    return _pairs(title, _REVERSED, d=2, variance=sp.Integer(1), rho=sp.Rational(1, 2))
+
+
+def _larger_constants() -> tuple[bool, str]:
+    """Let σ → 0 at ρ = 0 with const = −log d + gap: I = 0 and the right side tends to the gap."""
+    gap, variance = sp.symbols("gap s", positive=True)
+    limit = sp.limit(_PRINTED.subs({_KAPPA: gap - sp.log(_D), _LOSS: 2 * _D * variance}), variance, 0)
+    return sp.simplify(limit - gap) == 0, "independent states, σ → 0: I = 0 < log d + const for every const > −log d"
 
 
 def _any_constant() -> Found:
     """Let σ → 0 at ρ = 0: I = 0 and the right side tends to log d + const, so that const ≤ −log d."""
     variance = sp.Symbol("s", positive=True)
-    right = sp.log(_D) - _D / 2 * (2 * _D * variance) + _CONST
-    limit = sp.limit(right, variance, 0)
-    held = sp.simplify(limit - sp.log(_D) - _CONST) == 0
+    limit = sp.limit(_PRINTED.subs(_LOSS, 2 * _D * variance), variance, 0)
+    held = sp.simplify(limit - sp.log(_D) - _KAPPA) == 0
     sentence = (
         "information does not change with the scale of the states, L does: as σ → 0 at ρ = 0 the right side tends "
         "to log d + const while I = 0, so that a const "
@@ -89,15 +114,6 @@ def _reversed() -> tuple[bool, str]:
     )
 
 
-def _reversed_at_half() -> Witness:
-    rho = sp.Rational(1, 2)
-    return Witness(
-        "d = 2, ρ = ½: the printed smaller side −log(1 − ρ) against −log(1 − ρ²)",
-        left=-sp.log(1 - rho),
-        right=-sp.log(1 - rho**2),
-    )
-
-
 def _couplings(generator: np.random.Generator, count: int) -> Floats:
     """Draw teachers and Gaussian couplings; R(D) of the teacher at D = E‖H_t − H_s‖² over I(H_t; H_s)."""
     per_teacher = 500
@@ -124,6 +140,26 @@ def _couplings_of_one(generator: np.random.Generator, count: int) -> Floats:
     # I = ½ log |Σ_s| / |noise|: the noise is what H_s has left once H_t is known
     information = (np.linalg.slogdet(student)[1] - np.log(noise).sum(axis=1)) / 2
     return np.asarray(rate_distortion(variances, np.maximum(loss, 1e-12)) / information, dtype=np.float64)
+
+
+def _quantised(generator: np.random.Generator, count: int) -> Floats:
+    """Draw students that are no Gaussians: H_s the centre of the cell in which a normal H_t lies; R(D) over I.
+
+    I = H(cells), since the cell is a function of H_t; D = 1 − Σ p_i c_i², centres c_i.
+    """
+    from scipy.special import ndtr, xlogy
+
+    edges = generator.standard_normal((count, 15)) * generator.uniform(0.1, 3, (count, 1))
+    edges[generator.random((count, 15)) > generator.random((count, 1))] = np.inf
+    edges = np.sort(np.pad(edges, ((0, 0), (1, 1)), constant_values=((0, 0), (-np.inf, np.inf))), axis=1)
+    mass = np.diff(ndtr(edges), axis=1)
+    density = np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi)
+    moments = density[:, :-1] - density[:, 1:]
+    loss = 1 - np.where(mass > 1e-12, moments**2 / np.maximum(mass, 1e-12), 0.0).sum(axis=1)
+    information = -xlogy(mass, mass).sum(axis=1)
+    ratio = rate_distortion(np.ones(1), np.maximum(loss, 1e-12)) / np.maximum(information, 1e-300)
+    # a single cell carries nothing: a ratio of rounding errors is no trial
+    return np.where(information > 1e-6, ratio, 0.0)
 
 
 def _worth() -> Found:
@@ -157,7 +193,13 @@ STATEMENT = Statement(
                 proof(Side.CORRECTED, "exact information of the isotropic model", _exact),
                 proof(Side.CORRECTED, "affine form", _affine),
                 computation(Side.PRINTED, "the forms side by side", _worth),
+                cited(
+                    Side.CORRECTED,
+                    "R(D) is the least I over all couplings, Gaussian or not; reverse water-filling gives it",
+                    "Cover & Thomas 2006, Theorems 10.3.2 and 10.3.3",
+                ),
                 search(Side.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
+                search(Side.CORRECTED, "quantised students, which are no Gaussians", _quantised),
                 measured_later(Side.CORRECTED, "students", "information of teacher and student states, with controls"),
             ),
             kind=Kind.LOWER,
@@ -168,8 +210,12 @@ STATEMENT = Statement(
             label="eq 23, const 0",
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone",
             corrected="",
-            checks=(witness("independent states", _without_constant),),
+            checks=(
+                witness("independent states", _without_constant),
+                proof(Side.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
+            ),
             kind=Kind.LOWER,
+            remark="false for every const above −log d; for a smaller one the right side is negative",
         ),
         Equation(
             key="eq-26",
@@ -204,17 +250,19 @@ STATEMENT = Statement(
         Symbol("clone_loss", _LOSS, "L = E‖H_t − H_s‖², summed over coordinates"),
         Symbol("dimension", _D, "d, width of the states", low=1, integer=True, open=False),
         Symbol("variance", _S2, "σ² of one coordinate of the teacher", default=1.0),
-        Symbol("constant", sp.Symbol("kappa", real=True), "const of eq 23, nats", low=float("-inf"), default=0.0),
+        Symbol("constant", _KAPPA, "const of eq 23, nats", low=float("-inf"), default=0.0),
     ),
     printed=Form(
         "log d − (d/2) L + const, nats",
-        sp.log(_D) - _D / 2 * _LOSS + sp.Symbol("kappa", real=True),
+        _PRINTED,
         lambda clone_loss, dimension, constant: printed_cloning_bound(clone_loss, dimension, constant),
         ("clone_loss", "dimension", "constant"),
+        # where the bound is above 0, and so says something, the constant is above −log d and the bound is refuted
+        equation="eq-23-constant-0",
     ),
     corrected=Form(
         "(d/2) log(dσ²/L), nats",
-        _D / 2 * sp.log(_D * _S2 / _LOSS),
+        _CORRECTED,
         lambda clone_loss, dimension, variance: cloning_information_bound(clone_loss, dimension, variance),
         ("clone_loss", "dimension", "variance"),
     ),

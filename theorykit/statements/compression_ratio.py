@@ -40,8 +40,10 @@ def compression_ratio(rows: Any, columns: Any, rank: Any) -> Floats:
         1.0
     """
     m, n, r = (np.asarray(value, dtype=np.float64) for value in (rows, columns, rank))
-    if not np.all((r >= 1) & (r <= np.minimum(m, n))):
-        raise InputError(f"rank = {rank!r} lies outside [1, min(m, n)]", "give a rank of the matrix")
+    outside = (r < 1) | (r > np.minimum(m, n))
+    if outside.any():
+        wrong = np.broadcast_to(r, outside.shape)[outside][0]
+        raise InputError(f"rank = {wrong:g} lies outside [1, min(m, n)]", "give a rank of the matrix")
     return np.asarray(r * (m + n) / (m * n), dtype=np.float64)
 
 
@@ -126,13 +128,13 @@ STATEMENT = Statement(
             key="compression",
             label="§3.2",
             printed="compression ratio r(m + n)/(mn) of the student of eq 1",
-            corrected="R1: r²/(mn); R2: r(m + n)/(mn), which saves only below r = mn/(m + n)",
+            corrected="R1: r²/(mn), one r × r matrix; R2: r(m + n)/(mn), two factors, a saving below r = mn/(m + n)",
             checks=(
                 computation(Side.PRINTED, "the two readings of eq 1 keep different shares", _readings),
                 _factors_count(),
                 proof(Side.CORRECTED, "break-even rank", _break_even),
             ),
-            remark="refuted for eq 1 as it stands; right for the factored student of §5.1",
+            remark="refuted for eq 1 as it stands; right for the student of §5.1 (R2), which pays for two factors",
         ),
     ),
     symbols=(
@@ -141,13 +143,15 @@ STATEMENT = Statement(
         Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
     ),
     printed=Form(
-        "r(m + n)/(mn)",
+        "r(m + n)/(mn), as said of the student of eq 1",
         _RANK * (_ROWS + _COLUMNS) / (_ROWS * _COLUMNS),
         compression_ratio,
         ("rows", "columns", "rank"),
+        equation="compression",
     ),
     corrected=Form(
-        "r²/(mn) for eq 1 read literally",
+        "r²/(mn), eq 1 merged into its r × r matrix (R1); kept as two factors of an m × n matrix (R2) it costs the "
+        "printed r(m + n)/(mn)",
         _RANK**2 / (_ROWS * _COLUMNS),
         literal_compression_ratio,
         ("rows", "columns", "rank"),

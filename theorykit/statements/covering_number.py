@@ -10,7 +10,7 @@ import sympy as sp
 from theorykit.checks import Floats
 from theorykit.complexity import log_covering_number, log_covering_number_lower_bound, printed_covering_is_proved
 from theorykit.complexity.covering import Constant
-from theorykit.statements.evidence import Found, Side, Truth, computation, proof, search
+from theorykit.statements.evidence import Found, Side, Truth, cited, computation, proof, search
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK, _BOUND, _RADIUS = sp.symbols("m n r B epsilon", positive=True)
@@ -87,6 +87,11 @@ STATEMENT = Statement(
             checks=(
                 computation(Side.PRINTED, "where the constant 3 follows from a proof", _where_proved),
                 proof(Side.CORRECTED, "the net of Candès and Plan", _nets),
+                cited(
+                    Side.CORRECTED,
+                    "a unit ball of k dimensions has an ε-net of (1 + 2/ε)^k points",
+                    "Vershynin 2018, Cor. 4.2.13",
+                ),
                 search(Side.CORRECTED, "a proved lower bound never passes it", _lower_over_upper),
             ),
             kind=Kind.UPPER,
@@ -100,7 +105,7 @@ STATEMENT = Statement(
         Symbol("frobenius_bound", _BOUND, "B, bound on ‖W‖_F", default=1.0),
         Symbol("radius", _RADIUS, "ε, radius of the cover in the Frobenius norm, below B"),
     ),
-    printed=Form("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), _ARGUMENTS),
+    printed=Form("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), _ARGUMENTS, equation="eq-20"),
     corrected=Form("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable"), _ARGUMENTS),
     assumptions=("ε ≤ B", "cover in the Frobenius norm"),
     references=("Candès & Plan (2011), IEEE Trans. Inf. Theory 57(4), Lemma 3.1",),

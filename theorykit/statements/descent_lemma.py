@@ -5,11 +5,15 @@ from __future__ import annotations
 import sympy as sp
 
 from theorykit.statements.evidence import Check, Side, Witness, identity, proof, witness
+from theorykit.statements.noisy_quadratic import second_moments
 from theorykit.statements.statement import Equation, Kind, Statement
 
 _L, _ETA, _S2 = sp.symbols("L eta sigma2", positive=True)
 _G2, _F0, _F1 = sp.symbols("g2 f_t f_next", real=True)  # E‖∇L‖², E L(θ_t), E L(θ_(t+1))
 _NABLA, _NOISE = sp.symbols("nabla xi", real=True)
+_T = sp.Symbol("T", positive=True)
+_CORRECTED = 2 * _L * (_F0 - _F1) + _S2  # eq 16 without its 1/T
+_PRINTED = 2 * _L * (_F0 - _F1) + _S2 / _T
 
 
 def _smoothness() -> Check:
@@ -56,17 +60,18 @@ def _expectation() -> tuple[bool, str]:
 def _rearranged() -> tuple[bool, str]:
     inequality = _F1 - (_F0 - _ETA * _G2 + _L * _ETA**2 / 2 * (_G2 + _S2))  # eq 15: ≤ 0
     at_step = sp.expand(inequality.subs(_ETA, 1 / _L) * 2 * _L)
-    held = sp.simplify(at_step - (_G2 - (2 * _L * (_F0 - _F1) + _S2))) == 0
+    held = sp.simplify(at_step - (_G2 - _CORRECTED)) == 0
     return bool(held), "eq 15 at η = 1/L is E‖∇L‖² ≤ 2L(E L_t − E L_(t+1)) + σ², with σ² and not σ²/T"
 
 
 def _noise_floor() -> Witness:
-    # f = x²/2, L = 1, η = 1, g = x + ξ: x_(t+1) = −ξ, so that E x_t² = σ² = 1 and E f_t = ½ for t ≥ 1
     steps = 10
+    before, after = second_moments(steps, noise=1)[-2:]
     return Witness(
-        f"f = x²/2, η = 1/L = 1, σ² = 1, T = {steps}, any t ≥ 1: E‖∇f‖² against σ²/T",
-        left=sp.Integer(1),
-        right=2 * (sp.Rational(1, 2) - sp.Rational(1, 2)) + sp.Rational(1, steps),
+        f"f = x²/2, η = 1/L = 1, x_0 = 0, σ² = 1, T = {steps}, last step: E‖∇f‖² against σ²/T",
+        computed=before,
+        printed=_PRINTED,
+        values={_L: 1, _F0: before / 2, _F1: after / 2, _S2: 1, _T: steps},
     )
 
 

@@ -8,38 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from theorykit.array_checks import number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.statements.statement import Kind, Statement
-from theorykit.verdicts import Instance, Value
+from theorykit.statements.evidence import Effort, Side, truth_of
+from theorykit.statements.statement import Form, Kind, Statement
+from theorykit.verdicts import Instance, Truth, Value
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+REFUTED = "REFUTED as stated"
+"""What a printed form is worth that a check refutes, whatever its number."""
+
+
 @dataclass(frozen=True)
 class FormValue(Result):
-    """One form at one set of arguments.
+    """One form at every point.
 
     Attributes:
         form: printed, corrected, simpler or trivial.
         text: The formula.
-        values: Its values, flat, in the order of the broadcast arguments; empty where it does not apply.
-        worth: INFORMATIVE, DOMINATED or VACUOUS for each; empty for the competitors and where it does not apply.
-        reason: Why it does not apply; empty where it does.
+        truth: Verdict on a printed form, from its equation's checks; None for the others.
+        values: Its value at each point, infinity above 1.8e308; NaN where it does not apply.
+        worth: At each point INFORMATIVE, DOMINATED or VACUOUS, or instead ``REFUTED as stated`` or NOT_APPLICABLE;
+            empty for the competitors where they apply, and where no competitor is known.
+        reasons: At each point why it does not apply; empty where it does.
     """
 
     form: str
     text: str
+    truth: Truth | None
     values: tuple[float, ...]
-    worth: tuple[Value, ...] = ()
-    reason: str = ""
-
-    @property
-    def instance(self) -> Instance | None:
-        """Return NOT_APPLICABLE where an assumption fails, None otherwise."""
-        return Instance.NOT_APPLICABLE if self.reason else None
+    worth: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class BoundEvaluation(Result):
     Attributes:
         statement: Slug.
         label: The paper's label.
-        arguments: Every argument, flat and broadcast.
+        arguments: Every argument, flat and broadcast; NaN for a default at a point that has none.
         forms: The forms, printed and corrected first.
     """
 
@@ -59,17 +63,16 @@ class BoundEvaluation(Result):
     forms: tuple[FormValue, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per set of arguments: those that vary, and every form with its worth."""
+        """Return one row per point: the arguments that vary, and every form with its worth."""
         import pandas as pd
 
         columns: dict[str, Any] = {
             name: values for name, values in self.arguments.items() if len(set(values)) > 1 or len(values) == 1
         }
-        count = len(next(iter(self.arguments.values()), (0.0,)))
         for form in self.forms:
-            columns[form.form] = form.values or [float("nan")] * count
-            if form.worth or form.reason:
-                columns[f"{form.form} is"] = form.worth or [str(Instance.NOT_APPLICABLE)] * count
+            columns[form.form] = form.values
+            if form.worth:
+                columns[f"{form.form} is"] = form.worth
         return pd.DataFrame(columns)
 
 
@@ -81,10 +84,11 @@ def evaluate_bound(statement: Statement, given: Mapping[str, Any]) -> BoundEvalu
         given: Arguments by name, numbers or arrays that broadcast; defaults fill in what is missing.
 
     Returns:
-        The values; a form whose assumption fails says NOT_APPLICABLE and gives no number.
+        The values. A form whose assumption fails at a point says NOT_APPLICABLE and gives no number there; so does
+        every form at a point outside the domain, where other points lie inside.
 
     Raises:
-        InputError: no such argument, one that is missing or outside its domain, or a statement without a bound.
+        InputError: no such argument, one that is missing, no point inside the domain, or a statement without a bound.
 
     Example:
         >>> from theorykit.statements import find_statement
@@ -97,44 +101,100 @@ def evaluate_bound(statement: Statement, given: Mapping[str, Any]) -> BoundEvalu
         raise InputError(
             f"{statement.slug} has no bound that can be evaluated", f"see it with: theorykit audit {statement.slug}"
         )
-    values = statement.values(given)
+    flat, count = _flat(given)
+    points = [_Point.at(statement, {name: part[i] for name, part in flat.items()}) for i in range(count)]
+    if all(point.problem for point in points):
+        assert points[0].problem is not None
+        raise points[0].problem
+    names = [symbol.name for symbol in statement.symbols]
+    arguments = {name: tuple(float(point.arguments.get(name, np.nan)) for point in points) for name in names}
+    forms = tuple(_form_value(statement, name, form, points) for name, form in statement.forms.items())
+    return BoundEvaluation(statement.slug, statement.label, arguments, forms)
+
+
+def _flat(given: Mapping[str, Any]) -> tuple[dict[str, Floats], int]:
+    """Broadcast the arguments to one length; at least one point, with none given."""
+    arrays = {name: number_array(name, value) for name, value in given.items()}
     try:
-        broadcast = dict(zip(values, np.broadcast_arrays(*values.values()), strict=True)) if values else {}
+        broadcast = np.broadcast_arrays(*arrays.values())
     except ValueError:
-        shapes = {name: value.shape for name, value in values.items() if value.size > 1}
+        shapes = {name: array.shape for name, array in arrays.items() if array.size > 1}
         raise InputError(f"arguments of different lengths: {shapes}", "give lists of one length") from None
-    flat = {name: np.ravel(value) for name, value in broadcast.items()}
-    count = next(iter(flat.values())).size if flat else 1
-    results = {}
-    for name, form in statement.forms.items():
-        reason = form.applies(flat)
-        # one point at a time: a shape (m, n) of a bound does not broadcast
-        points = [] if reason else [float(form({key: part[i] for key, part in flat.items()})) for i in range(count)]
-        results[name] = (form, reason, np.array(points))
-    rivals = {name: found for name, (_, _, found) in results.items() if name in ("simpler", "trivial")}
-    evaluated = tuple(
-        FormValue(
-            name,
-            form.text,
-            tuple(found.tolist()),
-            _worths(statement.kind, found, rivals) if name in ("printed", "corrected") and found.size else (),
-            reason,
-        )
-        for name, (form, reason, found) in results.items()
+    flat = {name: np.ravel(array) for name, array in zip(arrays, broadcast, strict=True)}
+    return flat, max((array.size for array in flat.values()), default=1)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One set of arguments, and per form its value or the reason why it has none."""
+
+    arguments: Mapping[str, Floats]
+    values: Mapping[str, float]
+    reasons: Mapping[str, str]
+    problem: InputError | None = None
+
+    @classmethod
+    def at(cls, statement: Statement, given: Mapping[str, Any]) -> _Point:
+        try:
+            arguments = statement.values(given)
+            reasons = {name: form.applies(arguments) for name, form in statement.forms.items()}
+            # overflow is told by the value itself
+            with np.errstate(all="ignore"):
+                values = {
+                    name: np.nan if reasons[name] else float(form(arguments)) for name, form in statement.forms.items()
+                }
+        except InputError as error:
+            defaults = {
+                symbol.name: symbol.default for symbol in statement.symbols if isinstance(symbol.default, float)
+            }
+            return cls(
+                defaults | dict(given),
+                dict.fromkeys(statement.forms, np.nan),
+                dict.fromkeys(statement.forms, str(error)),
+                error,
+            )
+        lost = {name: _NO_NUMBER for name, value in values.items() if np.isnan(value) and not reasons[name]}
+        return cls(arguments, values, reasons | lost)
+
+
+_NO_NUMBER = "the arguments leave the range of float64: no number is left"
+
+
+def _form_value(statement: Statement, name: str, form: Form, points: list[_Point]) -> FormValue:
+    truth = _truth(statement, form)
+    reasons = tuple(point.reasons[name] for point in points)
+    worth = tuple(
+        str(Instance.NOT_APPLICABLE)
+        if reason
+        else REFUTED
+        if truth == Truth.REFUTED
+        else _worth(statement, name, point)
+        for reason, point in zip(reasons, points, strict=True)
     )
-    arguments = {name: tuple(part.tolist()) for name, part in flat.items()}
-    return BoundEvaluation(statement.slug, statement.label, arguments, evaluated)
+    return FormValue(
+        name, form.text, truth, tuple(point.values[name] for point in points), worth if any(worth) else (), reasons
+    )
 
 
-def _worths(kind: Kind, values: Floats, rivals: Mapping[str, Floats]) -> tuple[Value, ...]:
+def _truth(statement: Statement, form: Form) -> Truth | None:
+    """Run the checks of the printed equation that the form belongs to; None where it belongs to none."""
+    checks = [
+        check
+        for equation in statement.equations
+        if equation.key == form.equation
+        for check in equation.checks
+        if check.side == Side.PRINTED
+    ]
+    return truth_of(check.run(Effort(trials=1)) for check in checks)
+
+
+def _worth(statement: Statement, name: str, point: _Point) -> str:
     """Compare with the trivial and the simpler bound; an upper bound is tighter where it is smaller."""
-    if kind not in (Kind.UPPER, Kind.LOWER) or not rivals:
-        return ()
-    sign = 1.0 if kind == Kind.UPPER else -1.0
-    empty = np.full(values.shape, np.inf)
-    trivial, simpler = (sign * rivals[name] if name in rivals else empty for name in ("trivial", "simpler"))
-    found = sign * values
-    return tuple(
-        Value.VACUOUS if own >= low else Value.DOMINATED if own > rival else Value.INFORMATIVE
-        for own, low, rival in zip(found, trivial, simpler, strict=True)
-    )
+    rivals = {rival: point.values[rival] for rival in ("trivial", "simpler") if rival in point.values}
+    if name in rivals or not rivals or statement.kind not in (Kind.UPPER, Kind.LOWER):
+        return ""
+    sign = 1.0 if statement.kind == Kind.UPPER else -1.0
+    own = sign * point.values[name]
+    if own >= sign * rivals.get("trivial", sign * np.inf):
+        return str(Value.VACUOUS)
+    return str(Value.DOMINATED if own > sign * rivals.get("simpler", sign * np.inf) else Value.INFORMATIVE)

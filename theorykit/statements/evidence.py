@@ -7,7 +7,7 @@ looked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,11 @@ Numbers = Mapping[str, float | int | str]
 
 
 class Side(StrEnum):
-    """Which form of an equation a check is about."""
+    """Which form of an equation a check is about; a remark is about neither and decides nothing on them."""
 
     PRINTED = "printed"
     CORRECTED = "corrected"
+    REMARK = "remark"
 
 
 class Method(StrEnum):
@@ -113,6 +114,12 @@ class Found:
     value: Value | None = None
 
 
+def truth_of(evidence: Iterable[Evidence]) -> Truth | None:
+    """Draw one verdict: REFUTED outranks PROVED outranks UNDECIDED; None without evidence."""
+    found = {part.truth for part in evidence}
+    return next((truth for truth in (Truth.REFUTED, Truth.PROVED, Truth.UNDECIDED) if truth in found), None)
+
+
 def _evidence(side: Side, method: Method, title: str, found: Found) -> Evidence:
     return Evidence(side, method, title, found.truth, found.sentence, found.numbers, found.value)
 
@@ -150,23 +157,36 @@ def proof(side: Side, title: str, reasoning: Callable[[], tuple[bool, str]], *, 
 
 @dataclass(frozen=True)
 class Witness:
-    """A counterexample in exact numbers: the left side exceeds the right where the claim says that it does not.
+    """A counterexample in exact numbers: what an instance does, against what the printed form says of it.
 
     Attributes:
-        title: The example in words.
-        left: The side that is claimed to be the smaller one, an exact sympy number.
-        right: The side that is claimed to be the larger one.
-        survives: What the corrected form gives for the larger side, or None.
+        title: The instance in words.
+        computed: The bounded quantity, computed from the instance's matrices or recursion; an exact sympy number.
+        printed: The registered expression of the printed form.
+        values: Number of the instance for each symbol of the expressions.
+        corrected: The registered expression of the corrected form, or None.
+        lower: The forms are lower bounds, not upper ones.
     """
 
     title: str
-    left: sp.Expr
-    right: sp.Expr
-    survives: sp.Expr | None = None
+    computed: sp.Expr
+    printed: sp.Expr
+    values: Mapping[sp.Symbol, Any] = field(default_factory=dict)
+    corrected: sp.Expr | None = None
+    lower: bool = False
+
+    def at_instance(self, form: sp.Expr) -> sp.Expr:
+        """Return an expression with the numbers of the instance in it."""
+        return sp.sympify(form).xreplace({symbol: sp.sympify(value) for symbol, value in self.values.items()})
 
     def verify(self) -> bool:
-        """Return whether left > right for certain, in interval arithmetic (and left ≤ survives, where given)."""
-        return certainly(self.left, self.right) and (self.survives is None or certainly(self.survives, self.left))
+        """Return whether the printed form is broken for certain, in interval arithmetic, and the corrected one not."""
+        broken = self._breaks(self.computed, self.at_instance(self.printed))
+        return broken and (self.corrected is None or self._breaks(self.at_instance(self.corrected), self.computed))
+
+    def _breaks(self, first: sp.Expr, second: sp.Expr) -> bool:
+        """Return whether a first number is on the wrong side of a bound that is the second."""
+        return certainly(second, first) if self.lower else certainly(first, second)
 
 
 def witness(title: str, example: Callable[[], Witness], *, side: Side = Side.PRINTED) -> Check:
@@ -174,20 +194,16 @@ def witness(title: str, example: Callable[[], Witness], *, side: Side = Side.PRI
 
     def run(_: Effort) -> Evidence:
         found = example()
-        verified = found.verify()
-        numbers = {"left": float(found.left), "right": float(found.right)}
-        corrected = ""
-        if found.survives is not None:
-            numbers["corrected"] = float(found.survives)
-            corrected = f"; the corrected right side is {numbers['corrected']:.4g}"
-        sentence = (
-            f"{found.title}: the left side is {numbers['left']:.4g} and the right side "
-            f"{numbers['right']:.4g}{corrected}"
-            if verified
-            else f"{found.title}: the stored witness does not verify"
-        )
-        truth = Truth.REFUTED if verified else Truth.UNDECIDED
-        return _evidence(side, Method.WITNESS, title, Found(truth, sentence, numbers))
+        if not found.verify():
+            sentence = f"{found.title}: the stored witness does not verify"
+            return _evidence(side, Method.WITNESS, title, Found(Truth.UNDECIDED, sentence))
+        numbers = {"computed": float(found.computed), "printed": float(found.at_instance(found.printed))}
+        if found.corrected is not None:
+            numbers["corrected"] = float(found.at_instance(found.corrected))
+        relation = "≥" if found.lower else "≤"
+        forms = ", ".join(f"{name} form {relation} {numbers[name]:.4g}" for name in list(numbers)[1:])
+        sentence = f"{found.title}: computed {numbers['computed']:.4g}; {forms}"
+        return _evidence(side, Method.WITNESS, title, Found(Truth.REFUTED, sentence, numbers))
 
     return Check(side, Method.WITNESS, title, run)
 
@@ -221,15 +237,10 @@ def search(side: Side, title: str, ratios: Ratios, *, hold: Truth = Truth.UNDECI
                 return _evidence(side, Method.SEARCH, title, Found(Truth.UNDECIDED, sentence, {"trials": done}))
             largest, done = max(largest, float(values.max())), done + count
         numbers = {"trials": done, "largest_ratio": largest}
-        if largest > 1 + ROUNDING:
-            return _evidence(
-                side,
-                Method.SEARCH,
-                title,
-                Found(Truth.REFUTED, f"{title}: a ratio of {largest:.6g} in {done:,} trials", numbers),
-            )
-        sentence = f"{title}: not refuted in {done:,} trials, largest ratio {largest:.4g}"
-        return _evidence(side, Method.SEARCH, title, Found(hold, sentence, numbers))
+        refuted = largest > 1 + ROUNDING
+        words = f"a ratio of {largest:.6g} in" if refuted else f"largest ratio {largest:.4g}, not refuted in"
+        sentence = f"{title}: {words} {done:,} trials"
+        return _evidence(side, Method.SEARCH, title, Found(Truth.REFUTED if refuted else hold, sentence, numbers))
 
     return Check(side, Method.SEARCH, title, run)
 
@@ -237,6 +248,12 @@ def search(side: Side, title: str, ratios: Ratios, *, hold: Truth = Truth.UNDECI
 def computation(side: Side, title: str, compute: Callable[[], Found], *, method: Method = Method.COMPUTATION) -> Check:
     """Check by a computation that says itself what follows."""
     return Check(side, method, title, lambda _: _evidence(side, method, title, compute()))
+
+
+def cited(side: Side, theorem: str, source: str) -> Check:
+    """State a step that is taken from the literature: it decides nothing here, and what is proved rests on it."""
+    found = Found(Truth.UNDECIDED, f"cited, not computed here: {theorem} ({source})")
+    return computation(side, theorem, lambda: found, method=Method.LITERATURE)
 
 
 def measured_later(side: Side, title: str, what: str) -> Check:

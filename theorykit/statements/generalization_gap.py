@@ -7,7 +7,7 @@ import sympy as sp
 
 from theorykit.checks import Floats
 from theorykit.complexity import generalization_bound, printed_generalization_bound, rank_free_rademacher_bound
-from theorykit.statements.evidence import Found, Side, Truth, Value, computation, measured_later, proof, search
+from theorykit.statements.evidence import Found, Side, Truth, Value, cited, computation, measured_later, proof, search
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK, _N = sp.symbols("m n r N", positive=True)
@@ -65,6 +65,7 @@ def _threshold_gaps(generator: np.random.Generator, count: int) -> Floats:
     return np.asarray(gap / bound.gap_bound, dtype=np.float64)
 
 
+_SOURCE = "Mohri, Rostamizadeh & Talwalkar (2018), Foundations of Machine Learning, Theorem 3.3"
 _ARGUMENTS = ("rows", "columns", "rank", "n_samples", "delta")
 
 STATEMENT = Statement(
@@ -80,12 +81,15 @@ STATEMENT = Statement(
             corrected="R ≤ R̂ + 2ρ R̂_N + 3c sqrt(log(2/δ)/(2N)), losses in [0, c], ρ-Lipschitz, R̂_N of eq 21",
             checks=(
                 proof(Side.PRINTED, "follows from the rank-free bound", _implied),
+                cited(Side.PRINTED, "the rank-free bound itself", _SOURCE),
                 computation(Side.PRINTED, "what it is worth at GPT-2's size", _vacuous),
+                cited(Side.CORRECTED, "the gap of a class by its Rademacher complexity", _SOURCE),
                 search(Side.CORRECTED, "exact worst gaps of a two-point problem, δ = 0.001", _threshold_gaps),
                 measured_later(Side.CORRECTED, "students", "generalization gap over rank and seeds"),
             ),
             kind=Kind.UPPER,
             remark="true with large enough constants, vacuous, and dominated by a bound without the rank",
+            condition="loss bounded and Lipschitz, models linear, inputs bounded",
         ),
         Equation(
             key="gap-linear-in-rank",
@@ -114,6 +118,7 @@ STATEMENT = Statement(
             printed_generalization_bound(rank, n_samples, shape=(int(rows), int(columns)), delta=delta).gap_bound
         ),
         _ARGUMENTS,
+        equation="eq-19",
     ),
     corrected=Form(
         "2ρ R̂_N + 3c sqrt(log(2/δ)/(2N))",
@@ -131,5 +136,5 @@ STATEMENT = Statement(
         "losses in [0, c], ρ-Lipschitz in the prediction; cross-entropy has to be clipped",
         "one linear layer",
     ),
-    references=("Mohri, Rostamizadeh & Talwalkar (2018), Foundations of Machine Learning, Theorem 3.3",),
+    references=(_SOURCE,),
 )

@@ -8,21 +8,40 @@ import sympy as sp
 from theorykit.checks import Floats
 from theorykit.convergence import factor_gradient_bound, printed_gradient_bound
 from theorykit.statements.evidence import Check, Side, Witness, computation, proof, search, witness
-from theorykit.statements.gradient_rules import left_gradient, right_gradient, right_shapes, split_holds
+from theorykit.statements.gradient_rules import (
+    EPSILON,
+    GRADIENT,
+    PRESERVATION,
+    PROJECTION,
+    SMOOTHNESS,
+    TEACHER,
+    left_gradient,
+    norm_of_product,
+    norm_rules,
+    right_gradient,
+    right_shapes,
+    split_holds,
+)
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
-_EPS, _M, _B, _L, _G = sp.symbols("epsilon M B L G", nonnegative=True)
+# of one layer, where the shared symbols are of all layers together
+_EPS, _M, _B, _L, _G = sp.symbols("epsilon_l M_l B L G", nonnegative=True)
+_PRINTED = _L * _B**2 * _M * _EPS + _G * _B * _EPS
+_CORRECTED = _L * _B**3 * _M * _EPS + _G * _B * _EPS
 _SIZE = 3
 
 
 def _split_difference() -> tuple[bool, str]:
-    return split_holds(), "add and subtract g̃ Xᵀ; then the triangle inequality and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂"
+    return split_holds(), (
+        "computed, with symbols that do not commute: g Xᵀ − g̃ X̃ᵀ = (g − g̃) Xᵀ + g̃ (X − X̃)ᵀ, X = W_t P_right; the "
+        "rules on norms that follow are cited"
+    )
 
 
 def _projected_difference() -> tuple[bool, str]:
     left, teacher, cut, right = sp.symbols("P W V Q", commutative=False)
     rest = sp.expand(left * teacher * right - left * cut * right - left * (teacher - cut) * right)
-    return rest == 0, "W_s − W̃_s = P_left (W_t − W_t^r) P_right"
+    return rest == 0, "computed, with symbols that do not commute: W_s − W̃_s = P_left (W_t − W_t^r) P_right"
 
 
 def _quantities(generator: np.random.Generator, count: int) -> dict[str, Floats]:
@@ -98,26 +117,37 @@ def _assembled(generator: np.random.Generator, count: int) -> Floats:
 
 
 def _lost_factor() -> Witness:
-    """W_t = diag(1, 1/100), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2, a Huber loss of slope G, L = 1.
-
-    W_s = 4·4/(100√2) = 0.08·√2 and W̃_s = 0. The slope is G = 0.04·√2 at W_s and −G at W̃_s (centre half-way). B = 4,
-    ε = 1/100. The left gradient moves by ‖G (W_t P_right)ᵀ + G (W_t^r P_right)ᵀ‖ = G·(4/√2)·‖(2, 1/100)‖.
-    """
-    slope, norm, epsilon = 4 * sp.sqrt(2) / 100, sp.Integer(4), sp.Rational(1, 100)
-    deviation = slope * (4 / sp.sqrt(2)) * sp.sqrt(sp.Integer(4) + epsilon**2)
-    printed = norm**2 * epsilon + slope * norm * epsilon
+    """Multiply the matrices of one layer, r = 1; the Huber loss has L = 1 and its centre half-way from W_s to W̃_s."""
+    teacher = sp.diag(1, sp.Rational(1, 100))
+    left, right = sp.Matrix([[0, 4]]), sp.Matrix([4, 4]) / sp.sqrt(2)
+    cut = _cut(teacher)
+    full, low = ((left * weight * right)[0] for weight in (teacher, cut))
+    centre = (full + low) / 2
+    slope_full, slope_low = full - centre, low - centre  # both within the Huber loss's quadratic part, ±G
     return Witness(
         "W_t = diag(1, 0.01), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2, Huber loss with L = 1",
-        left=deviation,
-        right=printed,
-        survives=norm**3 * epsilon + slope * norm * epsilon,
+        computed=(slope_full * (teacher * right).T - slope_low * (cut * right).T).norm(),
+        printed=_PRINTED,
+        values={
+            _L: 1,
+            _B: max(left.norm(), right.norm()),
+            _M: max(teacher.singular_values()),
+            _EPS: (teacher - cut).norm(),
+            _G: abs(slope_low),
+        },
+        corrected=_CORRECTED,
     )
+
+
+def _cut(teacher: sp.Matrix) -> sp.Matrix:
+    """Return the best rank-1 approximation of a diagonal matrix whose first entry is the largest."""
+    return sp.diag(teacher[0, 0], *[0] * (teacher.rows - 1))
 
 
 def _powers() -> tuple[bool, str]:
     """Multiply eq 31's factors: L·(B² ε)·‖W_t‖·B."""
     assembled = _L * (_B**2 * _EPS) * _M * _B + _G * _EPS * _B
-    return sp.expand(assembled - (_L * _B**3 * _M * _EPS + _G * _B * _EPS)) == 0, (
+    return sp.expand(assembled - _CORRECTED) == 0, (
         "eq 31 multiplies L‖W_s − W̃_s‖ ≤ L B² ε by ‖W_t‖‖P_right‖ ≤ ‖W_t‖ B: B³, not B²"
     )
 
@@ -125,14 +155,29 @@ def _powers() -> tuple[bool, str]:
 def _joint_layers() -> Witness:
     """Two layers with the loss W_s¹·W_s² (jointly 1-smooth): only layer 2 is truncated, layer 1 feels it.
 
-    W_t¹ = diag(1, 0), W_t² = diag(1, 1/2), r = 1, P = e_1 for layer 1 and e_2 for layer 2: ∇_(W¹) = W_s² = ½ against 0.
+    W_t¹ = diag(1, 0), W_t² = diag(1, 1/2), r = 1, both factors e_1 in layer 1 and e_2 in layer 2: B = 1.
     """
-    deviation = sp.Rational(1, 2)
+    teachers = (sp.diag(1, 0), sp.diag(1, sp.Rational(1, 2)))
+    cuts = [_cut(teacher) for teacher in teachers]
+    axes = [sp.eye(2)[:, layer] for layer in range(2)]
+    students, truncated = (
+        [(axis.T * weight * axis)[0] for axis, weight in zip(axes, weights, strict=True)]
+        for weights in (teachers, cuts)
+    )
+    # the gradient by W_s¹ is W_s² and the other way round
+    moved = students[1] * (teachers[0] * axes[0]).T - truncated[1] * (cuts[0] * axes[0]).T
+    errors = [(teacher - cut).norm() for teacher, cut in zip(teachers, cuts, strict=True)]
+    norms = [max(teacher.singular_values()) for teacher in teachers]
+    largest = max(map(abs, truncated))
     return Witness(
         "loss W_s¹ W_s², ε_1 = 0, ε_2 = ½: deviation of layer 1 against its own (L B³‖W_t‖ + G B) ε_1",
-        left=deviation,
-        right=sp.Integer(0),
-        survives=2 * (1 * (1 + 1) + 1) * sp.Rational(1, 2),
+        computed=moved.norm(),
+        printed=_CORRECTED,
+        values={
+            **{_L: 1, _B: 1, _M: norms[0], _EPS: errors[0], _G: largest},
+            **{SMOOTHNESS: 1, PROJECTION: 1, TEACHER: sum(norms), EPSILON: sum(errors), GRADIENT: largest},
+        },
+        corrected=PRESERVATION,
     )
 
 
@@ -160,22 +205,29 @@ STATEMENT = Statement(
             "eq 30",
             "‖∇_P L(W_s) − ∇_P L(W̃_s)‖ = ‖∇ (W_t P_right)ᵀ − ∇̃ (W_t^r P_right)ᵀ‖",
             "",
-            (left_gradient(),),
+            (left_gradient("eq 28 for any weight, so for W_t and W_t^r, by entrywise derivatives; nothing cited"),),
             remark="for the left factor only; the right one is left out",
         ),
-        *(
-            Equation(
-                f"eq-{number}",
-                f"eq {number}",
-                text,
-                "",
-                (
-                    proof(Side.PRINTED, "the difference split", _split_difference),
-                    search(Side.PRINTED, "both terms together", _split),
-                ),
-                Kind.UPPER,
-            )
-            for number, text in ((31, "≤ ‖∇ − ∇̃‖ ‖W_t‖ ‖P_right‖ …"), (32, "… + ‖∇̃‖ ‖W_t − W_t^r‖ ‖P_right‖"))
+        Equation(
+            "eq-31",
+            "eq 31",
+            "≤ ‖∇ − ∇̃‖ ‖W_t‖ ‖P_right‖ …",
+            "",
+            (
+                proof(Side.PRINTED, "the difference split", _split_difference),
+                norm_rules(),
+                search(Side.PRINTED, "eqs 31 and 32, both terms together", _split),
+            ),
+            Kind.UPPER,
+        ),
+        Equation(
+            "eq-32",
+            "eq 32",
+            "… + ‖∇̃‖ ‖W_t − W_t^r‖ ‖P_right‖",
+            "",
+            (proof(Side.PRINTED, "the difference split", _split_difference), norm_rules()),
+            Kind.UPPER,
+            "the second term of one inequality; the search of eq 31 is of both",
         ),
         Equation(
             "eq-33",
@@ -200,6 +252,7 @@ STATEMENT = Statement(
             "",
             (
                 proof(Side.PRINTED, "eq 34", _projected_difference),
+                norm_of_product(),
                 search(Side.PRINTED, "sub-multiplicative norms", _students),
             ),
             Kind.UPPER,
@@ -209,8 +262,13 @@ STATEMENT = Statement(
             "eq 36",
             "≤ B² ε",
             "",
-            (proof(Side.PRINTED, "eq 34", _projected_difference), search(Side.PRINTED, "norms at most B", _squared)),
+            (
+                proof(Side.PRINTED, "eq 34", _projected_difference),
+                norm_of_product(),
+                search(Side.PRINTED, "norms at most B", _squared),
+            ),
             Kind.UPPER,
+            "eq 35 with ‖P‖_F ≤ B and the ε of eq 7 put in",
         ),
         Equation(
             "eq-37",
@@ -243,13 +301,14 @@ STATEMENT = Statement(
     ),
     printed=Form(
         "L B² ‖W_t‖ ε + G B ε",
-        _L * _B**2 * _M * _EPS + _G * _B * _EPS,
+        _PRINTED,
         printed_gradient_bound,
         ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
+        equation="eq-37",
     ),
     corrected=Form(
         "L B³ ‖W_t‖ ε + G B ε",
-        _L * _B**3 * _M * _EPS + _G * _B * _EPS,
+        _CORRECTED,
         factor_gradient_bound,
         ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
     ),

@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from theorykit.checks import Floats
 from theorykit.convergence import gradient_deviation, gradient_preservation_bound
 from theorykit.statements.evidence import Found, Side, Truth, computation, proof, search
-from theorykit.statements.gradient_rules import left_gradient, right_gradient, right_shapes, split_holds
+from theorykit.statements.gradient_rules import (
+    EPSILON,
+    GRADIENT,
+    PRESERVATION,
+    PROJECTION,
+    SMOOTHNESS,
+    TEACHER,
+    left_gradient,
+    right_gradient,
+    right_shapes,
+    split_holds,
+)
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
-
-_B, _LW, _G, _M, _EPS = sp.symbols("B L_W G M epsilon", nonnegative=True)
 
 
 def _spaces() -> Found:
@@ -30,14 +39,14 @@ def _spaces() -> Found:
 
 def _assembled() -> tuple[bool, str]:
     """Assemble the corrected constant for two layers from the split of Appendix A and joint smoothness."""
-    b, smooth, slope = sp.symbols("B L_W G", positive=True)
+    b, smooth, slope = PROJECTION, SMOOTHNESS, GRADIENT
     errors, norms = sp.symbols("e1 e2", nonnegative=True), sp.symbols("m1 m2", nonnegative=True)
     # joint smoothness: ‖g − g̃‖ ≤ L_W (Σ (B² ε_k)²)^½ ≤ L_W B² Σ ε_k, since the squares differ by what is not negative
     rest = sp.expand((b**2 * sum(errors)) ** 2 - sum((b**2 * error) ** 2 for error in errors))
     # both factors of every layer: its gradient's change times M_l B, and G times ε_l B
     both = 2 * sum(smooth * b**2 * sum(errors) * norm * b for norm in norms)
     both += 2 * sum(slope * error * b for error in errors)
-    claimed = 2 * b * (smooth * b**2 * sum(norms) + slope) * sum(errors)
+    claimed = PRESERVATION.subs({TEACHER: sum(norms), EPSILON: sum(errors)})
     return bool(split_holds() and rest.is_nonnegative and sp.expand(both - claimed) == 0), (
         "the split of Appendix A for each factor, joint smoothness for each layer, summed over both factors and "
         "two layers: "
@@ -171,15 +180,15 @@ STATEMENT = Statement(
         ),
     ),
     symbols=(
-        Symbol("truncation_error", _EPS, "Σ_l ε_l, Frobenius norms", open=False),
-        Symbol("teacher_norm", _M, "Σ_l ‖W_t^l‖₂", open=False),
-        Symbol("projection_norm", _B, "B, largest spectral norm of a factor", open=False),
-        Symbol("weight_smoothness", _LW, "L_W, smoothness of the loss in all student weights", open=False),
-        Symbol("gradient_norm", _G, "G, largest ‖∇_(W_s)‖₂ of a layer at W̃_s", open=False),
+        Symbol("truncation_error", EPSILON, "Σ_l ε_l, Frobenius norms", open=False),
+        Symbol("teacher_norm", TEACHER, "Σ_l ‖W_t^l‖₂", open=False),
+        Symbol("projection_norm", PROJECTION, "B, largest spectral norm of a factor", open=False),
+        Symbol("weight_smoothness", SMOOTHNESS, "L_W, smoothness of the loss in all student weights", open=False),
+        Symbol("gradient_norm", GRADIENT, "G, largest ‖∇_(W_s)‖₂ of a layer at W̃_s", open=False),
     ),
     corrected=Form(
         "2B(L_W B² Σ‖W_t‖₂ + G) Σε",
-        2 * _B * (_LW * _B**2 * _M + _G) * _EPS,
+        PRESERVATION,
         lambda truncation_error, teacher_norm, **constants: gradient_preservation_bound(
             truncation_error[..., None], teacher_norm[..., None], **constants
         ),

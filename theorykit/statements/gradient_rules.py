@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sympy as sp
 
-from theorykit.statements.evidence import Check, Found, Side, Truth, identity
+from theorykit.statements.evidence import Check, Found, Side, Truth, cited, identity, proof
 
 _ROWS, _COLUMNS, _RANK = 4, 3, 2
+
+PROJECTION, SMOOTHNESS, GRADIENT, TEACHER, EPSILON = sp.symbols("B L_W G M epsilon", nonnegative=True)
+PRESERVATION = 2 * PROJECTION * (SMOOTHNESS * PROJECTION**2 * TEACHER + GRADIENT) * EPSILON
+"""Corrected eq 8, M = Σ_l ‖W_t^l‖₂ and ε = Σ_l ε_l."""
 
 
 def _symbols() -> tuple[sp.Matrix, sp.Matrix, sp.Matrix, sp.Matrix]:
@@ -37,9 +41,9 @@ def _right_rule() -> sp.Matrix:
     return teacher.T * left.T * gradient
 
 
-def left_gradient() -> Check:
+def left_gradient(title: str = "entrywise derivatives by P_left") -> Check:
     """Check eqs 9 and 28 against entrywise derivatives."""
-    return identity(Side.PRINTED, "entrywise derivatives by P_left", lambda: _derivative(0), _left_rule)
+    return identity(Side.PRINTED, title, lambda: _derivative(0), _left_rule)
 
 
 def right_gradient() -> Check:
@@ -60,6 +64,35 @@ def right_shapes() -> Found:
         "lacks P_leftᵀ"
     )
     return Found(Truth.REFUTED if wrong else Truth.UNDECIDED, sentence)
+
+
+def norm_of_product() -> Check:
+    """Check ‖AB‖_F ≤ ‖A‖_F ‖B‖_F by Lagrange's identity, which is Cauchy and Schwarz with its remainder."""
+
+    def reasoning() -> tuple[bool, str]:
+        a, b = sp.Matrix(2, 3, sp.symbols("a:6")), sp.Matrix(3, 2, sp.symbols("b:6"))
+        squares = [
+            (a[i, k] * b[other, j] - a[i, other] * b[k, j]) ** 2
+            for i in range(2)
+            for j in range(2)
+            for k in range(3)
+            for other in range(k)
+        ]
+        gap = sum(x**2 for x in a) * sum(x**2 for x in b) - sum(x**2 for x in a * b)
+        return sp.expand(gap - sum(squares)) == 0, (
+            "computed for 2 × 3 times 3 × 2, the same sum for other shapes: ‖A‖_F²‖B‖_F² − ‖AB‖_F² is a sum of squares"
+        )
+
+    return proof(Side.PRINTED, "sub-multiplicative Frobenius norm", reasoning)
+
+
+def norm_rules() -> Check:
+    """Cite the two rules on norms behind eqs 31 and 32."""
+    return cited(
+        Side.PRINTED,
+        "the triangle inequality, and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂ for the spectral norm of W_t",
+        "Horn & Johnson 2013, Matrix Analysis, §5.6",
+    )
 
 
 def split_holds() -> bool:

@@ -33,7 +33,7 @@ STATEMENT = Statement(
             label="eq 6",
             printed="E g = ∇L, E‖g − ∇L‖² ≤ σ²",
             corrected="σ² is the supremum over the trajectory",
-            checks=(proof(Side.CORRECTED, "variance of a plain least-squares gradient", _least_squares),),
+            checks=(proof(Side.REMARK, "variance of a plain least-squares gradient", _least_squares),),
             kind=Kind.DEFINITION,
             remark="a standard assumption; global only where the variance does not grow with θ",
         ),

@@ -28,7 +28,7 @@ def _own_proof() -> Found:
     sentence = (
         f"the proof takes r/√n from Theorem 2, and argmin C1/r + C2 r/√n grows like n^{implied}; "
         f"eq 17 has r/n and n^{printed}: at n = 100,000 ranks {THEOREM_2.rank(1e5):.1f} and {PAPER_EQ17.rank(1e5):.1f} "
-        "with constants 1"
+        "with constants 1. As an upper bound O(√n) would stand; the paper reads it as the scaling of r*"
     )
     truth = Truth.PROVED if printed == implied else Truth.REFUTED
     return Found(truth, sentence, {"exponent_printed": float(printed), "exponent_implied": float(implied)})
@@ -58,12 +58,15 @@ def _decay() -> Found:
         tails = tails + 4e6 ** (1 - 2 * alpha) / (2 * alpha - 1)
         slopes[alpha] = float(np.diff(np.log(tails[ranks]))[0] / np.diff(np.log(ranks))[0])
     worst = max(abs(slope - (1 - 2 * alpha)) for alpha, slope in slopes.items())
-    different = max(slopes.values()) - min(slopes.values()) > 0.1
     sentence = "squared error of s_i = i^−α falls like r^" + ", r^".join(
         f"{slope:.2f} (α = {alpha})" for alpha, slope in slopes.items()
     )
-    truth = Truth.REFUTED if different and worst < 0.02 else Truth.UNDECIDED
-    return Found(truth, sentence + ": O(1/r) is one case, not a consequence of spectral decay", {})
+    # "typically" claims no spectrum in particular, so that no spectrum refutes it
+    return Found(
+        Truth.UNDECIDED,
+        sentence + ": O(1/r) for α ≥ 1 and not below; the paper says typically, which only measured spectra decide",
+        {"largest_miss": worst},
+    )
 
 
 STATEMENT = Statement(
@@ -96,7 +99,7 @@ STATEMENT = Statement(
         Equation(
             key="corollary-1-decay",
             label="Cor 1, decay",
-            printed="the approximation error decreases as O(1/r) by spectral decay",
+            printed="the approximation error typically decreases as O(1/r) by spectral decay",
             corrected="s_i ∝ i^−α gives ε² ∝ r^(1 − 2α); r* ∝ N^(1/(2α)) at the fast rate r(m + n − r)/N",
             checks=(computation(Side.PRINTED, "slopes of exact tails", _decay),),
             kind=Kind.RATE,
@@ -113,6 +116,7 @@ STATEMENT = Statement(
         sp.sqrt(_C1 * _N / _C2),
         lambda n_samples, c1, c2: optimal_rank(n_samples, c1, c2),
         ("n_samples", "c1", "c2"),
+        equation="eq-17",
     ),
     corrected=Form(
         "(2 C1 √N/C2)^(2/3)",

@@ -11,36 +11,45 @@ import numpy as np
 import sympy as sp
 
 from theorykit.checks import Floats
-from theorykit.convergence import printed_sgd_bound, sgd_convergence_bound
+from theorykit.convergence import printed_sgd_bound, sgd_convergence_bound, tuned_step_size
+from theorykit.errors import InputError
 from theorykit.statements.evidence import Side, Witness, measured_later, proof, search, witness
+from theorykit.statements.noisy_quadratic import HALF, second_moments
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
 _T, _L, _GAP, _S2, _ETA, _BIAS, _EPS, _C = sp.symbols("T L Delta sigma2 eta beta epsilon c", nonnegative=True)
+_PRINTED = 2 * _L * _GAP / _T + _S2 / _T + _C * _EPS**2 / sp.sqrt(_T)
+_CORRECTED = 2 * _GAP / (_ETA * _T) + _L * _ETA * _S2 + _BIAS**2
 
 
 def _noise() -> Witness:
-    # f = x²/2, L = η = 1, g = x + ξ, x_0 = 0: x_t = −ξ_(t−1), so that E x_0² = 0 and E x_t² = σ² after it
-    steps, variance = sp.Integer(10), sp.Integer(1)
+    """Run f = x²/2, g = x + ξ from its minimum at η = 1/L = 1: h = L = 1, so that E f'² = E x²."""
+    steps, variance = 10, sp.Integer(1)
+    squares = second_moments(steps - 1, noise=variance)
     return Witness(
         f"f = x²/2, η = 1/L = 1, x_0 = 0, σ² = 1, T = {steps}: average (T − 1)σ²/T against σ²/T",
-        left=(steps - 1) * variance / steps,
-        right=variance / steps,
-        survives=variance,  # 2Δ/(ηT) + Lησ² with Δ = 0
+        computed=sum(squares) / sp.Integer(steps),
+        printed=_PRINTED,
+        values={_T: steps, _L: 1, _GAP: squares[0] / 2, _S2: variance, _EPS: 0, _C: 1, _ETA: 1, _BIAS: 0},
+        corrected=_CORRECTED,
     )
 
 
 def _noise_for_every_length() -> tuple[bool, str]:
-    excess = sp.simplify((_T - 1) * _S2 / _T - _S2 / _T)
-    held = sp.simplify(excess - _S2 * (_T - 2) / _T) == 0
-    return bool(held), "(T − 1)σ²/T − σ²/T = (T − 2)σ²/T: violated for every T ≥ 3"
+    """Take the run of :func:`_noise` at any length: one step maps E x² = σ² to itself."""
+    start, first, second = second_moments(2, noise=_S2)
+    average = (_T - 1) * _S2 / _T
+    printed = _PRINTED.subs({_L: 1, _GAP: 0, _EPS: 0})
+    held = (start, first, second) == (0, _S2, _S2) and sp.simplify(average - printed - _S2 * (_T - 2) / _T) == 0
+    return bool(held), "E x_0² = 0, E x_t² = σ² after it; (T − 1)σ²/T − σ²/T = (T − 2)σ²/T: violated for every T ≥ 3"
 
 
 def _bias() -> tuple[bool, str]:
     """Take f = x²/2, g = x + b and η = ½ from x_0 = −b: x stays there, and the average is b² for every T."""
-    point, bias = sp.symbols("x b", positive=True)
-    stays = sp.simplify((point - sp.Rational(1, 2) * (point + bias)).subs(point, -bias) + bias) == 0
-    printed = 2 * (bias**2 / 2) / _T + _C * bias**2 / sp.sqrt(_T)
-    limit = sp.limit(printed.subs({_C: 7, bias: 1}), _T, sp.oo)
+    bias, steps, constant = sp.symbols("b T c", positive=True)
+    stays = second_moments(1, step=HALF, start=-bias, bias=bias) == [bias**2, bias**2]
+    printed = _PRINTED.subs({_L: 1, _GAP: bias**2 / 2, _S2: 0, _EPS: bias, _T: steps, _C: constant})
+    limit = sp.limit(printed, steps, sp.oo)
     return bool(stays and limit == 0), (
         "f = x²/2, g = x + b, η = ½, x_0 = −b: the iterate stays and the average is b² for every T, while "
         "2LΔ/T + c·b²/√T falls to 0 for every c: an error of the gradient is a floor, not O(ε²/√T)"
@@ -122,10 +131,17 @@ def _quadratics(generator: np.random.Generator, count: int) -> Floats:
 
 
 def _step_reason(values: Mapping[str, Floats]) -> str:
-    longest = np.max(np.asarray(values["step_size"] * values["smoothness"]))
-    return (
-        "" if longest <= 1 + 1e-12 else f"step_size is {longest:.3g}/smoothness, above the 1/L that the bound assumes"
-    )
+    length = float(values["step_size"] * values["smoothness"])
+    return "" if length <= 1 + 1e-12 else f"step_size is {length:.3g}/smoothness, above the 1/L that the bound assumes"
+
+
+def _tuned_step(values: Mapping[str, Floats]) -> Floats:
+    """min(1/L, sqrt(2Δ/(Lσ²T))), the tuned step."""
+    step = tuned_step_size(**{name: values[name] for name in ("n_steps", *(symbol.name for symbol in _COMMON))})
+    if not np.all(step > 0):
+        # Δ = 0 < σ²: the start is a minimum, and the best step is none
+        raise InputError("initial_gap = 0: the tuned step is 0", "give step_size")
+    return np.asarray(step)
 
 
 _STEPS = Symbol("n_steps", _T, "T, steps of SGD", low=1, integer=True, open=False)
@@ -162,14 +178,14 @@ STATEMENT = Statement(
     symbols=(
         _STEPS,
         *_COMMON,
-        Symbol("step_size", _ETA, "η, step of SGD, at most 1/L", default=None),
+        Symbol("step_size", _ETA, "η, step of SGD, at most 1/L", default=_tuned_step),
         Symbol("gradient_bias", _BIAS, "β, supremum of ‖E g − ∇L‖; 0 for SGD on the factors", open=False, default=0.0),
         Symbol("truncation_error", _EPS, "ε, sum of the layers' truncation errors", open=False, default=0.0),
         Symbol("constant", _C, "constant of the printed O(ε²/√T)", open=False, default=1.0),
     ),
     printed=Form(
         "2LΔ/T + σ²/T + c·ε²/√T",
-        2 * _L * _GAP / _T + _S2 / _T + _C * _EPS**2 / sp.sqrt(_T),
+        _PRINTED,
         lambda n_steps, smoothness, initial_gap, gradient_variance, truncation_error, constant: printed_sgd_bound(
             n_steps,
             smoothness=smoothness,
@@ -179,10 +195,11 @@ STATEMENT = Statement(
             constant=constant,
         ),
         ("n_steps", "smoothness", "initial_gap", "gradient_variance", "truncation_error", "constant"),
+        equation="eq-11",
     ),
     corrected=Form(
-        "2Δ/(ηT) + Lησ² + β²",
-        2 * _GAP / (_ETA * _T) + _L * _ETA * _S2 + _BIAS**2,
+        "2Δ/(ηT) + Lησ² + β², at the tuned η at most 2LΔ/T + 2σ(2LΔ/T)^½ + β²",
+        _CORRECTED,
         lambda n_steps, smoothness, initial_gap, gradient_variance, step_size, gradient_bias: sgd_convergence_bound(
             n_steps,
             smoothness=smoothness,

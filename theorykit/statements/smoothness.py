@@ -12,11 +12,13 @@ from theorykit.statements.statement import Equation, Form, Kind, Statement, Symb
 
 _LW, _G, _M, _B = sp.symbols("L_W G M B", nonnegative=True)
 _P, _Q, _T = sp.symbols("p q t", real=True)
+_L, _DISTANCE = sp.symbols("L distance", nonnegative=True)
+_FACTORED = (_P * _Q - 1) ** 2 / 2
+_CORRECTED = 2 * _LW * _M**2 * _B**2 + _G * _M
 
 
 def _hessian() -> tuple[bool, str]:
-    loss = (_P * _Q - 1) ** 2 / 2
-    at_point = sp.hessian(loss, (_P, _Q)).subs({_P: _T, _Q: _T})
+    at_point = sp.hessian(_FACTORED, (_P, _Q)).subs({_P: _T, _Q: _T})
     found = {sp.expand(value) for value in at_point.eigenvals()}
     held = found == {sp.expand(3 * _T**2 - 1), sp.expand(1 - _T**2)} and sp.limit(3 * _T**2 - 1, _T, sp.oo) == sp.oo
     return bool(held), (
@@ -27,11 +29,21 @@ def _hessian() -> tuple[bool, str]:
 
 
 def _steep() -> Witness:
+    """Differentiate ½(pq − 1)² at p = q = √L and at its minimum p = q = 1; W_t = 1, the loss 1-smooth in pq."""
     constant = sp.Integer(10) ** 6
+    size = sp.sqrt(constant)
+    gradient = sp.Matrix([sp.diff(_FACTORED, symbol) for symbol in (_P, _Q)])
+    difference = gradient.subs({_P: size, _Q: size}) - gradient.subs({_P: 1, _Q: 1})
     return Witness(
-        "½(pq − 1)² at p = q = √L: its curvature 3L − 1 against the candidate L = 10⁶ (and so for every L ≥ 1)",
-        left=3 * sp.sqrt(constant) ** 2 - 1,
-        right=constant,
+        "½(pq − 1)² between p = q = 1000 and p = q = 1: ‖∇L(θ) − ∇L(θ')‖ against the candidate L = 10⁶ times ‖θ − θ'‖",
+        computed=difference.norm(),
+        printed=_L * _DISTANCE,
+        values={
+            _L: constant,
+            _DISTANCE: sp.Matrix([size - 1, size - 1]).norm(),
+            **{_LW: 1, _M: 1, _B: size, _G: constant + 1},  # |pq − 1| ≤ B² + 1 in the ball
+        },
+        corrected=_CORRECTED * _DISTANCE,
     )
 
 
@@ -86,7 +98,7 @@ STATEMENT = Statement(
     ),
     corrected=Form(
         "2 L_W M² B² + G M",
-        2 * _LW * _M**2 * _B**2 + _G * _M,
+        _CORRECTED,
         lambda weight_smoothness, gradient_norm, teacher_norm, projection_norm: factored_smoothness_bound(
             weight_smoothness, gradient_norm, teacher_norm=teacher_norm, projection_norm=projection_norm
         ),

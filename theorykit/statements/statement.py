@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +15,12 @@ from theorykit.array_checks import number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the start of a hint that names the nearest known name, or nothing where none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 class Kind(StrEnum):
@@ -39,7 +46,7 @@ class Symbol:
         high: Largest value of its domain.
         integer: Whole numbers only.
         open: The ends of the domain are not in it.
-        default: Value where none is given; None if it has to be given.
+        default: Value where none is given, or a function of the arguments before it; None if it has to be given.
     """
 
     name: str
@@ -49,7 +56,18 @@ class Symbol:
     high: float = float("inf")
     integer: bool = False
     open: bool = True
-    default: float | None = None
+    default: float | Callable[[Mapping[str, Floats]], Floats] | None = None
+
+    def default_at(self, earlier: Mapping[str, Floats]) -> Floats | float | None:
+        """Return the default beside the arguments that come before this one."""
+        return self.default(earlier) if callable(self.default) else self.default
+
+    @property
+    def default_text(self) -> str:
+        """Return the default in words, empty where there is none."""
+        if self.default is None:
+            return ""
+        return (self.default.__doc__ or "").strip() if callable(self.default) else f"{self.default:g}"
 
     @property
     def domain(self) -> str:
@@ -68,8 +86,8 @@ class Symbol:
         if self.integer:
             inside &= numbers == np.floor(numbers)
         if not inside.all():
-            wrong = numbers[~inside].flat[0] if numbers.ndim else value
-            raise InputError(f"{self.name} = {wrong} is not a {self.domain}", f"{self.name} is {self.meaning}")
+            wrong = numbers[~inside].flat[0]
+            raise InputError(f"{self.name} = {wrong:.12g} is not a {self.domain}", f"{self.name} is {self.meaning}")
         return numbers
 
 
@@ -82,7 +100,8 @@ class Form:
         expression: The same in sympy, in the statement's symbols.
         evaluate: The library's function, called with the arguments below by name; broadcasts.
         arguments: Names of the symbols that it takes.
-        applies: From the arguments to the reason why the form says nothing there; empty where it applies.
+        applies: From the arguments of one point to why the form says nothing there; empty where it applies.
+        equation: Key of the equation whose verdict is the form's; empty for the forms that are not printed.
     """
 
     text: str
@@ -90,6 +109,7 @@ class Form:
     evaluate: Callable[..., Any]
     arguments: tuple[str, ...]
     applies: Callable[[Mapping[str, Floats]], str] = lambda _: ""
+    equation: str = ""
 
     def __call__(self, values: Mapping[str, Floats]) -> Floats:
         """Return the bound at checked values."""
@@ -108,6 +128,7 @@ class Equation:
         checks: Evidence, run on demand.
         kind: What it claims.
         remark: One sentence for the reader, said whatever the checks find.
+        condition: What the proof of the printed form assumes beyond the paper; its verdict stands under it.
     """
 
     key: str
@@ -117,6 +138,7 @@ class Equation:
     checks: tuple[Check, ...]
     kind: Kind = Kind.IDENTITY
     remark: str = ""
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,12 +198,11 @@ class Statement:
         known = {symbol.name: symbol for symbol in self.symbols}
         for name in given:
             if name not in known:
-                raise InputError(
-                    f"{self.slug} has no argument {name!r}", f"it takes {', '.join(known) or 'no arguments'}"
-                )
-        found = {}
+                hint = f"it takes {', '.join(known) or 'no arguments'}"
+                raise InputError(f"{self.slug} has no argument {name!r}", did_you_mean(name, known) + hint)
+        found: dict[str, Floats] = {}
         for name, symbol in known.items():
-            value = given.get(name, symbol.default)
+            value = given[name] if name in given else symbol.default_at(found)
             if value is None:
                 raise InputError(f"{self.slug} needs {name}: {symbol.meaning}", f"give {name}=NUMBER, {symbol.domain}")
             found[name] = symbol.check(value)

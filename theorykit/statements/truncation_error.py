@@ -9,7 +9,7 @@ import sympy as sp
 
 from theorykit.checks import Floats
 from theorykit.spectra.spectrum import truncation_errors
-from theorykit.statements.evidence import Side, proof, search
+from theorykit.statements.evidence import Side, cited, proof, search
 from theorykit.statements.statement import Equation, Kind, Statement
 
 _SIZE, _RANK = (6, 5), 2
@@ -53,7 +53,8 @@ STATEMENT = Statement(
             printed="‖W_t − W_t^r‖_F ≤ ε",
             corrected="ε(r) = (Σ_(i>r) s_i²)^½ ≤ ‖W_t − M‖_F for every M of rank at most r",
             checks=(
-                proof(Side.PRINTED, "ε is the root of the tail energy", _tail),
+                proof(Side.REMARK, "ε is the root of the tail energy", _tail),
+                cited(Side.CORRECTED, "no matrix of rank r comes nearer", "Eckart & Young 1936; Mirsky 1960"),
                 search(Side.CORRECTED, "no student of rank r comes nearer than ε", _students),
             ),
             kind=Kind.DEFINITION,
