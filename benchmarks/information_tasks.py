@@ -151,6 +151,32 @@ def full_table(rows: list[dict[str, Any]], origin: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def readme_table(found: dict[str, dict[str, Any]]) -> str:
+    """Return the README's table: one row per estimator over the published tasks, from the summaries."""
+    lines = [
+        "| estimator | error, 40 tasks | of one sample | 20 Gaussian copulas | worst of them | runs without warning | "
+        "of them covered | wrong without warning | s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for method, one in found["published"].items():
+        copulas, quiet = found["copula"][method], one["without_warning"]
+        cells = [
+            method,
+            f"{one['error_of_means']:.3f}",
+            f"{one['mean_error']:.3f}",
+            f"{copulas['error_of_means']:.4f}",
+            f"{copulas['worst_error_of_means']:.3f}",
+            f"{quiet} of {one['runs']}",
+            f"{one['covered_without_warning'] / quiet:.0%}" if quiet else "",
+            str(one["wrong_without_warning"]),
+            f"{one['median_seconds']:.1f}",
+        ]
+        if method == "auto":
+            cells = [f"**{cell}**" for cell in cells]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def written_rows(rows: list[dict[str, Any]], kinds: list[str]) -> str:
     """Return all rows as CSV: four decimals, warnings by their number in ``kinds``."""
     lines = ["seed,task,method,estimate,low,high,seconds,warnings,chosen"]

@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import information_tasks  # noqa: E402
 import truncation_loss  # noqa: E402
 
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks  # noqa: E402
@@ -100,6 +101,27 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
         "≤ 1.5 ×",
     ),
     (
+        "mine_speed",
+        "MINE on the 50-dimensional dense normal task against that of `benchmark-mi`: time, and mean errors",
+        lambda found: (
+            f"{found['mine']['share_of_their_time']:.2f} ×; {found['mine']['mean_absolute_error']:.3f} against "
+            f"{found['benchmark-mi']['mean_absolute_error']:.3f} nats"
+        ),
+        "≤ 0.5 ×, no larger error",
+    ),
+    (
+        "critics_speed",
+        "24 layers' critics as one batch against one after another, two cores",
+        lambda found: f"{found['speed_up']:.1f} × faster",
+        "≥ 1.5 ×",
+    ),
+    (
+        "gaussian_information",
+        "corrected Gaussian information, 768 + 768 columns, N = 10⁴",
+        lambda found: f"{found['d=768']['seconds']:.2f} s",
+        "≤ 1 s",
+    ),
+    (
         "rate_distortion_speed",
         "reverse water-filling at d = 4096",
         lambda found: f"{found['milliseconds']:.2f} ms",
@@ -126,6 +148,7 @@ def filled(text: str) -> str:
         "rules": rules,
         "verdicts": verdicts,
         "benchmarks": benchmarks,
+        "information": lambda: information_tasks.readme_table(recorded("information_tasks")["summaries"]),
         "truncation": lambda: truncation_loss.table(recorded("truncation_loss")),
     }
     for name, make in tables.items():

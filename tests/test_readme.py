@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,10 @@ NEEDS_A_MODEL = ("--model", "smollm2")
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("theorykit")])
 def test_command_lines_parse_and_those_without_a_model_run(command, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, rows in {"teacher": rng.standard_normal((300, 3)), "sequence": np.repeat(np.arange(30), 10)}.items():
+        np.save(tmp_path / f"{name}.npy", rows)
+    np.save(tmp_path / "student.npy", np.load(tmp_path / "teacher.npy") + rng.standard_normal((300, 3)))
     arguments = shlex.split(command)[1:]
     if any(word in command for word in NEEDS_A_MODEL):
         arguments = [arguments[0], "--help"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,12 +192,27 @@ def _reported(
     )
 
 
+@contextmanager
+def _threads_for(pairs: int) -> Iterator[None]:
+    """Train a single critic on one thread: its products are too small to share, and a pool of threads waits long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if pairs == 1 else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the estimates of pairs of one shape, whose critics are trained as one batch."""
     critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
     partners = settings.evaluation_partners
     train, validation = (_rows(batch, which, partners, settings.device) for which in ("train", "validation"))
-    trained = train_critics(critic, OBJECTIVES[method], train, validation, [one.generator for one in batch], settings)
+    generators = [one.generator for one in batch]
+    with _threads_for(len(batch)):
+        trained = train_critics(critic, OBJECTIVES[method], train, validation, generators, settings)
     found = []
     for number, one in enumerate(batch):
         if trained.failures[number]:
