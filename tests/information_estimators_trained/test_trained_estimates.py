@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from theorykit.errors import InputError, NonFiniteError
-from theorykit.information.estimators import variational
+from theorykit.information.estimators import pairs, variational
 from theorykit.information.estimators.objectives import OBJECTIVES
 from theorykit.information.estimators.training import TrainingSettings
 from theorykit.information.estimators.variational import (
@@ -146,6 +146,13 @@ def test_failures_are_records(monkeypatch):
 
     monkeypatch.setattr(variational, "train_critics", no_memory)
     assert "out of memory" in mine_estimate(*gaussian_pair(0, 0.5, 100), generator=np.random.default_rng(0)).failure
+
+
+def test_too_little_memory_is_a_record_before_training(monkeypatch):
+    monkeypatch.setattr(pairs, "free_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(variational, "train_critics", lambda *_: pytest.fail("training began"))
+    found = mine_estimate(*gaussian_pair(0, 0.5, 100), generator=np.random.default_rng(0))
+    assert "GB of memory are needed" in found.failure
 
 
 def test_a_loss_that_is_nan_is_a_failure_of_its_pair_alone():

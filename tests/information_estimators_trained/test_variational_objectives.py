@@ -9,7 +9,7 @@ import torch
 
 from theorykit.information.estimators.objectives import OBJECTIVES
 from theorykit.information.estimators.splits import partner_shifts
-from theorykit.information.estimators.variational import _standard_error
+from theorykit.information.estimators.variational import _influence, _standard_error
 
 BOUNDS = ("mine", "nwj", "infonce")
 LAW = np.array([[6, 1, 0], [2, 4, 3]])
@@ -125,7 +125,7 @@ def drawn(method: str, copies: int, critic: Callable, rng: np.random.Generator) 
         x, y = np.repeat(x, copies), np.repeat(RHO * x + 0.8 * noise, copies)
         joint = torch.from_numpy(critic(x, y))
         product = torch.from_numpy(np.stack([critic(x, np.roll(y, -shift)) for shift in shifts]))
-        error = _standard_error(objective, joint, product, shifts, sequences)
+        error = _standard_error(_influence(objective, joint, product, shifts), sequences)
         found.append((float(objective.value(joint, product)), error))
     values, errors = np.array(found).T
     return values, errors

@@ -116,7 +116,7 @@ class TrainedCritics:
     steps: list[int]
 
 
-_MOST_SCORES = 2**18
+MOST_SCORES = 2**18
 """Scores that are computed at a time where no gradient is wanted."""
 
 
@@ -125,7 +125,7 @@ def evaluated_scores(critic: Critic, parameters: torch.Tensor, rows: Rows) -> tu
     import torch
 
     shifts = [0, *rows.shifts]
-    at_once = max(1, _MOST_SCORES // (rows.x.shape[0] * rows.x.shape[1]))
+    at_once = max(1, MOST_SCORES // (rows.x.shape[0] * rows.x.shape[1]))
     with torch.no_grad():
         parts = [
             critic.scores(parameters, rows.x, rows.y, shifts[start : start + at_once]).double()

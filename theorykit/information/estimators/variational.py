@@ -19,9 +19,15 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.anchor import gaussian_anchor
 from theorykit.information.estimators.critics import Critic
 from theorykit.information.estimators.objectives import OBJECTIVES, Method, Objective
-from theorykit.information.estimators.pairs import Pair, checked_pair
+from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.estimators.splits import Indices, Splits, partner_shifts, scaled, split_rows
-from theorykit.information.estimators.training import Rows, TrainingSettings, evaluated_scores, train_critics
+from theorykit.information.estimators.training import (
+    MOST_SCORES,
+    Rows,
+    TrainingSettings,
+    evaluated_scores,
+    train_critics,
+)
 from theorykit.information.samples import NORMAL_QUANTILE
 
 if TYPE_CHECKING:
@@ -224,11 +230,20 @@ def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings)
     return found
 
 
+def _needed_bytes(batch: list[_Prepared], settings: TrainingSettings) -> int:
+    """Return about how much a training holds at once: all rows, the train rows in a new order, hidden layers."""
+    rows = sum(one.x.size + one.y.size for one in batch)
+    return 8 * rows + 16 * MOST_SCORES * max(settings.hidden)
+
+
 def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the timed estimates of a batch; where memory runs out, records that say so."""
     start = time.perf_counter()
     try:
+        check_memory(_needed_bytes(batch, settings))
         found = _trained(method, batch, settings)
+    except InputError as error:
+        found = [_failed(method, one.pair, error.message) for one in batch]
     except (RuntimeError, MemoryError) as error:  # torch runs out of memory with a RuntimeError
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
