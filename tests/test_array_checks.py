@@ -7,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theorykit.array_checks import (
+    calculation,
+    data_matrix,
     matrix_stack,
     number_array,
     positive_array,
     probability_array,
+    single_number,
+    single_probability,
     unwrapped,
     whole_number_array,
 )
@@ -152,3 +156,65 @@ def test_unwrapped():
     assert type(unwrapped(np.float64(2.0))) is float
     array = np.ones(1)
     assert unwrapped(array) is array
+
+
+def test_nan_and_infinity_where_they_are_allowed():
+    value = [1.0, np.nan, -np.inf]
+    np.testing.assert_array_equal(number_array("x", value, high=2, allow_infinite=True, allow_nan=True), value)
+    with pytest.raises(NonFiniteError, match="x = -inf lies outside"):
+        number_array("x", value, allow_nan=True)
+    with pytest.raises(NonFiniteError, match="x = nan lies outside"):
+        number_array("x", value, allow_infinite=True)
+    with pytest.raises(InputError, match="x = 3 lies outside") as caught:
+        number_array("x", [*value, 3.0], high=2, allow_infinite=True, allow_nan=True)
+    assert type(caught.value) is InputError
+
+
+def test_single_numbers():
+    assert type(single_number("x", np.array(2))) is float
+    assert single_probability("level", 0.5) == 0.5
+    with pytest.raises(InputError, match=r"^x has shape \(1,\), not that of one number$"):
+        single_number("x", [2.0])
+    with pytest.raises(InputError, match=r"^level = 1 lies outside \(0, 1\)$"):
+        single_probability("level", 1.0)
+
+
+def test_whole_numbers_from_another_least_one():
+    assert whole_number_array("k", [0, 3], minimum=0).tolist() == [0.0, 3.0]
+    with pytest.raises(InputError, match=r"^k = 1 lies outside \[2, inf\)$"):
+        whole_number_array("k", 1, minimum=2)
+
+
+def test_data_matrices_have_finite_fourth_powers():
+    assert data_matrix("X", [[1e75, -1e75]]).shape == (1, 2)
+    with pytest.raises(InputError, match=r"X holds numbers beyond 1e\+75"):
+        data_matrix("X", [[1e76]])
+
+
+class TestCalculation:
+    def test_shapes_that_broadcast_pass(self):
+        with calculation(a=np.ones((2, 1)), b=np.ones(3), c=1.0, d=None):
+            pass
+
+    def test_shapes_that_do_not_are_named_and_numbers_are_not(self):
+        message = r"^a of shape \(2,\), b of shape \(3,\) and d of shape \(4,\) do not broadcast$"
+        with (
+            pytest.raises(InputError, match=message),
+            calculation(a=np.ones(2), b=np.ones(3), c=np.ones(()), d=np.ones(4)),
+        ):
+            raise AssertionError("nothing is computed")
+
+    def test_overflow_is_infinity_without_a_warning(self):
+        huge = np.array([1e308, 1.0])
+        with calculation(a=huge):
+            assert (huge * 10).tolist() == [np.inf, 10.0]
+            assert np.log(np.zeros(1))[0] == -np.inf
+
+    @pytest.mark.parametrize("compute", [lambda x: x * 10 * 0, lambda x: x * 10 - x * 10])
+    def test_where_no_number_is_left_it_raises(self, compute):
+        with pytest.raises(InputError, match=r"^a, b: the numbers leave the range of float64$"), calculation(a=1, b=2):
+            compute(np.array([1e308]))
+
+    def test_other_errors_pass(self):
+        with pytest.raises(ZeroDivisionError), calculation(a=1.0):
+            1 / 0  # noqa: B018

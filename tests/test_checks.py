@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from theorykit.checks import (
+    checked_generator,
     finite_matrix,
     moment_matrix,
     non_increasing,
+    one_of,
     positive_integer,
     positive_number,
     shape_2d,
@@ -169,3 +171,45 @@ def test_errors_carry_a_hint_and_are_what_python_expects():
     assert issubclass(CheckpointError, InputError)
     assert issubclass(NonFiniteError, InputError)
     assert issubclass(TheorykitWarning, UserWarning)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, torch.ones(2)])
+def test_positive_number_refuses_truth_values_and_tensors_of_many(value):
+    with pytest.raises(InputError, match=r"n = .* is not a number"):
+        positive_number("n", value)
+
+
+def test_positive_integer_takes_zero_where_it_is_allowed():
+    assert positive_integer("refine", 0, allow_zero=True) == 0
+    with pytest.raises(InputError, match=r"refine = 0\.5 is not a whole number") as caught:
+        positive_integer("refine", 0.5, allow_zero=True)
+    assert caught.value.hint == "give refine as 0, 1, 2, 3, …"
+
+
+@pytest.mark.parametrize("value", [None, 7, np.random.RandomState(0), np.random.default_rng])
+def test_only_a_numpy_generator_is_one(rng, value):
+    assert checked_generator(rng) is rng
+    with pytest.raises(InputError, match=r"^generator = .* is not a numpy\.random\.Generator$"):
+        checked_generator(value)
+
+
+@pytest.mark.parametrize("value", ["nuclear", None, 3, ["spectral"], {"a": 1}, np.ones(3)])
+def test_one_of_some_options(value):
+    assert one_of("norm", "spectral", ("frobenius", "spectral")) == "spectral"
+    with pytest.raises(InputError, match=r"^norm = .* is unknown$") as caught:
+        one_of("norm", value, ("frobenius", "spectral"))
+    assert caught.value.hint == "choose one of frobenius, spectral"
+
+
+def test_moment_matrices_near_the_end_of_float64():
+    moment = np.array([[1.5e308, 1e308], [1e308, 1.5e308]])
+    np.testing.assert_array_equal(moment_matrix("A", moment, 2), moment)
+    with pytest.raises(InputError, match="A is not symmetric"):
+        moment_matrix("A", [[1e308, 1e308], [-1e308, 1e308]], 2)
+
+
+def test_messages_stay_on_one_short_line():
+    with pytest.raises(InputError) as caught:
+        positive_number("n", np.ones((50, 50)))
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 100

@@ -217,7 +217,7 @@ def test_the_result_is_a_table_and_can_be_asked(rng):
         ({"n_draws": 1}, InputError, "n_draws = 1 has no interval"),
         ({"n_draws": -2}, InputError, "n_draws = -2"),
         ({"confidence": 1.0}, InputError, r"confidence = 1 lies outside \(0, 1\)"),
-        ({"generator": 7}, InputError, "generator = 7 is not a NumPy generator"),
+        ({"generator": 7}, InputError, r"generator = 7 is not a numpy\.random\.Generator"),
     ],
 )
 def test_the_estimate_refuses(change, error, message):

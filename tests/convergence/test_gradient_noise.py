@@ -148,9 +148,9 @@ def test_refused_gradients(gradients, kind, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"confidence": 1.0}, "confidence = 1.0 is not below 1"),
-        ({"confidence": 0.0}, "confidence = 0.0 has to be finite and above 0"),
-        ({"confidence": np.nan}, "confidence = nan has to be"),
+        ({"confidence": 1.0}, r"confidence = 1 lies outside \(0, 1\)"),
+        ({"confidence": 0.0}, r"confidence = 0 lies outside \(0, 1\)"),
+        ({"confidence": np.nan}, "confidence = nan lies outside"),
         ({"batch_size": 0}, "batch_size = 0 has to be"),
         ({"batch_size": 2.5}, "batch_size = 2.5 is not a whole number"),
     ],

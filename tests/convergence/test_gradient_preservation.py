@@ -311,7 +311,7 @@ def test_factor_gradients_refuse(place, value, message):
 
 def test_gradient_deviation_refuses():
     parts = [np.ones((5, 4))], [np.ones((2, 5))], [np.ones((4, 2))]
-    with pytest.raises(InputError, match="1 teachers, 2 left and 1 right factors"):
+    with pytest.raises(InputError, match="1 teachers, 2 lefts, 1 rights"):
         gradient_deviation(lambda w: w, parts[0], parts[1] * 2, parts[2])
     with pytest.raises(InputError, match="0 teachers"):
         gradient_deviation(lambda w: w, [], [], [])

@@ -114,3 +114,16 @@ def test_bad_shrinkage(rng):
     teacher, student = rng.standard_normal((2, 9, 1))
     with pytest.raises(InputError, match="shrinkage"):
         gaussian_mutual_information_from_samples(teacher, student, shrinkage=-1)
+
+
+@pytest.mark.parametrize(("size", "count", "correlation"), [(20, 200, 0.2), (30, 300, 0.3), (20, 200, 0.6)])
+def test_the_interval_is_not_too_wide_at_a_tenth_as_many_dimensions_as_samples(rng, size, count, correlation):
+    """Budget: 200 draws. With Σ ρ̂² not cleared of its bias the first two covered 98.5 and 99.5 %."""
+    truth = -size / 2 * np.log1p(-(correlation**2))
+    covered = 0
+    for _ in range(200):
+        teacher, noise = rng.standard_normal((2, count, size))
+        student = correlation * teacher + np.sqrt(1 - correlation**2) * noise
+        low, high = gaussian_mutual_information_from_samples(teacher, student).interval
+        covered += low <= truth <= high
+    assert 0.90 * 200 <= covered <= 0.98 * 200

@@ -130,7 +130,7 @@ def test_one_dimension_and_the_independent_pair():
         ({"correlations": [1.0]}, r"correlations = 1 lies outside \(-1, 1\)"),
         ({"spectrum_decay": -1}, "spectrum_decay = -1 has to be finite and at least 0"),
         ({"outliers": 17}, r"outliers = 17 is no whole number in \[0, 16\]"),
-        ({"outliers": True}, "outliers = True is no whole number"),
+        ({"outliers": True}, "outliers = True is not a number"),
         ({"outliers": 1.5}, "outliers = 1.5 is no whole number"),
         ({"outlier_scale": 0}, "outlier_scale = 0 has to be finite and above 0"),
         ({"tail": 0.5}, r"tail = 0.5 lies outside \[0, 0.5\)"),

@@ -13,6 +13,7 @@ from theorykit.verdicts import (
     plan_exponent,
     simulated_correlations,
 )
+from theorykit.verdicts.planning import slope_weights
 
 SIZES = np.geomspace(1e4, 5e6, 6)
 PLAN = plan_exponent(0.5, SIZES, n_seeds=8, sd_log=0.35, margin=0.1)
@@ -33,7 +34,7 @@ def optimum(rng, exponent, *, sd=0.35, seeds=8, scale=0.1, sizes=SIZES):
     ],
 )
 def test_planted_exponents(rng, exponent, verdict, instance):
-    found = exponent_verdict(PLAN, optimum(rng, exponent, sd=0.2), rng)
+    found = exponent_verdict(PLAN, optimum(rng, exponent, sd=0.2), rng, grid=None)
     assert (found.exponent, found.instance) == (verdict, instance)
     assert found.evidence.slope == pytest.approx(exponent, abs=0.06)
     assert found.n_seeds == 8
@@ -41,7 +42,7 @@ def test_planted_exponents(rng, exponent, verdict, instance):
 
 def test_intervals_are_those_of_student_and_of_resampled_seeds(rng):
     values = optimum(rng, 0.5)
-    evidence = exponent_verdict(PLAN, values, rng, n_bootstrap=20_000).evidence
+    evidence = exponent_verdict(PLAN, values, rng, grid=None, n_bootstrap=20_000).evidence
     slopes = np.array([np.polyfit(np.log(SIZES), np.log(row), 1)[0] for row in values])
     assert evidence.slope == pytest.approx(slopes.mean())
     assert evidence.t_interval == pytest.approx(stats.ttest_1samp(slopes, 0.0).confidence_interval(0.95))
@@ -53,7 +54,7 @@ def test_intervals_are_those_of_student_and_of_resampled_seeds(rng):
 
 
 def test_every_rival_is_listed_with_its_distance(rng):
-    evidence = exponent_verdict(PLAN, optimum(rng, 0.5, sd=0.1), rng).evidence
+    evidence = exponent_verdict(PLAN, optimum(rng, 0.5, sd=0.1), rng, grid=None).evidence
     frame = evidence.to_frame()
     assert frame["name"].tolist() == ["claimed", "1/4", "1/3", "1/2"]
     np.testing.assert_allclose(frame["distance"], evidence.slope - frame["exponent"])
@@ -64,15 +65,15 @@ def test_every_rival_is_listed_with_its_distance(rng):
 def test_a_rival_in_the_interval_makes_it_indistinguishable(rng):
     values = optimum(rng, 0.5, sd=0.1)
     plan = plan_exponent(0.5, SIZES, n_seeds=8, sd_log=0.35, margin=0.1, decay_exponent=1 / 0.99)
-    assert exponent_verdict(PLAN, values, rng).exponent is Exponent.CONSISTENT
-    found = exponent_verdict(plan, values, rng)
+    assert exponent_verdict(PLAN, values, rng, grid=None).exponent is Exponent.CONSISTENT
+    found = exponent_verdict(plan, values, rng, grid=None)
     assert found.exponent is Exponent.INDISTINGUISHABLE
     assert any("1/(2 α̂) = 0.495 lies in the interval too" in reason for reason in found.reasons)
     assert any("margin is too wide" in reason for reason in found.reasons)
 
 
 def test_a_wide_interval_is_indistinguishable(rng):
-    found = exponent_verdict(PLAN, optimum(rng, 0.4, sd=1.5), rng)
+    found = exponent_verdict(PLAN, optimum(rng, 0.4, sd=1.5), rng, grid=None)
     assert found.exponent is Exponent.INDISTINGUISHABLE
     assert any("reaches beyond" in reason for reason in found.reasons)
 
@@ -87,12 +88,12 @@ def test_the_ends_of_the_grid_and_the_limit_are_censored():
 def test_a_censored_size_goes_whole_and_is_counted(rng):
     values = optimum(rng, 0.5, sd=0.1)
     values[2, 5] = 768.0
-    found = exponent_verdict(PLAN, values, rng, limit=768)
+    found = exponent_verdict(PLAN, values, rng, grid=np.arange(1, 769), limit=768)
     assert found.evidence.sizes == tuple(SIZES[:5])
     assert found.evidence.n_censored == 1
     assert any("1 points are censored; 1 of 6 sizes" in reason for reason in found.reasons)
     expected = exponent_verdict(
-        plan_exponent(0.5, SIZES[:5], n_seeds=8, sd_log=0.1, margin=0.1), values[:, :5], rng
+        plan_exponent(0.5, SIZES[:5], n_seeds=8, sd_log=0.1, margin=0.1), values[:, :5], rng, grid=np.arange(1, 769)
     ).evidence
     assert found.evidence.slope == expected.slope
 
@@ -102,8 +103,8 @@ def test_clipping_would_bend_the_slope_and_leaving_out_does_not():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         values = np.minimum(optimum(rng, 0.5, scale=0.35, sd=0.2), 500.0)
-        slopes.append(exponent_verdict(PLAN, values, rng, limit=500.0, n_bootstrap=10).evidence.slope)
-        clipped.append(exponent_verdict(PLAN, values, rng, n_bootstrap=10).evidence.slope)
+        slopes.append(exponent_verdict(PLAN, values, rng, grid=None, limit=500.0, n_bootstrap=10).evidence.slope)
+        clipped.append((np.log(values) @ slope_weights(SIZES)).mean())
     assert np.mean(clipped) < 0.46
     assert np.mean(slopes) == pytest.approx(0.5, abs=4 * np.std(slopes) / np.sqrt(60))
 
@@ -112,7 +113,7 @@ def test_failed_runs_take_their_seed_along(rng):
     values = optimum(rng, 0.5, sd=0.1)
     values[3, 1] = np.nan
     values[:, 0] = np.inf
-    found = exponent_verdict(PLAN, values, rng)
+    found = exponent_verdict(PLAN, values, rng, grid=None)
     assert (found.n_seeds, found.evidence.n_failed, found.evidence.sizes) == (7, 9, tuple(SIZES[1:]))
     assert any("9 runs failed; 1 of 8 seeds" in reason for reason in found.reasons)
     assert any("8 seeds were planned, 7 are used" in reason for reason in found.reasons)
@@ -120,7 +121,7 @@ def test_failed_runs_take_their_seed_along(rng):
 
 @pytest.mark.parametrize("values", [np.full((1, 6), 20.0), np.full((8, 6), 768.0), np.full((8, 6), np.nan)])
 def test_too_little_is_inconclusive(rng, values):
-    found = exponent_verdict(PLAN, values, rng, limit=768)
+    found = exponent_verdict(PLAN, values, rng, grid=np.arange(1, 769), limit=768)
     assert (found.instance, found.exponent) == (Instance.INCONCLUSIVE, Exponent.INDISTINGUISHABLE)
     assert found.evidence is None
     assert "are left" in found.reasons[0]
@@ -189,7 +190,7 @@ class TestCorrelationIsNoEvidence:
         values = optimum(rng, 0.25, scale=2.4)
         means = np.log(values).mean(axis=0)
         assert np.corrcoef(np.log(SIZES), means)[0, 1] > 0.95
-        assert exponent_verdict(PLAN, values, rng).exponent is Exponent.INCONSISTENT
+        assert exponent_verdict(PLAN, values, rng, grid=None).exponent is Exponent.INCONSISTENT
 
 
 @pytest.mark.parametrize(
@@ -198,19 +199,19 @@ class TestCorrelationIsNoEvidence:
         (np.ones((8, 5)), {}, "optimum has 5 columns for 6 sizes"),
         (np.zeros((8, 6)), {}, "not above 0"),
         (np.ones((8, 6)), {"grid": [1.0, 2.0]}, "grid has fewer than 3 values"),
-        (np.ones((8, 6)), {"grid": [0.0, 1.0, 2.0]}, "grid = 0 is not above 0"),
+        (np.ones((8, 6)), {"grid": [0.0, 1.0, 2.0]}, r"grid = 0 lies outside \(0, inf\)"),
         (np.ones((8, 6)), {"limit": 0}, "limit = 0 has to be finite and above 0"),
         (np.ones((8, 6)), {"n_bootstrap": 0}, "n_bootstrap = 0"),
     ],
 )
 def test_bad_input(rng, values, options, message):
     with pytest.raises(InputError, match=message):
-        exponent_verdict(PLAN, values, rng, **options)
+        exponent_verdict(PLAN, values, rng, **{"grid": None} | options)
 
 
 def test_a_generator_is_asked_for():
-    with pytest.raises(InputError, match="generator = 0 is no numpy Generator"):
-        exponent_verdict(PLAN, np.ones((8, 6)), 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"generator = 0 is not a numpy\.random\.Generator"):
+        exponent_verdict(PLAN, np.ones((8, 6)), 0, grid=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -221,3 +222,36 @@ def test_bad_simulations(rng, options, message):
     arguments = {"sizes": SIZES, "exponent": 0.5, "sd_log": 0.1, "generator": rng} | options
     with pytest.raises(InputError, match=message):
         simulated_correlations(**arguments)
+
+
+def test_the_grid_has_to_be_said(rng):
+    with pytest.raises(TypeError, match="grid"):
+        exponent_verdict(PLAN, optimum(rng, 0.5), rng)  # type: ignore[call-arg]
+
+
+def test_a_grid_that_is_not_given_shows_by_its_ties(rng):
+    """Without the grid r* at its upper end would bend the slope unseen."""
+    values = rounded(optimum(rng, 0.5, scale=0.35, sd=0.2))
+    assert (values == RANK_GRID[-1]).sum() > 5
+    with pytest.raises(InputError, match=r"optimum holds \d+ times 256: it was searched on a grid") as caught:
+        exponent_verdict(PLAN, values, rng, grid=None)
+    assert "give the grid" in caught.value.hint
+    judged = exponent_verdict(PLAN, values, rng, grid=RANK_GRID)
+    assert any("points are censored" in reason for reason in judged.reasons)
+    at_the_limit = np.minimum(optimum(rng, 0.5, scale=0.35, sd=0.2), 500.0)
+    assert exponent_verdict(PLAN, at_the_limit, rng, grid=None, limit=500.0).evidence.n_censored > 1
+
+
+def test_a_grid_of_equal_values_is_none():
+    with pytest.raises(InputError, match="grid has fewer than 3 values"):
+        censored_points(np.ones(2), [1.0, 1.0, 1.0, 2.0])
+
+
+def test_skewed_slopes_are_told(rng):
+    tail = rng.standard_exponential((40, 1)) ** 2
+    skewed = SIZES ** (0.5 + 0.02 * tail) * np.exp(0.01 * rng.standard_normal((40, 6)))
+    found = exponent_verdict(PLAN, skewed, rng, grid=None)
+    assert found.evidence.skewness_z > 2
+    assert any("slopes are skewed" in reason for reason in found.reasons)
+    normal = exponent_verdict(PLAN, optimum(rng, 0.5, seeds=40), rng, grid=None)
+    assert not any("slopes are skewed" in reason for reason in normal.reasons)

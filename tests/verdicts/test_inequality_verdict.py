@@ -116,7 +116,7 @@ def test_a_search_is_written(rng):
         ({"n_trials": 0}, "n_trials = 0"),
         ({"refine": -1}, "refine = -1"),
         ({"max_evaluations": 0}, "max_evaluations = 0"),
-        ({"generator": None}, "generator = None is no numpy Generator"),
+        ({"generator": None}, "generator = None is not a numpy.random.Generator"),
         ({"sampler": lambda g: np.zeros(g.integers(1, 9))}, "the sampler changes its shape"),
         ({"sampler": lambda g: "x"}, r"sampler\(generator\) is not made of real numbers"),
     ],

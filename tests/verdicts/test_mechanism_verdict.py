@@ -126,10 +126,10 @@ def test_equivalence_is_two_one_sided_tests():
         (lambda r: judge(r, alpha=0.5), InputError, "alpha = 0.5"),
         (lambda r: judge(r, smallest_effect=-1.0), InputError, "smallest_effect = -1.0"),
         (lambda r: judge(r, bias=np.nan), InputError, "bias = nan"),
-        (lambda r: judge(r, ceilings={"entropy": np.nan}), InputError, "ceiling entropy = nan is not finite"),
-        (lambda r: judge(None), InputError, "generator = None is no numpy Generator"),
+        (lambda r: judge(r, ceilings={"entropy": np.nan}), InputError, "ceiling entropy = nan lies outside"),
+        (lambda r: judge(None), InputError, "generator = None is not a numpy.random.Generator"),
         (lambda r: paired_effect([1.0, np.nan], 0.0, 0.05, r), NonFiniteError, "differences holds NaN"),
-        (lambda r: paired_effect([1.0, 2.0], np.inf, 0.05, r), InputError, "threshold = inf is not finite"),
+        (lambda r: paired_effect([1.0, 2.0], np.inf, 0.05, r), InputError, "threshold = inf lies outside"),
         (lambda r: equivalence(ReferenceTask("x", [1.0, 2.0], 0.0, 0.0), "", 0.05), InputError, "x: margin = 0.0"),
         (
             lambda r: equivalence(ReferenceTask("x", [1.0, 2.0], [1.0, 2.0, 3.0], 1.0), "", 0.05),
@@ -141,3 +141,56 @@ def test_equivalence_is_two_one_sided_tests():
 def test_bad_input(rng, call, error, message):
     with pytest.raises(error, match=message):
         call(rng)
+
+
+def test_ceilings_are_one_family(rng):
+    """Holm over arms and ceilings: an estimator at its ceilings is rejected with probability at most alpha."""
+    ceilings = {f"ceiling {number}": 1.0 + 1e-9 * number for number in range(4)}
+    rejected = 0
+    for _ in range(400):
+        arms = rng.normal(1.0, 0.1, (2, 8))
+        verdict = mechanism_verdict(*arms, rng, negative_controls=[STILL], ceilings=ceilings)
+        rejected += verdict.instance is Instance.NOT_APPLICABLE
+    assert stats.binom.sf(rejected - 1, 400, 0.05) > 1e-3  # two tests of each arm at 0.05 would give about 39
+
+
+def test_a_marginal_ceiling_is_passed_alone_and_not_among_many(rng):
+    treated = CONTROL + GAIN
+    p_values = [stats.ttest_1samp(treated, ceiling, alternative="greater").pvalue for ceiling in (2.0, 2.05)]
+    level = max(p_values) * 1.01
+    ceiling = (2.0, 2.05)[int(np.argmax(p_values))]
+    alone = judge(rng, treated, ceilings={"log N": ceiling}, alpha=min(2.02 * level, 0.49))
+    assert alone.instance is Instance.NOT_APPLICABLE
+    many = {"log N": ceiling} | {f"far {number}": 50.0 + number for number in range(9)}
+    assert judge(rng, treated, ceilings=many, alpha=min(2.02 * level, 0.49)).instance is not Instance.NOT_APPLICABLE
+
+
+def test_skewed_differences_are_told(rng):
+    skewed = CONTROL[0] + rng.standard_exponential(30) ** 2
+    verdict = judge(rng, skewed, np.full(30, CONTROL[0]))
+    assert "The differences are skewed: the three tests ask for symmetric ones." in verdict.reasons
+    assert not any("skewed" in reason for reason in judge(rng).reasons)
+
+
+TWO_ROWS = np.ones((2, 4))
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda r: judge(r, TWO_ROWS, CONTROL[:4]), "treated"),
+        (lambda r: judge(r, CONTROL[:4], TWO_ROWS), "control"),
+        (lambda r: paired_effect(TWO_ROWS, 0.0, 0.05, r), "differences"),
+        (lambda r: equivalence(ReferenceTask("x", TWO_ROWS, 0.0, 1.0), "", 0.05), "x: estimates"),
+        (lambda r: paired_effect(3.0, 0.0, 0.05, r), "differences"),
+    ],
+)
+def test_only_a_vector_of_seeds_is_taken(rng, call, name):
+    with pytest.raises(InputError, match=rf"{name} has shape .*, not \[seeds\]"):
+        call(rng)
+
+
+def test_two_failed_arms_are_a_failed_pair(rng):
+    treated, control = CONTROL + GAIN, CONTROL.copy()
+    treated[2] = control[2] = np.inf
+    assert any("1 of 8 pairs failed" in reason for reason in judge(rng, treated, control).reasons)

@@ -71,13 +71,26 @@ def test_a_constant_from_a_proof_needs_no_fingerprint():
         (lambda: RegisteredConstant(0.0, ""), "constant = 0.0 has to be finite and above 0"),
         (lambda: register_constant([[1.0], [2.0]], 1.0), "one seed gives no confidence limit"),
         (lambda: register_constant([[1.0, np.nan]], 1.0), "holds failed runs"),
-        (lambda: register_constant([[1.0, 2.0]], 0.0), "order = 0 is not above 0"),
+        (lambda: register_constant([[1.0, 2.0]], 0.0), r"order = 0 lies outside \(0, inf\)"),
         (lambda: register_constant([[1.0, 2.0]], [1.0, 2.0]), r"order has shape \(2,\)"),
         (lambda: register_constant([[-1.0, -2.0]], 1.0, alpha=0.4), "constant = .* has to be finite and above 0"),
         (lambda: data_fingerprints([1.0, 2.0], ["a"]), "1 run identifiers for 2 numbers"),
-        (lambda: register_constant([[1.0, 2.0]], 1.0, alpha=1.0), "alpha = 1.0"),
+        (lambda: register_constant([[1.0, 2.0]], 1.0, alpha=1.0), "alpha = 1 lies outside"),
     ],
 )
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("registered", [None, RegisteredConstant(2.0, "a proof")])
+def test_an_order_is_above_zero_in_the_verdict_too(registered):
+    with pytest.raises(InputError, match=r"order = 0 lies outside \(0, inf\)"):
+        order_verdict([1.0, 2.0], 0.0, registered)
+
+
+def test_an_order_too_large_or_too_small_for_float64():
+    with pytest.raises(InputError, match="bound = inf lies outside"):
+        order_verdict([1.0, 2.0], 1e308, RegisteredConstant(1e10, "a proof"))
+    with pytest.raises(InputError, match=r"constant = .*inf.* has to be finite"):
+        register_constant([1e100, 2e100], 1e-300)

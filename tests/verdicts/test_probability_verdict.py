@@ -129,10 +129,10 @@ def test_the_interval_of_the_tightness_is_that_of_the_quantile_test(rng, n_trial
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        (([1.0], 1.0, 0.0), {}, InputError, "delta = 0.0 is not strictly between 0 and 1"),
-        (([1.0], 1.0, 1.0), {}, InputError, "delta = 1.0 is not strictly"),
-        (([1.0], 1.0, 0.1), {"alpha": 0.7}, InputError, "alpha = 0.7 is not strictly between 0 and 0.5"),
-        (([1.0], np.nan, 0.1), {}, NonFiniteError, "bound holds NaN"),
+        (([1.0], 1.0, 0.0), {}, InputError, r"delta = 0 lies outside \(0, 1\)"),
+        (([1.0], 1.0, 1.0), {}, InputError, r"delta = 1 lies outside \(0, 1\)"),
+        (([1.0], 1.0, 0.1), {"alpha": 0.7}, InputError, r"alpha = 0.7 lies outside \(0, 0.5\)"),
+        (([1.0], np.nan, 0.1), {}, NonFiniteError, "bound = nan lies outside"),
         (([1.0], [1.0, 2.0], 0.1), {}, InputError, r"bound has shape \(2,\)"),
         (([1.0], 1.0, 0.1), {"kind": "x"}, InputError, "kind = 'x'"),
         (([1.0], 1.0, 0.1), {"bound_interval": (2.0, 3.0)}, InputError, "bound lies outside"),
@@ -147,16 +147,33 @@ def test_bad_input(arguments, options, error, message):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (minimal_trials, (0.0,), "delta = 0 is not strictly between 0 and 1"),
-        (minimal_trials, (1.0,), "delta = 1 is not strictly"),
-        (minimal_trials, (0.1, 0.0), "alpha = 0 is not strictly"),
-        (minimal_trials, (0.1, 0.05, -1), "n_violations = -1 is not a whole number"),
+        (minimal_trials, (0.0,), r"delta = 0 lies outside \(0, 1\)"),
+        (minimal_trials, (1.0,), r"delta = 1 lies outside \(0, 1\)"),
+        (minimal_trials, (0.1, 0.0), r"alpha = 0 lies outside \(0, 1\)"),
+        (minimal_trials, (0.1, 0.05, -1), r"n_violations = -1 lies outside \[0, inf\)"),
         (minimal_trials, (0.1, 0.05, 0.5), "n_violations = 0.5 is not a whole number"),
         (violation_interval, (3, 2), "n_violations is above n_trials"),
-        (violation_interval, (0, 0), "n_trials = 0 is not a whole number of at least 1"),
-        (violation_interval, (0, 5, 0.5), "alpha = 0.5 is not strictly between 0 and 0.5"),
+        (violation_interval, (0, 0), r"n_trials = 0 lies outside \[1, inf\)"),
+        (violation_interval, (0, 5, 0.5), r"alpha = 0.5 lies outside \(0, 0.5\)"),
     ],
 )
 def test_bad_counts(function, arguments, message):
     with pytest.raises(InputError, match=message):
         function(*arguments)
+
+
+def test_tiny_probabilities_neither_hang_nor_lie():
+    assert int(minimal_trials(1e-12)) == int(np.ceil(np.log(0.05) / np.log1p(-1e-12)))
+    assert minimal_trials([0.5, 1 - 1e-12], 0.25).tolist() == [2, 1]
+    assert minimal_trials(0.5, 0.25, [0, 1, 2]).tolist() == [2, 5, 7]
+    with pytest.raises(InputError, match=r"delta = 1e-300 after 0 violations needs more than 2\^53 trials"):
+        minimal_trials(1e-300)
+    with pytest.raises(InputError, match=r"after 1e\+300 violations needs more than 2\^53 trials"):
+        minimal_trials(0.1, 0.05, 1e300)
+
+
+def test_shapes_that_do_not_broadcast_are_named():
+    with pytest.raises(InputError, match=r"^delta of shape \(2,\) and alpha of shape \(3,\) do not broadcast$"):
+        minimal_trials([0.1, 0.2], [0.05] * 3)
+    with pytest.raises(InputError, match=r"n_violations of shape \(2,\) and n_trials of shape \(3,\) do not"):
+        violation_interval([0, 1], [5, 6, 7])

@@ -110,7 +110,7 @@ class TestExponents:
     def experiment(exponent, sd=0.35):
         def run(generator):
             optimum = SIZES**exponent * np.exp(sd * generator.standard_normal((8, 6)))
-            return exponent_verdict(PLAN, optimum, generator, n_bootstrap=200)
+            return exponent_verdict(PLAN, optimum, generator, grid=None, n_bootstrap=200)
 
         return run
 

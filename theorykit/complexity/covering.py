@@ -21,9 +21,8 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import positive_array, whole_number_array
-from theorykit.checks import shape_2d
-from theorykit.errors import InputError
+from theorykit.array_checks import calculation, positive_array, whole_number_array
+from theorykit.checks import one_of, shape_2d
 
 Constant = Literal["provable", "sharpened", "printed"]
 """Which bound on a covering number: 9 by three factors, 1 + 2√2 by two factors, or the paper's 3."""
@@ -33,9 +32,7 @@ TWO_FACTOR = 2.0 * np.sqrt(2.0)
 
 def checked_constant(constant: str) -> Constant:
     """Return the name of a covering bound, or raise where there is none of that name."""
-    if constant not in get_args(Constant):
-        raise InputError(f"constant = {constant!r} is unknown", f"choose one of {', '.join(get_args(Constant))}")
-    return cast(Constant, constant)
+    return cast(Constant, one_of("constant", constant, get_args(Constant)))
 
 
 def log_covering_number(
@@ -78,12 +75,14 @@ def log_covering_number(
     name = checked_constant(constant)
     m, n = shape_2d(shape)
     ranks = whole_number_array("rank", rank, maximum=min(m, n))
-    ratio = positive_array("frobenius_bound", frobenius_bound) / positive_array("radius", radius)
-    if name == "sharpened":
-        logs = np.minimum(ranks * (m + n) * np.log1p(TWO_FACTOR * ratio), m * n * np.log1p(2.0 * ratio))
-    else:
-        logs = ranks * (m + n + 1) * np.log(CONSTANTS[name] * np.maximum(ratio, 1.0))
-    return np.where(ratio > 1.0, logs, 0.0)[()]
+    bound, distance = positive_array("frobenius_bound", frobenius_bound), positive_array("radius", radius)
+    with calculation(rank=ranks, frobenius_bound=bound, radius=distance):
+        ratio = bound / distance
+        if name == "sharpened":
+            logs = np.minimum(ranks * (m + n) * np.log1p(TWO_FACTOR * ratio), m * n * np.log1p(2.0 * ratio))
+        else:
+            logs = ranks * (m + n + 1) * np.log(CONSTANTS[name] * np.maximum(ratio, 1.0))
+        return np.where(ratio > 1.0, logs, 0.0)[()]
 
 
 def covering_number(
@@ -125,8 +124,9 @@ def log_covering_number_lower_bound(radius: Any, *, shape: tuple[int, int], rank
     """
     m, n = shape_2d(shape)
     ranks = whole_number_array("rank", rank, maximum=min(m, n))
-    ratio = positive_array("frobenius_bound", frobenius_bound) / positive_array("radius", radius)
-    return (ranks * max(m, n) * np.log(np.maximum(ratio, 1.0)))[()]
+    bound, distance = positive_array("frobenius_bound", frobenius_bound), positive_array("radius", radius)
+    with calculation(rank=ranks, frobenius_bound=bound, radius=distance):
+        return (ranks * max(m, n) * np.log(np.maximum(bound / distance, 1.0)))[()]
 
 
 def printed_covering_is_proved(

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import positive_array, whole_number_array
-from theorykit.checks import Floats, positive_number, shape_2d
+from theorykit.array_checks import calculation, positive_array, whole_number_array
+from theorykit.checks import positive_number, shape_2d
 from theorykit.complexity.covering import CONSTANTS, TWO_FACTOR, Constant, checked_constant
 from theorykit.errors import InputError, NonFiniteError
 
@@ -121,10 +121,10 @@ def dudley_entropy_integral(
         lowers = np.full(counts.shape, start)
     integrals = {start: _entropy_integral(log_covering, start, top) for start in set(lowers.ravel().tolist())}
     values = np.reshape([integrals[start] for start in lowers.ravel().tolist()], counts.shape)
-    return (4.0 * lowers + 12.0 / np.sqrt(counts) * values)[()]
+    with calculation(upper=top):
+        return (4.0 * lowers + 12.0 / np.sqrt(counts) * values)[()]
 
 
-@lru_cache(maxsize=8)
 def dudley_constant(constant: Constant = "provable") -> float:
     """Compute 12 ∫_0^½ sqrt(h(u)) du, without a unit: the factor before B R sqrt(k/N) in Dudley's bound.
 
@@ -141,7 +141,11 @@ def dudley_constant(constant: Constant = "provable") -> float:
         >>> [round(float(dudley_constant(name)), 3) for name in ("provable", "sharpened", "printed")]
         [11.751, 9.951, 9.893]
     """
-    name = checked_constant(constant)
+    return _covering_factor(checked_constant(constant))
+
+
+@lru_cache(maxsize=8)
+def _covering_factor(name: Constant) -> float:
     if name == "sharpened":
         return float(dudley_entropy_integral(lambda part: np.log1p(TWO_FACTOR / part), upper=0.5, n_samples=1))
     from scipy.special import erfc
@@ -195,8 +199,10 @@ def low_rank_dudley_bound(
     factor = dudley_constant(checked_constant(constant))
     ranks = whole_number_array("rank", rank, maximum=min(m, n))
     dimension = ranks * (m + n) if constant == "sharpened" else ranks * (m + n + 1)
-    scale: Floats = positive_array("frobenius_bound", frobenius_bound) * positive_array("input_norm", input_norm)
-    return (factor * scale * np.sqrt(dimension / whole_number_array("n_samples", n_samples)))[()]
+    bound, norm = positive_array("frobenius_bound", frobenius_bound), positive_array("input_norm", input_norm)
+    counts = whole_number_array("n_samples", n_samples)
+    with calculation(rank=ranks, n_samples=counts, frobenius_bound=bound, input_norm=norm):
+        return (factor * bound * norm * np.sqrt(dimension / counts))[()]
 
 
 def printed_rademacher_bound(rank: Any, n_samples: Any, *, shape: tuple[int, int], constant: Any = 1.0) -> Any:
@@ -227,4 +233,6 @@ def printed_rademacher_bound(rank: Any, n_samples: Any, *, shape: tuple[int, int
     m, n = shape_2d(shape)
     counts = whole_number_array("n_samples", n_samples)
     ranks = whole_number_array("rank", rank, maximum=min(m, n))
-    return (positive_array("constant", constant) * ranks * (m + n) * np.log(counts) / np.sqrt(counts))[()]
+    factor = positive_array("constant", constant)
+    with calculation(rank=ranks, n_samples=counts, constant=factor):
+        return (factor * ranks * (m + n) * np.log(counts) / np.sqrt(counts))[()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array, positive_array, probability_array, whole_number_array
+from theorykit.array_checks import calculation, number_array, positive_array, probability_array, whole_number_array
 from theorykit.checks import Floats, positive_number
 from theorykit.complexity.dudley import printed_rademacher_bound
 from theorykit.errors import InputError
@@ -40,9 +40,11 @@ def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
         >>> bound_value([0.3, 0.7, 1.2], trivial=1.0, simpler=0.5).tolist()
         ['informative', 'dominated', 'vacuous']
     """
-    values, ceiling = np.broadcast_arrays(number_array("bound", bound), number_array("trivial", trivial))
-    rival = ceiling if simpler is None else np.minimum(number_array("simpler", simpler), ceiling)
-    found = np.where(values >= ceiling, VACUOUS, np.where(values > rival, DOMINATED, INFORMATIVE))
+    values, ceiling = number_array("bound", bound), number_array("trivial", trivial)
+    rival = ceiling if simpler is None else number_array("simpler", simpler)
+    with calculation(bound=values, trivial=ceiling, simpler=rival):
+        beaten = values > np.minimum(rival, ceiling)
+        found = np.where(values >= ceiling, VACUOUS, np.where(beaten, DOMINATED, INFORMATIVE))
     return found if found.ndim else str(found)
 
 
@@ -92,8 +94,10 @@ def _assemble(
     empirical_risk: Floats, complexity: Floats, confidence: Floats, trivial: Floats, delta: Floats, rival: Floats | None
 ) -> GeneralizationBound:
     """Add up the parts; ``rival`` is the complexity term of a simpler bound with the same confidence term."""
-    risk = empirical_risk + complexity + confidence
-    value = bound_value(risk, trivial=trivial, simpler=None if rival is None else empirical_risk + rival + confidence)
+    with calculation(empirical_risk=empirical_risk, complexity=complexity, confidence=confidence, trivial_risk=trivial):
+        risk = empirical_risk + complexity + confidence
+        simpler = None if rival is None else empirical_risk + rival + confidence
+    value = bound_value(risk, trivial=trivial, simpler=simpler)
     arrays = np.broadcast_arrays(empirical_risk, complexity, confidence, trivial, delta, risk, value)
     parts = [array[()] for array in arrays]
     return GeneralizationBound(
@@ -161,18 +165,22 @@ def generalization_bound(
             f"empirical_risk = {risk.max():.6g} is above loss_range = {ceiling:.6g}", "losses lie in [0, c]"
         )
     counts, failure = whole_number_array("n_samples", n_samples), probability_array("delta", delta)
-    twice = 2.0 * positive_array("lipschitz", lipschitz, allow_zero=True)
-    rival = None
-    if rank_free_complexity is not None:
-        rival = twice * positive_array("rank_free_complexity", rank_free_complexity, allow_zero=True)
-    return _assemble(
-        risk,
-        twice * positive_array("complexity", complexity, allow_zero=True),
-        3.0 * ceiling * np.sqrt(np.log(2.0 / failure) / (2.0 * counts)),
-        positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk),
-        failure,
-        rival,
-    )
+    slope = positive_array("lipschitz", lipschitz, allow_zero=True)
+    class_complexity = positive_array("complexity", complexity, allow_zero=True)
+    trivial = positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk)
+    rank_free = _rank_free(rank_free_complexity)
+    given = {"empirical_risk": risk, "complexity": class_complexity, "n_samples": counts, "delta": failure}
+    if rank_free is not None:
+        given["rank_free_complexity"] = rank_free
+    with calculation(**given, lipschitz=slope, trivial_risk=trivial):
+        complexity_term = 2.0 * slope * class_complexity
+        confidence_term = 3.0 * ceiling * np.sqrt(np.log(2.0 / failure) / 2.0 / counts)
+        rival = None if rank_free is None else 2.0 * slope * rank_free
+    return _assemble(risk, complexity_term, confidence_term, trivial, failure, rival)
+
+
+def _rank_free(complexity: Any) -> Floats | None:
+    return None if complexity is None else positive_array("rank_free_complexity", complexity, allow_zero=True)
 
 
 def printed_generalization_bound(
@@ -223,14 +231,15 @@ def printed_generalization_bound(
     """
     ceiling = positive_number("loss_range", loss_range)
     counts, failure = whole_number_array("n_samples", n_samples), probability_array("delta", delta)
-    rival = None
-    if rank_free_complexity is not None:
-        rival = 2.0 * positive_array("rank_free_complexity", rank_free_complexity, allow_zero=True)
-    return _assemble(
-        positive_array("empirical_risk", empirical_risk, allow_zero=True),
-        np.asarray(printed_rademacher_bound(rank, counts, shape=shape, constant=constant)),
-        positive_array("confidence_constant", confidence_constant) * np.sqrt(np.log(1.0 / failure) / counts),
-        positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk),
-        failure,
-        rival,
-    )
+    risk = positive_array("empirical_risk", empirical_risk, allow_zero=True)
+    factor = positive_array("confidence_constant", confidence_constant)
+    trivial = positive_array("trivial_risk", ceiling if trivial_risk is None else trivial_risk)
+    complexity_term = np.asarray(printed_rademacher_bound(rank, counts, shape=shape, constant=constant))
+    given = {"empirical_risk": risk, "rank and n_samples": complexity_term, "n_samples": counts, "delta": failure}
+    rank_free = _rank_free(rank_free_complexity)
+    if rank_free is not None:
+        given["rank_free_complexity"] = rank_free
+    with calculation(**given, confidence_constant=factor, trivial_risk=trivial):
+        confidence_term = factor * np.sqrt(np.log(1.0 / failure) / counts)
+        rival = None if rank_free is None else 2.0 * rank_free
+    return _assemble(risk, complexity_term, confidence_term, trivial, failure, rival)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import probability_array
-from theorykit.checks import Floats, finite_matrix, positive_integer, positive_number
+from theorykit.array_checks import calculation, data_matrix, single_probability
+from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
 from theorykit.complexity.samples import Norm, checked_norm, checked_samples, compressed
 from theorykit.errors import InputError
 from theorykit.results import Result
@@ -77,12 +77,6 @@ class RademacherComplexity(Result):
         return pd.DataFrame(columns | {"lower": self.lower, "upper": self.upper})
 
 
-def _checked_generator(generator: Any) -> np.random.Generator:
-    if not isinstance(generator, np.random.Generator):
-        raise InputError(f"generator = {generator!r} is not a NumPy generator", "np.random.default_rng(seed)")
-    return generator
-
-
 def _signs(generator: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.asarray(2.0 * generator.integers(0, 2, shape, dtype=np.int8) - 1.0, dtype=np.float64)
 
@@ -103,11 +97,12 @@ def _estimate(
     """Average the suprema over the signed sums, with Student's interval for each rank."""
     from scipy.stats import t
 
-    draws = np.array([_suprema(matrix, norm, min(shape)) for matrix in sums]) * (bound / n_samples)
-    count = draws.shape[0]
-    values = draws.mean(axis=0)
-    half = t.ppf(0.5 + confidence / 2.0, count - 1) * draws.std(axis=0, ddof=1) / np.sqrt(count)
-    lower, upper = np.maximum(values - half, 0.0), values + half
+    with calculation(samples=None, bound=bound):
+        draws = np.array([_suprema(matrix, norm, min(shape)) for matrix in sums])
+        count = draws.shape[0]
+        half = t.ppf(0.5 + confidence / 2.0, count - 1) * draws.std(axis=0, ddof=1) / np.sqrt(count)
+        values, half = draws.mean(axis=0) * (bound / n_samples), half * (bound / n_samples)
+        lower, upper = np.maximum(values - half, 0.0), values + half
     return RademacherComplexity(values, lower, upper, confidence, count, n_samples, shape, norm, bound)
 
 
@@ -167,14 +162,14 @@ def empirical_rademacher_complexity(
     """
     samples = checked_samples(matrices, left, right)
     count = _checked_draws(n_draws)
-    signs = _signs(_checked_generator(generator), (count, samples.n_samples))
+    signs = _signs(checked_generator(generator), (count, samples.n_samples))
     return _estimate(
         samples.signed_sums(signs),
         checked_norm(norm),
         shape=samples.shape,
         n_samples=samples.n_samples,
         bound=positive_number("bound", bound),
-        confidence=float(probability_array("confidence", confidence)),
+        confidence=single_probability("confidence", confidence),
     )
 
 
@@ -220,9 +215,9 @@ def vector_rademacher_complexity(
         >>> found.values.round(12).tolist()
         [10.0, 10.0]
     """
-    matrix = finite_matrix("inputs", inputs)
+    matrix = data_matrix("inputs", inputs)
     m, (n_samples, n) = positive_integer("n_outputs", n_outputs), matrix.shape
-    count, source, right = _checked_draws(n_draws), _checked_generator(generator), compressed(matrix)
+    count, source, right = _checked_draws(n_draws), checked_generator(generator), compressed(matrix)
     signs = (_signs(source, (n_samples, m)) for _ in range(count))
     return _estimate(
         (sign.T @ right for sign in signs),
@@ -230,7 +225,7 @@ def vector_rademacher_complexity(
         shape=(m, n),
         n_samples=n_samples,
         bound=positive_number("bound", bound),
-        confidence=float(probability_array("confidence", confidence)),
+        confidence=single_probability("confidence", confidence),
     )
 
 
@@ -270,8 +265,7 @@ def exact_rademacher_complexity(
     scale = positive_number("bound", bound) / n_samples
     patterns = (np.arange(2 ** (n_samples - 1))[:, None] >> np.arange(n_samples)) & 1
     kind, size = checked_norm(norm), min(samples.shape)
-    suprema = [
-        _suprema(matrix, kind, size)
-        for matrix in samples.signed_sums(np.asarray(1.0 - 2.0 * patterns, dtype=np.float64))
-    ]
-    return np.asarray(scale * np.mean(suprema, axis=0))
+    signs = np.asarray(1.0 - 2.0 * patterns, dtype=np.float64)
+    with calculation(samples=None, bound=bound):
+        suprema = [_suprema(matrix, kind, size) for matrix in samples.signed_sums(signs)]
+        return np.asarray(scale * np.mean(suprema, axis=0))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import positive_array, whole_number_array
+from theorykit.array_checks import calculation, positive_array, whole_number_array
 from theorykit.complexity.samples import Norm, checked_norm, checked_samples
 
 
@@ -36,10 +36,11 @@ def rank_free_rademacher_bound(n_samples: Any, *, frobenius_bound: Any, input_no
         >>> float(rank_free_rademacher_bound(100, frobenius_bound=2.0, input_norm=3.0))
         0.6
     """
-    radius = positive_array("frobenius_bound", frobenius_bound) * positive_array(
-        "input_norm", input_norm, allow_zero=True
-    )
-    return (radius / np.sqrt(whole_number_array("n_samples", n_samples)))[()]
+    bound = positive_array("frobenius_bound", frobenius_bound)
+    norm = positive_array("input_norm", input_norm, allow_zero=True)
+    counts = whole_number_array("n_samples", n_samples)
+    with calculation(n_samples=counts, frobenius_bound=bound, input_norm=norm):
+        return (bound * norm / np.sqrt(counts))[()]
 
 
 def khintchine_rademacher_bound(
@@ -76,11 +77,13 @@ def khintchine_rademacher_bound(
     """
     samples = checked_samples(matrices, left, right)
     ranks = whole_number_array("rank", rank, maximum=min(samples.shape))
-    scale = positive_array("bound", bound) / samples.n_samples
+    radius = positive_array("bound", bound)
+    kind = checked_norm(norm)
     variance = max(float(np.linalg.eigvalsh(moment)[-1]) for moment in samples.second_moments())
-    by_rank = np.sqrt(2.0 * ranks * max(variance, 0.0) * np.log(sum(samples.shape)))
-    values = scale * np.minimum(by_rank, np.sqrt(samples.squared_norms().sum()))
-    return (values * np.sqrt(ranks) if checked_norm(norm) == "spectral" else values)[()]
+    with calculation(rank=ranks, bound=radius):
+        by_rank = np.sqrt(2.0 * ranks * max(variance, 0.0) * np.log(sum(samples.shape)))
+        values = radius / samples.n_samples * np.minimum(by_rank, np.sqrt(samples.squared_norms().sum()))
+        return (values * np.sqrt(ranks) if kind == "spectral" else values)[()]
 
 
 def khintchine_rademacher_lower_bound(
@@ -116,12 +119,13 @@ def khintchine_rademacher_lower_bound(
     """
     samples = checked_samples(matrices, left, right)
     ranks = whole_number_array("rank", rank, maximum=min(samples.shape))
-    scale = positive_array("bound", bound) / samples.n_samples
+    radius = positive_array("bound", bound)
     index = ranks.astype(np.int64) - 1
     largest = [
         np.cumsum(np.maximum(np.linalg.eigvalsh(moment)[::-1], 0.0))[index] for moment in samples.second_moments()
     ]
-    return (scale * np.sqrt(np.maximum(*largest) / 2.0))[()]
+    with calculation(rank=ranks, bound=radius):
+        return (radius / samples.n_samples * np.sqrt(np.maximum(*largest) / 2.0))[()]
 
 
 def contracted_complexity(complexity: Any, lipschitz: Any, *, vector_valued: bool = False) -> Any:
@@ -151,5 +155,6 @@ def contracted_complexity(complexity: Any, lipschitz: Any, *, vector_valued: boo
         0.2
     """
     base = positive_array("complexity", complexity, allow_zero=True)
-    constant = positive_array("lipschitz", lipschitz, allow_zero=True) * (np.sqrt(2.0) if vector_valued else 1.0)
-    return (base * constant)[()]
+    constant = positive_array("lipschitz", lipschitz, allow_zero=True)
+    with calculation(complexity=base, lipschitz=constant):
+        return (base * constant * (np.sqrt(2.0) if vector_valued else 1.0))[()]

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
-from theorykit.array_checks import number_array
-from theorykit.checks import Floats, finite_matrix
+from theorykit.array_checks import LARGEST_ENTRY, data_matrix, number_array
+from theorykit.checks import Floats, one_of
 from theorykit.errors import InputError
 
 Norm = Literal["frobenius", "spectral"]
@@ -127,9 +127,7 @@ def compressed(factor: Floats) -> Floats:
 
 def checked_norm(norm: str) -> Norm:
     """Return the name of a norm, or raise where there is none of that name."""
-    if norm not in get_args(Norm):
-        raise InputError(f"norm = {norm!r} is unknown", f"choose one of {', '.join(get_args(Norm))}")
-    return cast(Norm, norm)
+    return cast(Norm, one_of("norm", norm, get_args(Norm)))
 
 
 def checked_samples(matrices: Any, left: Any, right: Any) -> Samples:
@@ -139,11 +137,11 @@ def checked_samples(matrices: Any, left: Any, right: Any) -> Samples:
             "give either matrices, or both left and right", "matrices [N, m, n]; left [N, m], right [N, n]"
         )
     if matrices is not None:
-        stack = number_array("matrices", matrices)
+        stack = number_array("matrices", matrices, low=-LARGEST_ENTRY, high=LARGEST_ENTRY)
         if stack.ndim != 3:
             raise InputError(f"matrices has shape {stack.shape}, not [N, m, n]", "stack the X_i along the first axis")
         return StackedSamples(stack)
-    factors = FactoredSamples(finite_matrix("left", left), finite_matrix("right", right))
+    factors = FactoredSamples(data_matrix("left", left), data_matrix("right", right))
     if factors.left.shape[0] != factors.right.shape[0]:
         raise InputError(
             f"left has {factors.left.shape[0]} rows and right has {factors.right.shape[0]}",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix, positive_integer, positive_number
+from theorykit.array_checks import data_matrix, single_probability
+from theorykit.checks import Floats, positive_integer
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 
@@ -72,13 +73,6 @@ class GradientVariance(Result):
         return pd.DataFrame([self.to_dict() | {"interval_low": low, "interval_high": high}]).drop(columns="interval")
 
 
-def _confidence(value: Any) -> float:
-    confidence = positive_number("confidence", value)
-    if confidence >= 1:
-        raise InputError(f"confidence = {value!r} is not below 1", "give a level in (0, 1), as 0.95")
-    return confidence
-
-
 def _log_interval(estimate: float, values: Floats, scale: float, confidence: float) -> tuple[float, float]:
     """Return exp of the t interval of log(estimate), whose standard error is that of scale · mean(values)."""
     from scipy.special import stdtrit
@@ -120,9 +114,9 @@ def gradient_variance(gradients: Any, *, batch_size: int = 1, confidence: float 
         >>> found.variance, found.squared_norm
         (1.0, -0.2)
     """
-    rows = finite_matrix("gradients", gradients)
+    rows = data_matrix("gradients", gradients)
     size = positive_integer("batch_size", batch_size)
-    level = _confidence(confidence)
+    level = single_probability("confidence", confidence)
     count = rows.shape[0]
     if count < _FEWEST:
         raise InputError(f"gradients holds {count} rows", f"give at least {_FEWEST} independent gradients")
@@ -178,7 +172,7 @@ def model_gradient_variance(
         (2.0, -1.0)
     """
     size = positive_integer("batch_size", batch_size)
-    level = _confidence(confidence)
+    level = single_probability("confidence", confidence)
     given = list(parameters)
     if not given or not all(entry.requires_grad for entry in given):
         raise InputError("parameters has to be a non-empty list of tensors that require gradients", "see nn.Module")

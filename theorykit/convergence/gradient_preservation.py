@@ -14,12 +14,13 @@ layer sees the truncation of all the others. That and ‖P_right‖₂ ≤ B giv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import matrix_stack, positive_array
-from theorykit.checks import Floats, positive_integer
+from theorykit.array_checks import calculation, matrix_stack, positive_array
+from theorykit.checks import Floats, positive_integer, shown
 from theorykit.errors import InputError
 
 
@@ -73,8 +74,15 @@ def gradient_preservation_bound(
     """
     errors, norms = _per_layer(truncation_errors, teacher_norms)
     projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    constant = 2 * projection * (smooth * projection**2 * norms.sum(axis=-1) + gradient)
-    return constant * errors.sum(axis=-1)
+    with calculation(
+        truncation_errors=errors[..., 0],
+        teacher_norms=norms[..., 0],
+        projection_norm=projection,
+        weight_smoothness=smooth,
+        gradient_norm=gradient,
+    ):
+        constant = 2 * projection * (smooth * projection**2 * norms.sum(axis=-1) + gradient)
+        return constant * errors.sum(axis=-1)
 
 
 def _per_layer(truncation_errors: Any, teacher_norms: Any) -> tuple[Floats, Floats]:
@@ -107,7 +115,14 @@ def factor_gradient_bound(
     error = positive_array("truncation_error", truncation_error, allow_zero=True)
     norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
     projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    return (smooth * projection**3 * norm + gradient * projection) * error
+    with calculation(
+        truncation_error=error,
+        teacher_norm=norm,
+        projection_norm=projection,
+        weight_smoothness=smooth,
+        gradient_norm=gradient,
+    ):
+        return (smooth * projection**3 * norm + gradient * projection) * error
 
 
 def printed_gradient_bound(
@@ -144,7 +159,14 @@ def printed_gradient_bound(
     error = positive_array("truncation_error", truncation_error, allow_zero=True)
     norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
     projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    return (smooth * projection**2 * norm + gradient * projection) * error
+    with calculation(
+        truncation_error=error,
+        teacher_norm=norm,
+        projection_norm=projection,
+        weight_smoothness=smooth,
+        gradient_norm=gradient,
+    ):
+        return (smooth * projection**2 * norm + gradient * projection) * error
 
 
 def _conforming(teacher: Any, left: Any, right: Any) -> tuple[Floats, Floats, Floats]:
@@ -193,13 +215,30 @@ def factor_gradients(weight_gradient: Any, teacher: Any, left: Any, right: Any) 
     """
     weight, before, after = _conforming(teacher, left, right)
     gradient = _checked_gradient(weight_gradient, before, after)
-    return gradient @ (weight @ after).mT, (before @ weight).mT @ gradient
+    with _leading(weight_gradient=gradient, teacher=weight, left=before, right=after):
+        return gradient @ (weight @ after).mT, (before @ weight).mT @ gradient
+
+
+def _leading(**stacks: Floats) -> AbstractContextManager[None]:
+    """Return the context in which the leading axes of stacks of matrices are known to broadcast."""
+    return calculation(**{name: stack[..., 0, 0] for name, stack in stacks.items()})
 
 
 def _truncated(weight: Floats, rank: int) -> Floats:
     """Return the best approximation of rank ``rank`` of each matrix of a stack."""
     u, s, vt = np.linalg.svd(weight, full_matrices=False)
     return np.asarray((u[..., :rank] * s[..., None, :rank]) @ vt[..., :rank, :], dtype=np.float64)
+
+
+def check_layers(**parts: Any) -> None:
+    """Raise where lists of one entry per layer are none, are empty, or differ in length."""
+    for name, part in parts.items():
+        if not isinstance(part, list | tuple) and not getattr(part, "ndim", 0):
+            raise InputError(f"{name} = {shown(part)} is not a list of layers", "give one entry per layer")
+    lengths = {name: len(part) for name, part in parts.items()}
+    if 0 in lengths.values() or len(set(lengths.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in lengths.items())
+        raise InputError(f"{found} do not make layers", "give one of each per layer")
 
 
 def gradient_deviation(
@@ -235,12 +274,7 @@ def gradient_deviation(
         >>> deviation.tolist()
         [[1.0, 1.0]]
     """
-    counts = {len(teachers), len(lefts), len(rights), len(teachers if ranks is None else ranks)}
-    if counts == {0} or len(counts) > 1:
-        raise InputError(
-            f"{len(teachers)} teachers, {len(lefts)} left and {len(rights)} right factors do not make layers",
-            "give one teacher, one left and one right factor (and one rank) per layer",
-        )
+    check_layers(teachers=teachers, lefts=lefts, rights=rights, **({} if ranks is None else {"ranks": ranks}))
     layers = [_conforming(*parts) for parts in zip(teachers, lefts, rights, strict=True)]
     wanted = ranks if ranks is not None else [before.shape[-2] for _, before, _ in layers]
     limits = [min(weight.shape[-2:]) for weight, _, _ in layers]
@@ -248,11 +282,12 @@ def gradient_deviation(
     truncated = [
         (_truncated(weight, rank), before, after) for (weight, before, after), rank in zip(layers, kept, strict=True)
     ]
-    full, cut = _all_factor_gradients(weight_gradients, layers), _all_factor_gradients(weight_gradients, truncated)
-    norms = [
-        np.stack([np.linalg.norm(a - b, axis=(-2, -1)) for a, b in zip(at_full, at_cut, strict=True)], axis=-1)
-        for at_full, at_cut in zip(full, cut, strict=True)
-    ]
+    with calculation(teachers=None, lefts=None, rights=None):
+        full, cut = (_all_factor_gradients(weight_gradients, given) for given in (layers, truncated))
+        norms = [
+            np.stack([np.linalg.norm(a - b, axis=(-2, -1)) for a, b in zip(at_full, at_cut, strict=True)], axis=-1)
+            for at_full, at_cut in zip(full, cut, strict=True)
+        ]
     return np.stack(np.broadcast_arrays(*norms), axis=-2)
 
 
@@ -260,7 +295,11 @@ def _all_factor_gradients(
     weight_gradients: Callable[[list[Floats]], Sequence[Any]], layers: list[tuple[Floats, Floats, Floats]]
 ) -> list[tuple[Floats, Floats]]:
     """Return the gradients of both factors of every layer at the student that the layers make."""
-    gradients = weight_gradients([before @ weight @ after for weight, before, after in layers])
+    students = []
+    for weight, before, after in layers:
+        with _leading(teacher=weight, left=before, right=after):
+            students.append(before @ weight @ after)
+    gradients = weight_gradients(students)
     if len(gradients) != len(layers):
         raise InputError(
             f"weight_gradients returned {len(gradients)} gradients for {len(layers)} layers", "return one per layer"

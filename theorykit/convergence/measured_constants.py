@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix, positive_integer
-from theorykit.convergence.gradient_preservation import gradient_preservation_bound
-from theorykit.errors import InputError
+from theorykit.array_checks import data_matrix
+from theorykit.checks import Floats, positive_integer
+from theorykit.convergence.gradient_preservation import check_layers, gradient_preservation_bound
 from theorykit.results import Result
 
 if TYPE_CHECKING:
@@ -95,10 +95,9 @@ def measured_constants(
         >>> found.truncation_errors.tolist(), found.projection_norm, found.gradient_norm
         ([3.0], 2.0, 0.5)
     """
-    counts = {len(part) for part in (teachers, lefts, rights, weight_gradients)}
-    if counts == {0} or len(counts) > 1 or (ranks is not None and len(ranks) not in counts):
-        raise InputError(f"lists of {sorted(counts)} entries do not make layers", "give one of each per layer")
-    values = [np.linalg.svd(finite_matrix("teacher", weight), compute_uv=False) for weight in teachers]
+    given = {"teachers": teachers, "lefts": lefts, "rights": rights, "weight_gradients": weight_gradients}
+    check_layers(**given, **({} if ranks is None else {"ranks": ranks}))
+    values = [np.linalg.svd(data_matrix("teacher", weight), compute_uv=False) for weight in teachers]
     wanted = [len(left) for left in lefts] if ranks is None else ranks
     kept = [positive_integer("rank", rank, maximum=s.size) for rank, s in zip(wanted, values, strict=True)]
     return LayerConstants(
@@ -111,4 +110,4 @@ def measured_constants(
 
 
 def _spectral_norms(name: str, parts: Sequence[Any]) -> Floats:
-    return np.array([np.linalg.norm(finite_matrix(name, part), 2) for part in parts], dtype=np.float64)
+    return np.array([np.linalg.norm(data_matrix(name, part), 2) for part in parts], dtype=np.float64)

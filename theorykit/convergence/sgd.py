@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import positive_array, whole_number_array
+from theorykit.array_checks import calculation, positive_array, whole_number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 
@@ -38,8 +38,9 @@ def _checked(n_steps: Any, smoothness: Any, initial_gap: Any, gradient_variance:
 
 def _checked_step(step_size: Any, smoothness: Floats) -> Floats:
     step = positive_array("step_size", step_size)
-    steps, limits = np.broadcast_arrays(step, smoothness)
-    too_long = steps * limits > 1 + _STEP_ROUNDING
+    with calculation(step_size=step, smoothness=smoothness):
+        steps, limits = np.broadcast_arrays(step, smoothness)
+        too_long = steps * limits > 1 + _STEP_ROUNDING
     if too_long.any():
         raise InputError(
             f"step_size = {steps[too_long][0]} is above 1/smoothness = {1 / limits[too_long][0]}",
@@ -74,9 +75,10 @@ def tuned_step_size(n_steps: Any, *, smoothness: Any, initial_gap: Any, gradient
         0.1
     """
     steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        balanced = np.sqrt(2 * gap / (smooth * variance * steps))
-    return np.where(variance > 0, np.minimum(1 / smooth, balanced), 1 / smooth)[()]
+    noisy = np.where(variance > 0, variance, 1.0)
+    with calculation(n_steps=steps, smoothness=smooth, initial_gap=gap, gradient_variance=variance):
+        balanced = np.sqrt(2 * gap / smooth / noisy / steps)
+        return np.where(variance > 0, np.minimum(1 / smooth, balanced), 1 / smooth)[()]
 
 
 def sgd_convergence_bound(
@@ -134,11 +136,14 @@ def sgd_convergence_bound(
     """
     steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
     bias = positive_array("gradient_bias", gradient_bias, allow_zero=True)
+    shapes = {"n_steps": steps, "smoothness": smooth, "initial_gap": gap, "gradient_variance": variance}
     if step_size is None:
-        descent = 2 * smooth * gap / steps
-        return descent + 2 * np.sqrt(variance * descent) + bias**2
+        with calculation(**shapes, gradient_bias=bias):
+            descent = 2 * smooth * gap / steps
+            return descent + 2 * np.sqrt(variance) * np.sqrt(descent) + bias**2
     step = _checked_step(step_size, smooth)
-    return 2 * gap / (step * steps) + smooth * step * variance + bias**2
+    with calculation(**shapes, step_size=step, gradient_bias=bias):
+        return 2 * gap / step / steps + smooth * step * variance + bias**2
 
 
 def printed_sgd_bound(
@@ -181,4 +186,12 @@ def printed_sgd_bound(
     steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
     error = positive_array("truncation_error", truncation_error, allow_zero=True)
     factor = positive_array("constant", constant, allow_zero=True)
-    return (2 * smooth * gap + variance) / steps + factor * error**2 / np.sqrt(steps)
+    with calculation(
+        n_steps=steps,
+        smoothness=smooth,
+        initial_gap=gap,
+        gradient_variance=variance,
+        truncation_error=error,
+        constant=factor,
+    ):
+        return (2 * smooth * gap + variance) / steps + factor * error**2 / np.sqrt(steps)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import positive_array
-from theorykit.checks import Floats, positive_integer, positive_number
+from theorykit.array_checks import calculation, positive_array
+from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
 from theorykit.errors import ConvergenceError, InputError, NonFiniteError
 from theorykit.results import Result
 
@@ -63,7 +63,8 @@ def factored_smoothness_bound(
     gradient = positive_array("gradient_norm", gradient_norm, allow_zero=True)
     norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
     projection = positive_array("projection_norm", projection_norm, allow_zero=True)
-    return 2 * smooth * norm**2 * projection**2 + gradient * norm
+    with calculation(weight_smoothness=smooth, gradient_norm=gradient, teacher_norm=norm, projection_norm=projection):
+        return 2 * smooth * norm**2 * projection**2 + gradient * norm
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,10 @@ def top_hessian_eigenvalue(
         (-5.0, 2.0)
     """
     tolerance = positive_number("tolerance", tolerance)
-    max_iterations = positive_integer("max_iterations", max_iterations)
+    max_iterations = positive_integer("max_iterations", max_iterations, maximum=2**31 - 1)
+    source = checked_generator(generator)
     hessian = _Hessian(loss, parameters)
-    start = generator.standard_normal(hessian.size)
+    start = source.standard_normal(hessian.size)
     value, residual = _dominant(hessian, start, tolerance, max_iterations)
     largest = value
     if value < 0:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import probability_array, unwrapped, whole_number_array
+from theorykit.array_checks import calculation, probability_array, unwrapped, whole_number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 
@@ -67,7 +67,8 @@ def high_confidence_ceiling(n_samples: Any, failure: Any = 0.01) -> Any:
     """
     count = whole_number_array("n_samples", n_samples)
     slack = probability_array("failure", failure)
-    return unwrapped(np.log(np.maximum(1.0, np.ceil(count * (count - 1) / (2 * slack)))))
+    with calculation(n_samples=count, failure=slack):
+        return unwrapped(np.log(np.maximum(1.0, np.ceil(count * (count - 1) / (2 * slack)))))
 
 
 def _difference_of_digammas(degrees: float, larger: float, smaller: float) -> float:
@@ -109,9 +110,10 @@ def plug_in_bias(n_samples: Any, teacher_dimension: Any, student_dimension: Any,
     count = whole_number_array("n_samples", n_samples)
     teacher = whole_number_array("teacher_dimension", teacher_dimension)
     student = whole_number_array("student_dimension", student_dimension)
-    if leading_order:
-        return unwrapped(teacher * student / (2 * count))
-    missing = teacher + student + 1 - count
+    with calculation(n_samples=count, teacher_dimension=teacher, student_dimension=student):
+        if leading_order:
+            return unwrapped(teacher * student / (2 * count))
+        missing = teacher + student + 1 - count
     if (missing > 0).any():
         raise InputError(
             f"n_samples = {np.broadcast_to(count, missing.shape)[missing > 0][0]:g} is too small for a covariance of "

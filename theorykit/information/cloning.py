@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.array_checks import number_array, positive_array, unwrapped, whole_number_array
-from theorykit.checks import finite_matrix, moment_matrix
+from theorykit.array_checks import calculation, number_array, positive_array, unwrapped, whole_number_array
+from theorykit.checks import finite_matrix, moment_matrix, one_of, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.gaussian import isotropic_gaussian_mutual_information
 
@@ -40,7 +40,7 @@ def clone_loss(covariance: Any, split: int) -> float:
     """
     matrix = finite_matrix("covariance", covariance)
     matrix = moment_matrix("covariance", matrix, matrix.shape[0])
-    if 2 * split != matrix.shape[0]:
+    if 2 * positive_integer("split", split) != matrix.shape[0]:
         raise InputError(
             f"split = {split!r} is not half of the {matrix.shape[0]} coordinates",
             "a clone loss compares vectors of equal width",
@@ -72,7 +72,9 @@ def clone_loss_from_correlation(correlation: Any, dimension: Any, variance: Any 
         8.0
     """
     rho = number_array("correlation", correlation, low=-1.0, high=1.0)
-    return unwrapped(2 * _total_variance(dimension, variance) * (1 - rho))
+    total = _total_variance(dimension, variance)
+    with calculation(correlation=rho, dimension=total):
+        return unwrapped(2 * total * (1 - rho))
 
 
 def correlation_from_clone_loss(clone_loss: Any, dimension: Any, variance: Any = 1.0) -> Any:
@@ -99,13 +101,16 @@ def correlation_from_clone_loss(clone_loss: Any, dimension: Any, variance: Any =
 
 
 def _total_variance(dimension: Any, variance: Any) -> Any:
-    size = whole_number_array("dimension", dimension)
-    return size * positive_array("variance", variance)
+    size, scale = whole_number_array("dimension", dimension), positive_array("variance", variance)
+    with calculation(dimension=size, variance=scale):
+        return size * scale
 
 
 def _relative_loss(loss: Any, dimension: Any, variance: Any, *, isotropic_pair: bool) -> Any:
     """Return u = L/(dσ²); 0, 2 and 4 at ρ = 1, 0 and −1, and no more than 4 for an isotropic pair."""
-    relative = positive_array("clone_loss", loss, allow_zero=True) / _total_variance(dimension, variance)
+    error, total = positive_array("clone_loss", loss, allow_zero=True), _total_variance(dimension, variance)
+    with calculation(clone_loss=error, dimension=total):
+        relative = np.asarray(error / total)
     if isotropic_pair:
         beyond = relative > 4 * (1 + 4 * np.finfo(float).eps)
         if beyond.any():
@@ -156,13 +161,12 @@ def cloning_information_bound(clone_loss: Any, dimension: Any, variance: Any = 1
         >>> round(cloning_information_bound(8.0, 4, form="exact"), 12)  # ρ = 0
         0.0
     """
-    if form not in get_args(Form):
-        raise InputError(f"form = {form!r} is unknown", f"choose from {', '.join(get_args(Form))}")
+    one_of("form", form, get_args(Form))
     size = whole_number_array("dimension", dimension)
     relative = _relative_loss(clone_loss, dimension, variance, isotropic_pair=form == "exact")
-    if form == "affine":
-        return unwrapped(size / 2 * (1 - relative))
-    with np.errstate(divide="ignore"):
+    with calculation(clone_loss=relative, dimension=size):
+        if form == "affine":
+            return unwrapped(size / 2 * (1 - relative))
         if form == "exact":
             return unwrapped(-size / 2 * (np.log(relative) + np.log1p(-relative / 4)) + 0.0)
         return unwrapped(-size / 2 * np.log(relative) + 0.0)
@@ -195,7 +199,9 @@ def printed_cloning_bound(clone_loss: Any, dimension: Any, constant: Any = 0.0) 
     """
     size = whole_number_array("dimension", dimension)
     loss = positive_array("clone_loss", clone_loss, allow_zero=True)
-    return unwrapped(np.log(size) - size / 2 * loss + number_array("constant", constant))
+    added = number_array("constant", constant)
+    with calculation(clone_loss=loss, dimension=size, constant=added):
+        return unwrapped(np.log(size) - size / 2 * loss + added)
 
 
 def largest_printed_constant(dimension: Any, variance: Any = 1.0, reduction: Reduction = "sum") -> Any:
@@ -224,11 +230,11 @@ def largest_printed_constant(dimension: Any, variance: Any = 1.0, reduction: Red
         >>> round(largest_printed_constant(64, 1e-9), 4)  # −log 64
         -4.1589
     """
-    if reduction not in get_args(Reduction):
-        raise InputError(f"reduction = {reduction!r} is unknown", f"choose from {', '.join(get_args(Reduction))}")
+    one_of("reduction", reduction, get_args(Reduction))
     size = whole_number_array("dimension", dimension)
     total = _total_variance(dimension, variance)
-    slope = total if reduction == "sum" else total / size  # k
-    relative = 4 / (2 * slope + 1 + np.hypot(2 * slope, 1.0))  # u
-    information = isotropic_gaussian_mutual_information(1 - relative / 2, size)
-    return unwrapped(information + size / 2 * slope * relative - np.log(size))
+    with calculation(dimension=size, variance=total):
+        slope = total if reduction == "sum" else total / size  # k
+        relative = 4 / (2 * slope + 1 + np.hypot(2 * slope, 1.0))  # u
+        information = isotropic_gaussian_mutual_information(1 - relative / 2, size)
+        return unwrapped(information + size / 2 * slope * relative - np.log(size))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from theorykit.array_checks import calculation
 from theorykit.checks import Floats, positive_number
 from theorykit.errors import InputError
 from theorykit.information.rate_distortion import rate_distortion, water_level
@@ -170,12 +171,13 @@ def linear_decoder_information_bound(
         raise InputError("the teacher is constant", "its states carry no information")
     resolution = variances.size * np.finfo(float).eps * float(train_variances.max())
     level = max(float(water_level(train_variances, decoder.left_out_error)), resolution)
-    errors = decoder.errors(*test)
-    distortion, margin = float(errors.mean()), _margin(errors)
-    information = float(tangent_bound(variances, distortion, level))
-    # what each row adds, to first order: d/dΣ of the tangent is axes · 1/(2 max(θ, λ)) · axesᵀ
-    scores = (test[0] - test[0].mean(axis=0)) @ axes
-    spread = _margin((scores**2 / (2 * np.maximum(variances, level))).sum(axis=1) - errors / (2 * level))
+    with calculation(teacher=None, student=None):
+        errors = decoder.errors(*test)
+        distortion, margin = float(errors.mean()), _margin(errors)
+        information = float(tangent_bound(variances, distortion, level))
+        # what each row adds, to first order: d/dΣ of the tangent is axes · 1/(2 max(θ, λ)) · axesᵀ
+        scores = (test[0] - test[0].mean(axis=0)) @ axes
+        spread = _margin((scores**2 / (2 * np.maximum(variances, level))).sum(axis=1) - errors / (2 * level))
     return DecoderInformation(
         information=information,
         interval=(information - spread, information + spread),

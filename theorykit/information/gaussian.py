@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array, unwrapped, whole_number_array
+from theorykit.array_checks import calculation, number_array, unwrapped, whole_number_array
 from theorykit.checks import Floats, finite_matrix, moment_matrix, positive_integer, positive_number
 from theorykit.errors import InputError
 
@@ -41,7 +41,7 @@ def _correlation(covariance: Any, split: Any, shrinkage: Any = 0.0) -> tuple[Flo
     split = positive_integer("split", split, maximum=matrix.shape[0] - 1)
     weight = positive_number("shrinkage", shrinkage, allow_zero=True)
     if weight > 1:
-        raise InputError(f"shrinkage = {weight} is above 1", "give a weight in [0, 1]")
+        raise InputError(f"shrinkage = {weight:g} is above 1", "give a weight in [0, 1]")
     matrix = shrink(matrix, split, weight)
     variances = np.diagonal(matrix)
     if (variances <= 0).any():
@@ -155,7 +155,7 @@ def isotropic_gaussian_mutual_information(correlation: Any, dimension: Any) -> A
     """
     rho = number_array("correlation", correlation, low=-1.0, high=1.0)
     size = whole_number_array("dimension", dimension)
-    with np.errstate(divide="ignore"):
+    with calculation(correlation=rho, dimension=size):
         return unwrapped(-size / 2 * (np.log1p(-rho) + np.log1p(rho)) + 0.0)
 
 
@@ -184,5 +184,5 @@ def printed_isotropic_bound(correlation: Any, dimension: Any) -> Any:
     """
     rho = number_array("correlation", correlation, low=-1.0, high=1.0)
     size = whole_number_array("dimension", dimension)
-    with np.errstate(divide="ignore"):
+    with calculation(correlation=rho, dimension=size):
         return unwrapped(-size / 2 * np.log1p(-rho) + 0.0)

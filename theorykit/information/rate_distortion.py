@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array, positive_array, unwrapped, whole_number_array
+from theorykit.array_checks import calculation, number_array, positive_array, unwrapped, whole_number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 
@@ -169,8 +169,9 @@ def distortion_rate(variances: Any, rate: Any) -> Any:
     # R at which the falling water reaches λ_{k+1}, from the smallest variance (highest rate) to the largest
     ends = np.maximum(0.0, log_above - above * np.log(source.variances[zeros:])) / 2
     index = np.clip(above.size - np.searchsorted(ends[::-1], wanted, side="left"), 0, above.size - 1)
-    level = np.exp((log_above[index] - 2 * wanted) / above[index])
-    return unwrapped(source.scale * (below[index] + above[index] * level))
+    with calculation(rate=wanted):
+        level = np.exp((log_above[index] - 2 * wanted) / above[index])
+        return unwrapped(source.scale * (below[index] + above[index] * level))
 
 
 def shannon_lower_bound(differential_entropy: Any, dimension: Any, distortion: Any) -> Any:
@@ -201,7 +202,8 @@ def shannon_lower_bound(differential_entropy: Any, dimension: Any, distortion: A
     entropy = number_array("differential_entropy", differential_entropy)
     size = whole_number_array("dimension", dimension)
     error = positive_array("distortion", distortion)
-    return unwrapped(entropy - size / 2 * (np.log(2 * np.pi * np.e) + np.log(error) - np.log(size)))
+    with calculation(differential_entropy=entropy, dimension=size, distortion=error):
+        return unwrapped(entropy - size / 2 * (np.log(2 * np.pi * np.e) + np.log(error) - np.log(size)))
 
 
 def gaussian_differential_entropy(variances: Any) -> float:
@@ -226,4 +228,4 @@ def gaussian_differential_entropy(variances: Any) -> float:
     values = _ascending(variances)
     if values[0] == 0:
         raise InputError("variances hold a 0: the vector has no density", "give its eigenvalues above 0 alone")
-    return float(np.log(2 * np.pi * np.e * values).sum() / 2)
+    return float((np.log(2 * np.pi * np.e) + np.log(values)).sum() / 2)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix
+from theorykit.array_checks import data_matrix
+from theorykit.checks import Floats, positive_number
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.gaussian import canonical_correlations, gaussian_mutual_information
@@ -52,7 +53,7 @@ class GaussianInformation(Result):
 
 def paired_samples(names: tuple[str, str], teacher: Any, student: Any) -> tuple[Floats, Floats]:
     """Return two finite matrices with the same number of rows, at least 2."""
-    first, second = finite_matrix(names[0], teacher), finite_matrix(names[1], student)
+    first, second = data_matrix(names[0], teacher), data_matrix(names[1], student)
     if first.shape[0] != second.shape[0] or first.shape[0] < 2:
         raise InputError(
             f"{names[0]} has {first.shape[0]} rows and {names[1]} has {second.shape[0]}",
@@ -61,18 +62,29 @@ def paired_samples(names: tuple[str, str], teacher: Any, student: Any) -> tuple[
     return first, second
 
 
-def _standard_error(correlations: Floats, degrees: int, dimensions: tuple[int, int]) -> float:
-    """Return the standard error of Î: its first-order variance Σ ρ_i²/n plus its exact variance at independence.
+def plug_in_standard_error(correlations: Floats, dimensions: tuple[int, int], n_samples: int) -> float:
+    """Return √(s/n + v), n = N − 1, the standard error of the Gaussian plug-in Î for independent rows, in nats.
 
-    The log density ratio of Gaussian vectors has the variance Σ ρ_i². At independence exp(−2 Î) is a product of
-    independent Beta variables (Wilks' lambda).
+    The log density ratio of Gaussian vectors has the variance s = Σ ρ_i². The sample's sum is s + (d_t − s)(d_s − s)/n
+    on average, exact at independence and to leading order in d/n elsewhere; s is cleared of that here. At independence
+    exp(−2 Î) is a product of independent Beta variables (Wilks' lambda), which gives v.
+
+    Args:
+        correlations: Sample canonical correlations ``[min(d_t, d_s)]``.
+        dimensions: (d_t, d_s).
+        n_samples: N, above d_t + d_s.
     """
     from scipy.special import polygamma
 
-    larger, smaller = max(dimensions), min(dimensions)
+    degrees, larger, smaller = n_samples - 1, max(dimensions), min(dimensions)
+    # s + (larger − s)(smaller − s)/n = sample sum, a quadratic with one root in [0, smaller]
+    slope = 1 - (larger + smaller) / degrees
+    excess = larger * smaller / degrees - float((correlations**2).sum())
+    root = (-slope + np.sqrt(max(0.0, slope**2 - 4 * excess / degrees))) * degrees / 2
+    signal = float(np.clip(root, 0.0, smaller))
     half = (degrees - np.arange(smaller)) / 2
-    at_independence = (polygamma(1, half - larger / 2) - polygamma(1, half)).sum() / 4
-    return float(np.sqrt((correlations**2).sum() / degrees + at_independence))
+    at_independence = float((polygamma(1, half - larger / 2) - polygamma(1, half)).sum()) / 4
+    return float(np.sqrt(signal / degrees + at_independence))
 
 
 def gaussian_mutual_information_from_samples(
@@ -91,7 +103,8 @@ def gaussian_mutual_information_from_samples(
         shrinkage: Weight in [0, 1] of each side's own scaled identity. Never raises Î; above 0 it allows any N ≥ 2.
 
     Returns:
-        Plug-in, bias, corrected value and 95 % interval (asymptotic: normal, wider than needed at small N).
+        Plug-in, bias, corrected value and 95 % interval (asymptotic: normal; at d/N = 0.1 it
+        covers 90 to 98 %, a little more at independence).
 
     Raises:
         InputError: unequal numbers of rows, N ≤ d_t + d_s without shrinkage, constant or linearly dependent columns.
@@ -108,6 +121,7 @@ def gaussian_mutual_information_from_samples(
         >>> round(found.bias, 12)  # ½ [ψ(3/2) − ψ(1)] = 1 − log 2
         0.30685281944
     """
+    shrinkage = positive_number("shrinkage", shrinkage, allow_zero=True)
     first, second = paired_samples(("teacher", "student"), teacher, student)
     count, dimensions = first.shape[0], (first.shape[1], second.shape[1])
     if shrinkage == 0 and count <= sum(dimensions):
@@ -121,6 +135,6 @@ def gaussian_mutual_information_from_samples(
     if shrinkage == 0:
         bias = float(plug_in_bias(count, *dimensions))
         corrected = information - bias
-        error = _standard_error(canonical_correlations(covariance, dimensions[0]), count - 1, dimensions)
+        error = plug_in_standard_error(canonical_correlations(covariance, dimensions[0]), dimensions, count)
         interval = (corrected - NORMAL_QUANTILE * error, corrected + NORMAL_QUANTILE * error)
-    return GaussianInformation(information, bias, corrected, interval, float(shrinkage), count, dimensions)
+    return GaussianInformation(information, bias, corrected, interval, shrinkage, count, dimensions)

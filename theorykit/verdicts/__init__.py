@@ -22,9 +22,11 @@ from theorykit.verdicts.mechanisms import (
 from theorykit.verdicts.orders import RegisteredConstant, data_fingerprints, order_verdict, register_constant
 from theorykit.verdicts.planning import RIVALS, ExponentPlan, plan_exponent, slope_power
 from theorykit.verdicts.probability import TrialCount, minimal_trials, probability_verdict, violation_interval
+from theorykit.verdicts.trivial_bounds import TRIVIAL_BOUNDS, TrivialBound, trivial_bound
 
 __all__ = [
     "RIVALS",
+    "TRIVIAL_BOUNDS",
     "AdversarialSearch",
     "Configuration",
     "DecisionRates",
@@ -39,6 +41,7 @@ __all__ = [
     "Rows",
     "SlopeEvidence",
     "TrialCount",
+    "TrivialBound",
     "Truth",
     "Value",
     "Verdict",
@@ -60,5 +63,6 @@ __all__ = [
     "register_constant",
     "simulated_correlations",
     "slope_power",
+    "trivial_bound",
     "violation_interval",
 ]

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from theorykit.checks import positive_integer
+from theorykit.checks import checked_generator, positive_integer
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
 from theorykit.verdicts.probability import violation_interval
-from theorykit.verdicts.samples import checked_generator
 
 if TYPE_CHECKING:
     import pandas as pd

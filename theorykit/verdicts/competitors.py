@@ -1,17 +1,20 @@
-"""What a bound competes with: the trivial bound and simpler known ones; how tight it is."""
+"""What a bound competes with: the trivial bound and simpler known ones; how tight it is.
+
+Which trivial bound belongs to which quantity is registered in :mod:`theorykit.verdicts.trivial_bounds`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.checks import Floats, one_of
 from theorykit.errors import InputError
 from theorykit.verdicts.axes import Value
-from theorykit.verdicts.samples import finite_array, ordered_pair
+from theorykit.verdicts.samples import ordered_pair, shaped_array
 
 Kind = Literal["upper", "lower"]
 
@@ -67,10 +70,8 @@ def turned_bound(
         InputError: ``kind`` is unknown, a shape does not fit, or the bound lies outside its own interval.
         NonFiniteError: NaN, or an infinite bound.
     """
-    if kind not in ("upper", "lower"):
-        raise InputError(f"kind = {kind!r} is not known", "give upper or lower")
-    sign = 1 if kind == "upper" else -1
-    point = finite_array("bound", bound, shape)
+    sign = 1 if one_of("kind", kind, get_args(Kind)) == "upper" else -1
+    point = shaped_array("bound", bound, shape)
     low, high = (point, point) if interval is None else ordered_pair("bound_interval", interval, shape)
     if (low > point).any() or (point > high).any():
         raise InputError("bound lies outside bound_interval", "give limits of the same bound")
@@ -78,7 +79,7 @@ def turned_bound(
         low, high = high, low
 
     def turned(name: str, value: Any) -> Floats | None:
-        return None if value is None else sign * finite_array(name, value, shape)
+        return None if value is None else sign * shaped_array(name, value, shape)
 
     return Bound(sign, sign * point, sign * low, sign * high, turned("trivial", trivial), turned("rival", rival))
 

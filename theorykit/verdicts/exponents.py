@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats, positive_integer, positive_number
+from theorykit.array_checks import calculation, number_array, positive_array, single_number
+from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
 from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
-from theorykit.verdicts.samples import ROUNDING, checked_generator, mean_limits, numbers, sample_matrix
+from theorykit.verdicts.samples import ROUNDING, SKEWED, mean_limits, sample_matrix, skewness_z
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,7 @@ class SlopeEvidence(Result):
     Attributes:
         slope: Mean over the seeds of the least-squares slope of ln r* on ln n.
         sd: Standard deviation of the slope over the seeds.
+        skewness_z: Skewness of the slopes over the seeds, in standard errors for normal ones.
         t_interval: Student's interval of level 1 − alpha over seeds, widened by ``rounding_bias``.
         bootstrap_interval: Percentile interval of level 1 − alpha from resampled seeds, widened likewise.
         equivalence_interval: The wider of the two kinds at level 1 − 2 alpha: the one that decides.
@@ -64,6 +66,7 @@ class SlopeEvidence(Result):
 
     slope: float
     sd: float
+    skewness_z: float
     t_interval: Interval
     bootstrap_interval: Interval
     equivalence_interval: Interval
@@ -89,7 +92,7 @@ def _wider(first: Interval, second: Interval) -> Interval:
     return first if first[1] - first[0] >= second[1] - second[0] else second
 
 
-def censored_points(optimum: Floats, grid: Any = None, limit: float | None = None) -> NDArray[np.bool_]:
+def censored_points(optimum: Any, grid: Any = None, limit: float | None = None) -> NDArray[np.bool_]:
     """Return where r* lies at an end of the grid that was searched, or at ``limit`` or above; same shape.
 
     There r* is only known to be at least, or at most, the number given.
@@ -97,15 +100,27 @@ def censored_points(optimum: Floats, grid: Any = None, limit: float | None = Non
     Raises:
         InputError: the grid has fewer than 3 numbers above 0, or the limit is not above 0.
     """
+    optimum = number_array("optimum", optimum, allow_infinite=True, allow_nan=True)
     censored = np.zeros(optimum.shape, dtype=bool)
     if grid is not None:
-        values = numbers("grid", grid, "above 0").ravel()
+        values = np.unique(positive_array("grid", grid))
         if values.size < 3:
             raise InputError("grid has fewer than 3 values", "both of its ends are censored")
         censored |= (optimum <= values.min() * (1 + ROUNDING)) | (optimum >= values.max() * (1 - ROUNDING))
     if limit is not None:
         censored |= optimum >= positive_number("limit", limit) * (1 - ROUNDING)
     return censored
+
+
+def _check_continuous(optimum: Floats) -> None:
+    """Raise where r* repeat: they lie on a grid then, whose ends are censored unseen."""
+    found, counts = np.unique(optimum, return_counts=True)
+    if (counts > 1).any():
+        repeated = counts.argmax()
+        raise InputError(
+            f"optimum holds {counts[repeated]} times {found[repeated]:g}: it was searched on a grid",
+            "give the grid, so that r* at its ends count as censored",
+        )
 
 
 def _rounding_bias(logs: Floats, weights: Floats, grid: Any) -> float:
@@ -198,7 +213,7 @@ def exponent_verdict(
     optimum: Any,
     generator: np.random.Generator,
     *,
-    grid: Any = None,
+    grid: Any,
     limit: float | None = None,
     n_bootstrap: int = 2000,
     statement: str = "",
@@ -214,7 +229,8 @@ def exponent_verdict(
         plan: What was fixed before the data.
         optimum: ``[seeds, sizes]`` r* above 0; NaN or infinity marks a failed run. Rows are independent.
         generator: For the bootstrap.
-        grid: Values of r that were tried; its two ends are censored and its steps bound the rounding of r*.
+        grid: Values of r that were tried; its two ends are censored and its steps bound the rounding of r*. It has to
+            be said: None only where r* comes from a continuous search, in which no two r* below ``limit`` are equal.
         limit: min(m, n): an r* there is censored.
         n_bootstrap: Resamples of the seeds, at least 1.
         statement: What is judged.
@@ -223,7 +239,8 @@ def exponent_verdict(
         The verdict; its evidence is a :class:`SlopeEvidence`, or None with fewer than 2 seeds or 3 sizes left.
 
     Raises:
-        InputError: the shape differs from the planned sizes, r* is not above 0, or no generator is given.
+        InputError: the shape differs from the planned sizes, r* is not above 0, equal r* show a grid that was not
+            given, or no generator is given.
 
     References:
         Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15(6).
@@ -237,6 +254,8 @@ def exponent_verdict(
     if (values[~failed] <= 0).any():
         raise InputError("optimum holds a number that is not above 0", "ranks start at 1")
     censored = censored_points(np.where(failed, 1.0, values), grid, limit) & ~failed
+    if grid is None:
+        _check_continuous(values[~failed & ~censored])
     seeds, sizes = _used(censored, failed)
     counts = (int(censored.sum()), int(failed.sum()))
     reasons = _left_out(plan, seeds, sizes, counts)
@@ -247,6 +266,8 @@ def exponent_verdict(
         evidence = _evidence(plan, kept, sizes, grid, n_bootstrap, generator, counts)
         exponent, decided = _decide(plan, evidence)
         reasons = decided + reasons
+        if abs(evidence.skewness_z) > SKEWED:
+            reasons.append("The slopes are skewed over the seeds: the t interval asks for normal ones.")
     else:
         reasons.insert(0, f"{seeds.sum()} seeds at {sizes.sum()} sizes are left; 2 seeds at {LEAST_SIZES} are needed.")
     return Verdict(
@@ -285,6 +306,7 @@ def _evidence(
     return SlopeEvidence(
         slope=slope,
         sd=float(slopes.std(ddof=1)),
+        skewness_z=skewness_z(slopes[None, :]),
         t_interval=outer["t"],
         bootstrap_interval=outer["bootstrap"],
         equivalence_interval=_wider(inner["t"], inner["bootstrap"]),
@@ -341,13 +363,15 @@ def simulated_correlations(
         positive_integer("n_seeds", n_seeds),
         logs.size,
     )
-    centre = np.log(positive_number("scale", scale)) + float(numbers("exponent", exponent, "any")) * logs
-    found = centre + spread * checked_generator(generator).standard_normal(shape)
-    if grid is not None:
-        steps = np.sort(np.log(numbers("grid", grid, "above 0").ravel()))
-        found = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2, found)]
-    means = found.mean(axis=1)
-    means = means - means.mean(axis=1, keepdims=True)
-    x = logs - logs.mean()
-    norms = np.linalg.norm(means, axis=1) * np.linalg.norm(x)
+    power = single_number("exponent", exponent)
+    noise = checked_generator(generator).standard_normal(shape)
+    with calculation(exponent=power, sd_log=spread):
+        found = np.log(positive_number("scale", scale)) + power * logs + spread * noise
+        if grid is not None:
+            steps = np.log(np.unique(positive_array("grid", grid)))
+            found = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2, found)]
+        means = found.mean(axis=1)
+        means = means - means.mean(axis=1, keepdims=True)
+        x = logs - logs.mean()
+        norms = np.linalg.norm(means, axis=1) * np.linalg.norm(x)
     return np.asarray(np.where(norms > 0, means @ x / np.where(norms > 0, norms, 1.0), 0.0), dtype=np.float64)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from theorykit.checks import Floats, _floats, positive_integer, positive_number
+from theorykit.array_checks import number_array
+from theorykit.checks import Floats, checked_generator, one_of, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.samples import checked_generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,10 +104,11 @@ def adversarial_search(
     from scipy.optimize import minimize
 
     n_trials = positive_integer("n_trials", n_trials)
-    refine = int(positive_number("refine", refine, allow_zero=True))
+    refine = positive_integer("refine", refine, allow_zero=True)
+    one_of("method", method, ("Nelder-Mead", "Powell"))
     max_evaluations = positive_integer("max_evaluations", max_evaluations)
     generator = checked_generator(generator)
-    starts = [_floats("sampler(generator)", sampler(generator)) for _ in range(n_trials)]
+    starts = [number_array("sampler(generator)", sampler(generator)) for _ in range(n_trials)]
     if len({start.shape for start in starts}) != 1:
         raise InputError("the sampler changes its shape", "draw arrays of one shape")
     record = _Record(ratio, starts[0].shape)
@@ -151,6 +152,7 @@ def inequality_verdict(
         ('Not refuted in 500 adversarial trials; largest ratio 0.9.',)
     """
     rounding = positive_number("rounding", rounding, allow_zero=True)
+    least_trials = positive_integer("least_trials", least_trials, allow_zero=True)
     largest, reasons = search.largest_ratio, []
     if search.n_trials < least_trials or search.n_trials < 1:
         instance = Instance.INCONCLUSIVE

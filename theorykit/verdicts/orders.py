@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import positive_number
+from theorykit.array_checks import calculation
+from theorykit.checks import Floats, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
 from theorykit.verdicts.expectation import expectation_verdict
-from theorykit.verdicts.samples import error_rate, finite_array, mean_limits, sample_matrix
+from theorykit.verdicts.samples import error_rate, mean_limits, one_each, sample_matrix, shaped_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,10 +68,13 @@ def data_fingerprints(measured: Any, runs: Sequence[str] | None = None) -> froze
         True
     """
     sample = sample_matrix("measured", measured).ravel()
-    if runs is not None and len(runs) != sample.size:
-        raise InputError(f"{len(runs)} run identifiers for {sample.size} numbers", "give one per number")
-    keys = [float(number).hex() for number in sample] if runs is None else [f"run {run}" for run in runs]
+    names = [] if runs is None else one_each("run identifiers", runs, sample.size, "numbers")
+    keys = [float(number).hex() for number in sample] if runs is None else [f"run {run}" for run in names]
     return frozenset(hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys)
+
+
+def _checked_order(order: Any, sample: Floats) -> Floats:
+    return shaped_array("order", order, (sample.shape[0],), positive=True)
 
 
 def register_constant(
@@ -95,14 +99,14 @@ def register_constant(
         2.0
     """
     sample = sample_matrix("measured", measured)
-    size = finite_array("order", order, (sample.shape[0],))
+    size = _checked_order(order, sample)
     if not np.isfinite(sample).all():
         raise InputError("measured holds failed runs", "a constant is fitted to complete data")
     if sample.shape[1] < 2:
         raise InputError("one seed gives no confidence limit", "give at least 2 seeds")
-    if (size <= 0).any():
-        raise InputError(f"order = {size.min():g} is not above 0", "give what stands inside O(·)")
-    constant = float((mean_limits(sample, error_rate(alpha)).upper / size).max())
+    limits = mean_limits(sample, error_rate(alpha))
+    with calculation(measured=limits.upper, order=size):
+        constant = float((limits.upper / size).max())
     source = f"fitted to {sample.shape[0]} configurations of {sample.shape[1]} seeds"
     return RegisteredConstant(constant, source, data_fingerprints(sample, runs))
 
@@ -129,13 +133,14 @@ def order_verdict(
         **options: Of :func:`theorykit.verdicts.expectation.expectation_verdict`.
 
     Raises:
-        InputError: the constant was fitted to some of these data.
+        InputError: an order that is not above 0, or the constant was fitted to some of these data.
 
     Example:
         >>> order_verdict([1.0, 2.0], 1.0).sentence
         'is unfalsifiable until a constant or an exponent is registered'
     """
     sample = sample_matrix("measured", measured)
+    size = _checked_order(order, sample)
     if registered is None:
         reason = "Any finite measurement satisfies O(·) with some constant; none is registered."
         return Verdict(statement, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=sample.shape[1], method="none")
@@ -144,5 +149,6 @@ def order_verdict(
         raise InputError(
             f"the constant was fitted to {len(shared)} of the runs that are to test it", "test it on fresh runs"
         )
-    bound = registered.constant * finite_array("order", order, (sample.shape[0],))
+    with calculation(order=size):
+        bound = registered.constant * size
     return expectation_verdict(sample, bound, statement=statement, **options)

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from theorykit.array_checks import (
+    calculation,
+    number_array,
+    positive_array,
+    single_number,
+    whole_number_array,
+)
 from theorykit.checks import Floats, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Rows
-from theorykit.verdicts.samples import error_rate, numbers
+from theorykit.verdicts.samples import error_rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +67,7 @@ class ExponentPlan(Result):
 
 def checked_sizes(sizes: Any) -> Floats:
     """Return increasing, finite sizes above 0, at least three of them."""
-    array = numbers("sizes", sizes, "above 0")
+    array = positive_array("sizes", sizes)
     if array.ndim != 1 or array.size < 3 or (np.diff(array) <= 0).any():
         raise InputError("sizes has to hold at least 3 increasing numbers", "a slope from two points has no check")
     return array
@@ -106,23 +113,27 @@ def slope_power(sizes: Any, n_seeds: Any, sd_log: Any, margin: Any, alpha: float
     from scipy.stats import chi
 
     weights = slope_weights(checked_sizes(sizes))
-    seeds, spread, band, away = np.broadcast_arrays(
-        numbers("n_seeds", n_seeds, "a whole number of at least 2"),
-        numbers("sd_log", sd_log, "above 0"),
-        numbers("margin", margin, "above 0"),
-        numbers("shift", shift, "any"),
-    )
+    given = {
+        "n_seeds": whole_number_array("n_seeds", n_seeds, minimum=2),
+        "sd_log": positive_array("sd_log", sd_log),
+        "margin": positive_array("margin", margin),
+        "shift": number_array("shift", shift),
+    }
+    with calculation(**given):
+        seeds, spread, band, away = np.broadcast_arrays(*given.values())
     alpha = error_rate(alpha)
     seeds, spread, band, away = (array[..., None] for array in (seeds, spread, band, away))
-    error = spread * np.sqrt((weights @ weights) / seeds)
-    quantile = stdtrit(seeds - 1, 1 - alpha)
+    error = np.maximum(spread * np.sqrt((weights @ weights) / seeds), np.finfo(float).tiny)
+    quantile = np.minimum(stdtrit(seeds - 1, 1 - alpha), np.finfo(float).max)  # infinite at the tiniest alpha
     # s/τ runs over [0, m/(t τ)], cut where its law has no mass left
     nodes, mass = np.polynomial.legendre.leggauss(_NODES)
-    most = np.minimum(band / (quantile * error), chi.isf(1e-15, seeds - 1) / np.sqrt(seeds - 1))
+    with np.errstate(over="ignore"):
+        most = np.minimum(band / quantile / error, chi.isf(1e-15, seeds - 1) / np.sqrt(seeds - 1))
     ratio = (nodes + 1) / 2 * most
     density = chi.pdf(ratio * np.sqrt(seeds - 1), seeds - 1) * np.sqrt(seeds - 1)
-    reach = quantile * ratio
-    inside = ndtr((band - away) / error - reach) - ndtr((-band - away) / error + reach)
+    with np.errstate(over="ignore"):
+        reach = quantile * ratio
+        inside = ndtr((band - away) / error - reach) - ndtr((-band - away) / error + reach)
     return np.clip((mass / 2 * most * density * inside).sum(axis=-1), 0.0, 1.0)[()]
 
 
@@ -167,9 +178,10 @@ def plan_exponent(
     if decay_exponent is not None:
         rivals["1/(2 α̂)"] = 1 / (2 * positive_number("decay_exponent", decay_exponent))
     for name, value in (further_rivals or {}).items():
-        rivals[name] = float(numbers(f"rival {name}", value, "any"))
+        rivals[name] = single_number(f"rival {name}", value)
     if positive_integer("n_seeds", n_seeds) < 2:
         raise InputError("n_seeds = 1 has no variance", "plan at least 2 seeds")
+    sd_log, margin = positive_number("sd_log", sd_log), positive_number("margin", margin)
     power = float(slope_power(sizes, n_seeds, sd_log, margin, alpha))
     if power < LEAST_POWER and not allow_low_power:
         raise InputError(
@@ -177,11 +189,11 @@ def plan_exponent(
             "plan more seeds, a wider range of sizes or a larger margin, or pass allow_low_power=True",
         )
     return ExponentPlan(
-        claimed=float(numbers("claimed", claimed, "any")),
+        claimed=single_number("claimed", claimed),
         sizes=tuple(checked_sizes(sizes).tolist()),
         n_seeds=int(n_seeds),
-        sd_log=float(sd_log),
-        margin=float(margin),
+        sd_log=sd_log,
+        margin=margin,
         alpha=float(alpha),
         rivals=tuple(rivals.items()),
         power=power,

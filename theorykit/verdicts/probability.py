@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from theorykit.array_checks import calculation, probability_array, single_probability, whole_number_array
 from theorykit.checks import Floats
 from theorykit.errors import InputError
 from theorykit.results import Result
@@ -17,8 +19,6 @@ from theorykit.verdicts.samples import (
     ROUNDING,
     error_rate,
     holm,
-    numbers,
-    probability,
     row_names,
     sample_matrix,
     two_ends,
@@ -26,6 +26,9 @@ from theorykit.verdicts.samples import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST_TRIALS = 2.0**53
+"""Beyond it float64 does not count."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class TrialCount(Result):
 def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
     """Compute the fewest trials from which k violations show P(violation) ≤ δ at level 1 − α; a count.
 
-    The smallest N with P(Bin(N, δ) ≤ k) ≤ α, an equality; for k = 0 it is ⌈log α / log(1 − δ)⌉. The waiting time for
-    violation k + 1 is negative binomial, and its 1 − α quantile gives N.
+    The smallest N with P(Bin(N, δ) ≤ k) ≤ α, an equality; for k = 0 it is ⌈log α / log(1 − δ)⌉. Found by bisection on
+    the incomplete beta function.
 
     Args:
         delta: δ in (0, 1); broadcasts with the others.
@@ -80,19 +83,37 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
         N, an integer array of the broadcast shape.
 
     Raises:
-        InputError: an argument is outside its domain.
+        InputError: an argument is outside its domain, or N is above 2^53, where float64 counts no more.
 
     Example:
         >>> minimal_trials([0.1, 0.05, 0.01]).tolist()
         [29, 59, 299]
     """
-    from scipy.stats import nbinom
+    from scipy.special import betaincc
 
-    level = numbers("alpha", alpha, "strictly between 0 and 1")
-    rate = numbers("delta", delta, "strictly between 0 and 1")
-    count = numbers("n_violations", n_violations, "a whole number of at least 0")
-    waiting = nbinom.isf(level, count + 1, rate)
-    return np.asarray(waiting + count + 1).astype(np.int64)[()]
+    level = probability_array("alpha", alpha)
+    rate = probability_array("delta", delta)
+    count = whole_number_array("n_violations", n_violations, minimum=0)
+    with calculation(delta=rate, alpha=level, n_violations=count):
+        shape = np.broadcast_shapes(rate.shape, level.shape, count.shape)
+    few, enough = np.broadcast_to(count, shape), np.full(shape, _MOST_TRIALS)
+
+    def shown(trials: Floats) -> NDArray[np.bool_]:
+        """Say where P(Bin(N, δ) ≤ k) ≤ α."""
+        return np.asarray(betaincc(count + 1, trials - count, rate) <= level * (1 + 4 * np.finfo(float).eps))
+
+    unreachable = (count >= _MOST_TRIALS) | ~shown(np.maximum(enough, count + 1))
+    if unreachable.any():
+        raise InputError(
+            f"delta = {np.broadcast_to(rate, shape)[unreachable][0]:g} after {few[unreachable][0]:g} violations needs "
+            "more than 2^53 trials",
+            "no experiment shows so small a probability",
+        )
+    while (enough - few > 1).any():
+        middle = np.floor((few + enough) / 2)
+        done = shown(middle)
+        few, enough = np.where(done, few, middle), np.where(done, middle, enough)
+    return enough.astype(np.int64)[()]
 
 
 def violation_interval(n_violations: Any, n_trials: Any, alpha: float = 0.05) -> tuple[Any, Any]:
@@ -119,9 +140,11 @@ def violation_interval(n_violations: Any, n_trials: Any, alpha: float = 0.05) ->
     """
     from scipy.special import betainccinv, betaincinv
 
-    count = numbers("n_violations", n_violations, "a whole number of at least 0")
-    trials = numbers("n_trials", n_trials, "a whole number of at least 1")
-    if (count > trials).any():
+    count = whole_number_array("n_violations", n_violations, minimum=0)
+    trials = whole_number_array("n_trials", n_trials)
+    with calculation(n_violations=count, n_trials=trials):
+        above = count > trials
+    if above.any():
         raise InputError("n_violations is above n_trials", "give at most one violation per trial")
     alpha = error_rate(alpha)
     low = betaincinv(np.maximum(count, 1), trials - count + 1, alpha)
@@ -154,8 +177,11 @@ def _quantile_ratio(
 
 def _broadcast_bound(value: Any, shape: tuple[int, int]) -> Any:
     """Turn one number per configuration ``[k]`` into ``[k, 1]``; a bound per trial stays as it is."""
-    array = np.asarray(value)
-    return array[:, None] if array.shape == (shape[0],) and shape[0] > 1 else array
+    try:
+        own = np.shape(value)
+    except ValueError:  # rows of unequal length, told where the bound is checked
+        return value
+    return np.asarray(value)[:, None] if own == (shape[0],) and shape[0] > 1 else value
 
 
 def _medians(bound: Bound) -> Bound:
@@ -218,7 +244,7 @@ def probability_verdict(
     from scipy.special import bdtrc
 
     sample = sample_matrix("measured", measured)
-    delta, alpha = probability("delta", delta), error_rate(alpha)
+    delta, alpha = single_probability("delta", delta), error_rate(alpha)
     shape = (sample.shape[0], sample.shape[1])
     interval = None
     if bound_interval is not None:

@@ -1,36 +1,52 @@
-"""Arguments of the verdicts: seeds by configurations, levels, generators; one-sided limits of a mean."""
+"""Arguments of the verdicts: seeds by configurations, levels, names; one-sided limits of a mean; skewness."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats, _floats
-from theorykit.errors import InputError, NonFiniteError
+from theorykit.array_checks import LARGEST, number_array, single_number
+from theorykit.checks import Floats, shown
+from theorykit.errors import InputError
 
 ROUNDING = 1e-12
 """Relative difference of two float64 numbers that counts as rounding."""
+SKEWED = 2.0
+"""Value of :func:`skewness_z` beyond which seeds count as visibly skewed: about 2 % of normal ones on either side."""
+
+
+def _sample(name: str, value: Any) -> Floats:
+    return number_array(name, value, low=-LARGEST, high=LARGEST, allow_infinite=True, allow_nan=True)
 
 
 def sample_matrix(name: str, value: Any) -> Floats:
     """Return ``value`` as ``[configurations, repetitions]``; NaN and infinity stay and stand for failed runs."""
-    sample = _floats(name, value)
+    sample = _sample(name, value)
     if sample.ndim == 1:
         sample = sample[None, :]
-    if sample.ndim != 2 or sample.size == 0:
+    if sample.ndim != 2:
         raise InputError(f"{name} has shape {sample.shape}", "give [configurations, seeds] or [seeds] numbers")
     return sample
 
 
-def finite_array(name: str, value: Any, shape: tuple[int, ...], *, allow_infinite: bool = False) -> Floats:
+def seed_vector(name: str, value: Any) -> Floats:
+    """Return ``value`` as ``[seeds]``; NaN and infinity stay and stand for failed runs."""
+    sample = _sample(name, value)
+    if sample.ndim != 1:
+        raise InputError(f"{name} has shape {sample.shape}, not [seeds]", "judge one configuration at a time")
+    return sample
+
+
+def shaped_array(
+    name: str, value: Any, shape: tuple[int, ...], *, positive: bool = False, allow_infinite: bool = False
+) -> Floats:
     """Return ``value`` broadcast to ``shape``, without NaN and, unless allowed, without infinity."""
-    array = _floats(name, value)
-    if np.isnan(array).any() or not (allow_infinite or np.isfinite(array).all()):
-        raise NonFiniteError(f"{name} holds NaN or infinity", "a bound that cannot be computed cannot be judged")
+    low = 0.0 if positive else -np.inf
+    array = number_array(name, value, low=low, open_low=positive, allow_infinite=allow_infinite)
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
@@ -42,7 +58,7 @@ def two_ends(name: str, value: Any) -> tuple[Any, Any]:
     try:
         low, high = value
     except (TypeError, ValueError):
-        raise InputError(f"{name} = {value!r} is not a pair", "give (low, high)") from None
+        raise InputError(f"{name} = {shown(value)} is not a pair", "give (low, high)") from None
     return low, high
 
 
@@ -50,67 +66,32 @@ def ordered_pair(name: str, value: Any, shape: tuple[int, ...]) -> tuple[Floats,
     """Return ``(low, high)``, each broadcast to ``shape``; infinite ends are allowed."""
     low, high = two_ends(name, value)
     ends = (
-        finite_array(f"{name}[0]", low, shape, allow_infinite=True),
-        finite_array(f"{name}[1]", high, shape, allow_infinite=True),
+        shaped_array(f"{name}[0]", low, shape, allow_infinite=True),
+        shaped_array(f"{name}[1]", high, shape, allow_infinite=True),
     )
     if (ends[0] > ends[1]).any():
         raise InputError(f"{name} has its low end above its high end", "give (low, high)")
     return ends
 
 
-def probability(name: str, value: Any) -> float:
-    """Return ``value`` as a number strictly between 0 and 1."""
-    return _strictly_between(name, value, 1.0)
-
-
 def error_rate(value: Any) -> float:
     """Return alpha as a number strictly between 0 and 1/2: beyond it a lower limit lies above its upper one."""
-    return _strictly_between("alpha", value, 0.5)
+    return single_number("alpha", value, low=0, high=0.5, open_low=True, open_high=True)
 
 
-def _strictly_between(name: str, value: Any, top: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 < number < top:
-        raise InputError(f"{name} = {value!r} is not strictly between 0 and {top:g}", f"for example {name} = 0.05")
-    return number
-
-
-def numbers(name: str, value: Any, rule: str) -> Floats:
-    """Return ``value`` as an array whose entries obey ``rule``: a key of the table below."""
-    array = _floats(name, value)
-    obeys = {
-        "any": np.isfinite(array),
-        "above 0": np.isfinite(array) & (array > 0),
-        "at least 0": np.isfinite(array) & (array >= 0),
-        "strictly between 0 and 1": (array > 0) & (array < 1),
-        "a whole number of at least 0": np.isfinite(array) & (array >= 0) & (array == np.floor(array)),
-        "a whole number of at least 1": np.isfinite(array) & (array >= 1) & (array == np.floor(array)),
-        "a whole number of at least 2": np.isfinite(array) & (array >= 2) & (array == np.floor(array)),
-    }[rule]
-    if not obeys.all():
-        wrong = array[~obeys].flat[0]
-        rule = "finite" if rule == "any" else rule
-        raise InputError(f"{name} = {wrong:g} is not {rule}", f"give {name} {rule}")
-    return array
-
-
-def checked_generator(value: Any) -> np.random.Generator:
-    """Return ``value`` or raise where it is no NumPy generator."""
-    if not isinstance(value, np.random.Generator):
-        raise InputError(f"generator = {value!r} is no numpy Generator", "give numpy.random.default_rng(seed)")
-    return value
-
-
-def row_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+def row_names(names: Iterable[str] | None, count: int) -> tuple[str, ...]:
     """Return one name per configuration."""
     if names is None:
         return tuple(str(index) for index in range(count))
-    if len(names) != count:
-        raise InputError(f"{len(names)} names for {count} configurations", "give one name per configuration")
-    return tuple(names)
+    return one_each("names", names, count, "configurations")
+
+
+def one_each(what: str, labels: Any, count: int, of: str) -> tuple[str, ...]:
+    """Return as many labels as there are things to be told apart, as text."""
+    given = list(labels) if np.iterable(labels) and not isinstance(labels, str) else [labels]
+    if len(given) != count:
+        raise InputError(f"{len(given)} {what} for {count} {of}", "give one for each")
+    return tuple(str(label) for label in given)
 
 
 @dataclass(frozen=True)
@@ -140,10 +121,11 @@ class MeanLimits:
         gap = self.mean - threshold
         if self.n < 2:
             return np.ones_like(gap)
-        error = np.where(self.deterministic, 1.0, self.sd) / np.sqrt(self.n)
+        error = np.maximum(np.where(self.deterministic, 1.0, self.sd) / np.sqrt(self.n), np.finfo(float).tiny)
         size = np.maximum(np.abs(self.mean), np.where(np.isfinite(threshold), np.abs(threshold), 0.0))
         certain = np.where(gap > ROUNDING * size, 0.0, 1.0)
-        return np.where(self.deterministic, certain, stdtr(self.n - 1, -gap / error))
+        with np.errstate(over="ignore"):
+            return np.where(self.deterministic, certain, stdtr(self.n - 1, -gap / error))
 
     def p_below(self, threshold: Floats) -> Floats:
         """Return the one-sided p-values of H0: E ≥ threshold."""
@@ -159,14 +141,29 @@ def mean_limits(values: Floats, alpha: float) -> MeanLimits:
     from scipy.special import stdtrit
 
     n = values.shape[-1]
-    mean = values.mean(axis=-1)
-    if n < 2:
-        infinite = np.full_like(mean, np.inf)
-        return MeanLimits(mean, np.zeros_like(mean), -infinite, infinite, np.zeros(mean.shape, bool), n)
-    sd = values.std(axis=-1, ddof=1)
-    deterministic = sd <= ROUNDING * np.abs(values).max(axis=-1)
-    half = np.where(deterministic, 0.0, stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n))
-    return MeanLimits(mean, sd, mean - half, mean + half, deterministic, n)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN limits decide nothing
+        mean = values.mean(axis=-1)
+        if n < 2:
+            infinite = np.full_like(mean, np.inf)
+            return MeanLimits(mean, np.zeros_like(mean), -infinite, infinite, np.zeros(mean.shape, bool), n)
+        sd = values.std(axis=-1, ddof=1)
+        deterministic = sd <= ROUNDING * np.abs(values).max(axis=-1)
+        half = np.where(deterministic, 0.0, stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n))
+        return MeanLimits(mean, sd, mean - half, mean + half, deterministic, n)
+
+
+def skewness_z(sample: Floats) -> float:
+    """Return the mean sample skewness of the complete, varying rows over its standard deviation for normal values."""
+    from scipy.stats import skew
+
+    rows = sample[np.isfinite(sample).all(axis=1)]
+    n = sample.shape[1]
+    rows = rows[np.ptp(rows, axis=1) > ROUNDING * np.abs(rows).max(axis=1)]
+    if n < 3 or rows.size == 0:
+        return 0.0
+    variance = 6 * (n - 2) / ((n + 1) * (n + 3))  # exact for normal values (Fisher 1930)
+    rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+    return float(skew(rows, axis=1).mean() / np.sqrt(variance / len(rows)))
 
 
 def holm(p_values: Floats) -> Floats:

@@ -29,6 +29,7 @@ from theorykit.information.estimators.normality import (
 from theorykit.information.estimators.pairs import FEW_SAMPLES, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
 from theorykit.information.estimators.records import Outcome, recorded
+from theorykit.information.samples import plug_in_standard_error
 
 _BLOCKS = 20
 _REPLICATE_NUMBERS = 2_000_000
@@ -163,27 +164,17 @@ def _from_correlations(found: SampleCorrelations, count: int) -> Outcome:
     if left < _NEARLY_DETERMINISTIC:
         warnings = (f"deterministic relation but for noise: a canonical pair has 1 − ρ² = {left:.1g}",)
     bias = float(plug_in_bias(count, *found.ranks))
-    return Outcome(plug_in(found) - bias, standard_error(found, count), ceiling=ceiling, warnings=warnings)
+    return Outcome(
+        plug_in(found) - bias,
+        plug_in_standard_error(found.correlations, found.ranks, count),
+        ceiling=ceiling,
+        warnings=warnings,
+    )
 
 
 def plug_in(found: SampleCorrelations) -> float:
     """Return −½ Σ log(1 − ρ̂_i²) in nats."""
     return float(-np.log1p(-(found.correlations**2)).sum() / 2)
-
-
-def standard_error(found: SampleCorrelations, count: int) -> float:
-    """Return √(s/n + v) of the plug-in in nats: s the unbiased Σ ρ_i², v the exact variance at independence."""
-    from scipy.special import polygamma
-
-    degrees, (left, right) = count - 1, found.ranks
-    # s + (left − s)(right − s)/n = sample sum, a quadratic with one root in [0, min(left, right)]
-    slope = 1 - (left + right) / degrees
-    excess = left * right / degrees - float((found.correlations**2).sum())
-    root = (-slope + np.sqrt(max(0.0, slope**2 - 4 * excess / degrees))) * degrees / 2
-    signal = float(np.clip(root, 0.0, min(left, right)))
-    half = (degrees - np.arange(min(left, right))) / 2
-    at_independence = float((polygamma(1, half - max(left, right) / 2) - polygamma(1, half)).sum()) / 4
-    return float(np.sqrt(signal / degrees + at_independence))
 
 
 def _corrected_information(joint: Floats, split: int, count: int) -> float:

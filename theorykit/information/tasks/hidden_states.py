@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from theorykit.array_checks import number_array
-from theorykit.checks import Floats, positive_integer, positive_number
+from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.tasks import maps, samplers
-from theorykit.information.tasks.task import InformationTask, checked_generator
+from theorykit.information.tasks.task import InformationTask
 from theorykit.information.tasks.truths import canonical_information, student_information
 
 DEFAULT_CORRELATIONS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -134,6 +134,6 @@ def _checked_correlations(value: Any, size: int) -> Floats:
 
 def _checked_outliers(value: Any, size: int) -> int:
     number = positive_number("outliers", value, allow_zero=True)
-    if isinstance(value, bool) or number != int(number) or number > size:
+    if number != int(number) or number > size:
         raise InputError(f"outliers = {value!r} is no whole number in [0, {size}]", "give at most one per dimension")
     return int(number)

@@ -8,19 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_integer
-from theorykit.errors import InputError
+from theorykit.checks import Floats, checked_generator, positive_integer
 
 Sampler = Callable[[int, np.random.Generator], tuple[Floats, Floats]]
-
-
-def checked_generator(value: Any) -> np.random.Generator:
-    """Return the generator or raise."""
-    if not isinstance(value, np.random.Generator):
-        raise InputError(
-            f"generator = {value!r} is not a numpy.random.Generator", "give numpy.random.default_rng(seed)"
-        )
-    return value
 
 
 @dataclass(frozen=True, eq=False)
