@@ -14,6 +14,8 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import METHODS, calibrate_mutual_information, mutual_information
 from theorykit.information.estimators.automatic import CombinedEstimate
 from theorykit.information.estimators.blocks import block_jackknife
+from theorykit.information.estimators.layer_result import LayerInformation
+from theorykit.information.estimators.layers import layer_information
 from theorykit.information.estimators.self_consistency import self_consistency
 from theorykit.information.estimators.training import TrainingSettings
 from theorykit.information.estimators.variational import trained_estimates
@@ -38,6 +40,7 @@ __all__ = [
     "DecoderInformation",
     "GaussianInformation",
     "InformationEstimate",
+    "LayerInformation",
     "TrainingSettings",
     "block_jackknife",
     "calibrate_mutual_information",
@@ -54,6 +57,7 @@ __all__ = [
     "high_confidence_ceiling",
     "isotropic_gaussian_mutual_information",
     "largest_printed_constant",
+    "layer_information",
     "linear_decoder_information_bound",
     "mutual_information",
     "plug_in_bias",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ _TRACY_WIDOM = 2.0234
 """Upper 1 % point of the Tracy-Widom law of order 1."""
 _ROWS = 2048
 """Rows that are centred at once."""
+_ROUNDING = 8.0
+"""A column is constant whose standard deviation is at most this many eps times its mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,15 @@ class CanonicalReduction:
         """Return U ``[n, k]`` and V ``[n, k]``."""
         return (x - self.x_mean) @ self.x_weights, (y - self.y_mean) @ self.y_weights
 
+    def leading(self, count: int) -> CanonicalReduction:
+        """Return the maps to the ``count`` strongest pairs."""
+        return replace(
+            self,
+            x_weights=self.x_weights[:, :count].copy(),  # a view would hold all
+            y_weights=self.y_weights[:, :count].copy(),
+            correlations=self.correlations[:count],
+        )
+
 
 def noise_edge(n_samples: int, left: int, right: int) -> float:
     """Return what the largest squared canonical correlation of independent Gaussian samples passes in 1 % of cases.
@@ -196,39 +207,61 @@ def canonical_reduction(x: Any, y: Any, components: int | None = None) -> Canoni
     """
     checked_pair(x, y)
     sides = [np.asarray(side, dtype=np.float64) for side in (x, y)]
-    sides = [side[:, None] if side.ndim == 1 else side for side in sides]
-    count = sides[0].shape[0]
-    if count < 8:
-        raise InputError(f"{count} rows are too few to fit canonical pairs", "give at least 8")
-    means = [side.mean(axis=0) for side in sides]
-    maps = [_principal_whitening(side - mean, count // 4) for side, mean in zip(sides, means, strict=True)]
-    scores = [(side - mean) @ into for side, mean, into in zip(sides, means, maps, strict=True)]
-    left, correlations, right = np.linalg.svd(scores[0].T @ scores[1] / (count - 1), full_matrices=False)
-    ranks = (maps[0].shape[1], maps[1].shape[1])
-    significant = int((correlations**2 > noise_edge(count, *ranks)).sum())
-    kept = max(1, significant) if components is None else positive_integer("components", components)
-    if kept > correlations.size:
+    rows = np.hstack([side[:, None] if side.ndim == 1 else side for side in sides])
+    split = 1 if sides[0].ndim == 1 else sides[0].shape[1]
+    mean = rows.mean(axis=0)
+    rows -= mean  # np.cov takes off what rounding has left of a constant column
+    found = canonical_pairs_of_moments(mean, np.cov(rows, rowvar=False), split, rows.shape[0])
+    kept = max(1, found.significant) if components is None else positive_integer("components", components)
+    if kept > found.correlations.size:
         raise InputError(
-            f"components = {kept} is above the {correlations.size} canonical pairs", "give fewer components"
+            f"components = {kept} is above the {found.correlations.size} canonical pairs", "give fewer components"
         )
+    return found.leading(kept)
+
+
+def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_samples: int) -> CanonicalReduction:
+    """Fit all canonical pairs from the mean and the covariance of the train rows, as :func:`canonical_reduction` does.
+
+    Args:
+        mean: ``[d_x + d_y]``.
+        covariance: ``[d_x + d_y, d_x + d_y]``, symmetric; columns that are constant up to rounding get no weight.
+        split: d_x.
+        n_samples: N, how many rows they were formed from.
+
+    Raises:
+        InputError: fewer than 8 rows, or a side that is constant in every column.
+
+    Example:
+        >>> found = canonical_pairs_of_moments(np.zeros(2), np.array([[4.0, 1.0], [1.0, 1.0]]), 1, 100)
+        >>> np.abs(found.x_weights).item(), found.correlations.item()  # 1/√4; 1/√(4 · 1)
+        (0.5, 0.5)
+    """
+    if n_samples < 8:
+        raise InputError(f"{n_samples} rows are too few to fit canonical pairs", "give at least 8")
+    deviation = np.sqrt(np.diagonal(covariance))
+    varies = deviation > _ROUNDING * np.finfo(float).eps * np.abs(mean)
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    joint = covariance * inverse * inverse[:, None]
+    maps = [_principal_whitening(joint[side, side], n_samples // 4) for side in (np.s_[:split], np.s_[split:])]
+    left, correlations, right = np.linalg.svd(maps[0].T @ joint[:split, split:] @ maps[1], full_matrices=False)
     return CanonicalReduction(
-        x_mean=means[0],
-        y_mean=means[1],
-        x_weights=maps[0] @ left[:, :kept],
-        y_weights=maps[1] @ right[:kept].T,
-        correlations=np.clip(correlations[:kept], 0.0, 1.0),
-        significant=significant,
+        x_mean=mean[:split],
+        y_mean=mean[split:],
+        x_weights=inverse[:split, None] * (maps[0] @ left),
+        y_weights=inverse[split:, None] * (maps[1] @ right.T),
+        correlations=np.clip(correlations, 0.0, 1.0),
+        significant=int((correlations**2 > noise_edge(n_samples, maps[0].shape[1], maps[1].shape[1])).sum()),
     )
 
 
-def _principal_whitening(centred: Floats, most: int) -> Floats:
-    """Return W ``[d, r]`` so that the columns of ``centred`` @ W are uncorrelated with variance 1, r ≤ ``most``."""
-    scale = centred.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    scaled = centred / scale
-    values, axes = np.linalg.eigh(scaled.T @ scaled / (centred.shape[0] - 1))
+def _principal_whitening(block: Floats, most: int) -> Floats:
+    """Return W ``[d, r]`` with Wᵀ R W = 1 for the correlation matrix R of one side, r ≤ ``most``."""
+    values, axes = np.linalg.eigh(block)
+    if values[-1] <= 0:
+        raise InputError("a side is constant in every column", "a constant carries no information")
     keep = np.flatnonzero(values > _SINGULAR * values.size * np.finfo(float).eps * values[-1])[-most:]
-    return np.asarray(axes[:, keep] / np.sqrt(values[keep]) / scale[:, None], dtype=np.float64)
+    return np.asarray(axes[:, keep] / np.sqrt(values[keep]), dtype=np.float64)
 
 
 def cca_estimate(

@@ -1,0 +1,294 @@
+"""Mutual information of many layers at once, from batches of hidden states that are read twice and never held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.errors import InputError, TheorykitError
+from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimation import checked_method, mutual_information
+from theorykit.information.estimators.canonical import CanonicalReduction, canonical_pairs_of_moments
+from theorykit.information.estimators.layer_result import LayerEstimate, LayerInformation
+from theorykit.information.estimators.layer_stream import Batch, States, Stream
+from theorykit.information.estimators.objectives import OBJECTIVES, Method
+from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
+from theorykit.information.estimators.ranks import seeded
+from theorykit.information.estimators.surrogates import Progress
+from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.estimators.variational import trained_estimates
+
+_WITHOUT_NOISE = ("decoder", "network_decoder")
+_FIT, _ESTIMATE = 0, 1
+"""Parity of the sequences that the maps are fitted on, and of those that are estimated from."""
+_ROWS = 2048
+"""Rows that are centred at once."""
+_ROOM = 4
+"""Matrices of the widest layer that are held besides the sums."""
+
+
+class _Moments:
+    """Sums of rows [x, y] and of their products, about the mean of the first rows so that nothing cancels."""
+
+    def __init__(self, x: Floats, y: Floats) -> None:
+        self.shift = np.concatenate([x.mean(axis=0), y.mean(axis=0)])
+        self.split, self.count = x.shape[1], 0
+        self.total = np.zeros(self.shift.size)
+        self.products = np.zeros((self.shift.size, self.shift.size))
+
+    def add(self, x: Floats, y: Floats) -> None:
+        for start in range(0, x.shape[0], _ROWS):
+            rows = np.hstack([x[start : start + _ROWS], y[start : start + _ROWS]])
+            rows -= self.shift
+            self.count += rows.shape[0]
+            self.total += rows.sum(axis=0)
+            self.products += rows.T @ rows
+
+    def mean_and_covariance(self) -> tuple[Floats, Floats]:
+        """Return both; the sums are used up."""
+        offset = self.total / self.count
+        covariance = self.products
+        covariance -= self.count * np.outer(offset, offset)
+        covariance /= max(1, self.count - 1)
+        np.fill_diagonal(covariance, np.maximum(np.diagonal(covariance), 0.0))
+        return self.shift + offset, covariance
+
+
+@dataclass(eq=False)
+class _Layer:
+    """One layer on its way: sums, then maps, then canonical pairs; a failure ends it."""
+
+    number: int
+    widths: tuple[int, int]
+    generator: np.random.Generator
+    failure: str = ""
+    noise: float | None = None
+    moments: _Moments | None = None
+    reduction: CanonicalReduction | None = None
+    u: list[Floats] = field(default_factory=list)
+    v: list[Floats] = field(default_factory=list)
+    estimate: InformationEstimate | None = None
+
+    def attempt(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Take a step, or note why it cannot be taken."""
+        if self.failure:
+            return
+        try:
+            step(*arguments)
+        except TheorykitError as error:
+            self.failure = f"{error.message}; {error.hint}" if error.hint else error.message
+        except (np.linalg.LinAlgError, MemoryError) as error:
+            self.failure = str(error) or type(error).__name__
+        if self.failure:
+            self.moments, self.u, self.v = None, [], []
+
+    def learn(self, batch: Batch) -> None:
+        x, y = batch.rows(self.number, _FIT)
+        self.moments = self.moments or _Moments(x, y)
+        self.moments.add(x, y)
+
+    def fit(self, share: float | None, most: int) -> None:
+        """Fit the canonical pairs of (H_t, H_s + τZ); the noise enters as τ² on the diagonal."""
+        assert self.moments is not None
+        moments, self.moments = self.moments, None
+        mean, covariance = moments.mean_and_covariance()
+        if share is not None:
+            student = np.einsum("ii->i", covariance)[moments.split :]  # a view that can be written to
+            self.noise = share * float(np.sqrt(student.mean()))
+            student += self.noise**2
+        found = canonical_pairs_of_moments(mean, covariance, moments.split, moments.count)
+        self.reduction = found.leading(most)
+
+    def project(self, batch: Batch) -> None:
+        assert self.reduction is not None
+        u, v = self.reduction.transform(*batch.rows(self.number, _ESTIMATE))
+        self.u.append(u)
+        self.v.append(v)
+
+    def join(self, groups: Indices) -> None:
+        """Put the pairs of all batches together and add the noise: τ Z W is τ Z' R for W = Q R, Z' of k columns."""
+        assert self.reduction is not None
+        u, v = np.concatenate(self.u), np.concatenate(self.v)
+        if self.noise is not None:
+            drawn = self.generator.standard_normal(v.shape)
+            v += self.noise * (drawn @ np.linalg.qr(self.reduction.y_weights, mode="r"))
+        checked_pair(u, v, groups)
+        self.u, self.v = [u], [v]
+
+    def estimate_by(self, method: str, groups: Indices, settings: TrainingSettings | None) -> None:
+        options: dict[str, Any] = {"groups": groups, "generator": self.generator, "settings": settings}
+        self.estimate = mutual_information(self.u[0], self.v[0], method, **options)
+
+    def record(self, method: str, tokens: int, sequences: int) -> LayerEstimate:
+        """Return the estimate, or the failure, under a name that says τ."""
+        found = self.estimate or InformationEstimate(
+            method, None, None, None, None, False, tokens, self.widths, failure=self.failure
+        )
+        size = 0 if self.reduction is None else self.reduction.correlations.size
+        said = (
+            f"reduced to {size} canonical pair{'s' * (size > 1)}, fitted on the sequences of even index: what they "
+            "share is a lower bound, as far as the estimator is right for them"
+        )
+        found = replace(
+            found,
+            method=found.method if self.noise is None else f"{found.method} at noise {self.noise:g}",
+            dimensions=self.widths,
+            warnings=tuple(dict.fromkeys((said, *found.warnings))) if size else (),
+        )
+        return LayerEstimate(self.number, found, self.noise, size, tokens, sequences)
+
+
+def layer_information(
+    states: States,
+    *,
+    method: str = "anchored_mine",
+    noise: float | None = 0.1,
+    components: int = 32,
+    generator: np.random.Generator | None = None,
+    settings: TrainingSettings | None = None,
+    progress: Progress | None = None,
+) -> LayerInformation:
+    """Estimate I(H_t; H_s + τZ) of each layer of a teacher and a student from a stream of hidden states, in nats.
+
+    Both networks are functions of the same tokens, so that I(H_t; H_s) itself is that of a noise-free relation:
+    infinite, or the entropy of the tokens. With Z standard normal and τ a share of the student's own scale it is
+    finite, and says what can be read off the student's states at that resolution. It belongs to its noise: compare
+    layers and students at the same share alone.
+
+    1. The sequences of even index give the second moments of each layer, and these k canonical pairs (U, V) of H_t
+       and H_s + τZ. k is the same for all layers where their widths allow, so that critics train as one batch: the
+       largest number of correlations above the noise edge over the layers.
+    2. Those of odd index are brought to (U, V) and the estimator sees these alone. By data processing
+       I(U; V) ≤ I(H_t; H_s + τZ), whatever the maps: a lower bound as far as the estimator is right for (U, V).
+
+    By default the lower bound of a critic, trained for all layers at once. The Gaussian estimate takes the states for
+    Gaussian vectors; those of language models are not, and it can lie above the entropy of the tokens, which no
+    information passes (log V at the embeddings of V tokens). A few coordinates of very large scale set τ for all: the
+    information of the others is then lost in the noise.
+
+    Held are L (d_t + d_s)² + 2 L k N numbers, N the tokens of half of the sequences, and one batch.
+
+    Args:
+        states: Called twice, each time for a new iterator over the same batches: pairs (teacher layers, student
+            layers), two sequences of L arrays or tensors ``[sequences, tokens, d_l]``. Sequences should be independent
+            of one another, at least 4 and better 40; their tokens need not be. With ``len`` it tells the number of
+            batches to ``progress``.
+        method: As for :func:`~theorykit.information.estimation.mutual_information`.
+        noise: τ over √(tr Σ_s/d_s), the root mean square of the student's centred states, above 0. None, for
+            ``decoder`` and ``network_decoder`` alone, leaves the noise out.
+        components: The largest k.
+        generator: For noise, splits and starting weights; None for a fixed seed.
+        settings: Of trained critics.
+        progress: Called with (what, done, count); the count is 0 where it is not known.
+
+    Returns:
+        One estimate per layer with its interval from whole sequences, τ, k and what it rests on; the method's name
+        says τ. A layer that cannot be estimated is a record with its reason.
+
+    Raises:
+        InputError: an argument out of range, batches that are no such or not the same on both calls, fewer than 4
+            sequences, or too little memory.
+
+    References:
+        Goldfeld et al. (2019), ICML: information flow in noisy networks; Cover & Thomas (2006), Theorem 2.8.1;
+        Hotelling (1936), Biometrika 28.
+
+    Example:
+        >>> teacher, private = np.random.default_rng(0).standard_normal((2, 40, 50, 6))
+        >>> batches = [([teacher, teacher], [0.8 * teacher + 0.6 * private, private])]
+        >>> found = layer_information(lambda: batches, method="gaussian", noise=0.5)
+        >>> strong, none = (part.estimate for part in found.layers)
+        >>> strong.interval[0] < 2.152 < strong.interval[1]  # −3 log(1 − 0.64/1.25)
+        True
+        >>> none.interval[0] < 0 < none.interval[1]
+        True
+    """
+    name, most = checked_method(method), positive_integer("components", components)
+    share = _checked_noise(noise, name)
+    root = seeded(None if generator is None else checked_generator(generator))
+    stream = Stream(states, progress)
+    layers = _fitted(stream, root, share, most)
+    groups = _projected(stream, layers)
+    if name.removeprefix("anchored_") in OBJECTIVES:
+        _estimate_at_once(layers, name, groups, settings or TrainingSettings())
+    else:
+        for done, layer in enumerate(layers, start=1):
+            layer.attempt(layer.estimate_by, name, groups, settings)
+            stream.tell("estimates", done, len(layers))
+    sequences = int(np.unique(groups).size)
+    return LayerInformation(name, share, tuple(layer.record(name, groups.size, sequences) for layer in layers))
+
+
+def _checked_noise(noise: Any, method: str) -> float | None:
+    if noise is not None:
+        return positive_number("noise", noise)
+    if method not in _WITHOUT_NOISE:
+        raise InputError(
+            f"noise = None leaves a noise-free relation, which method = {method!r} cannot measure",
+            f"give a share above 0, or one of {', '.join(_WITHOUT_NOISE)}",
+        )
+    return None
+
+
+def _fitted(stream: Stream, root: np.random.Generator, share: float | None, most: int) -> list[_Layer]:
+    """Return the layers with their maps to k canonical pairs, from the first reading."""
+    layers: list[_Layer] = []
+    for batch in stream.first():
+        layers = layers or _new_layers(batch.widths, root)
+        if batch.sequences(_FIT).size:
+            for layer in layers:
+                layer.attempt(layer.learn, batch)
+    for layer in layers:
+        layer.attempt(layer.fit, share, most)
+    found = [layer.reduction for layer in layers if layer.reduction is not None]
+    components = min(most, max([1, *(one.significant for one in found)]))
+    for layer in layers:
+        layer.reduction = layer.reduction and layer.reduction.leading(components)
+    check_memory(8 * len(found) * stream.tokens * components)  # two sides, from half of the tokens
+    return layers
+
+
+def _new_layers(widths: tuple[tuple[int, int], ...], root: np.random.Generator) -> list[_Layer]:
+    sizes = [sum(both) ** 2 for both in widths]
+    check_memory(8 * (sum(sizes) + _ROOM * max(sizes)))
+    return [
+        _Layer(number, both, own)
+        for number, (both, own) in enumerate(zip(widths, root.spawn(len(widths)), strict=True))
+    ]
+
+
+def _projected(stream: Stream, layers: list[_Layer]) -> Indices:
+    """Bring the second reading to canonical pairs; return the sequence of each row ``[N]``."""
+    groups = []
+    for batch in stream.second():
+        numbers = batch.sequences(_ESTIMATE)
+        if numbers.size:
+            groups.append(np.repeat(numbers, batch.sizes[1]))
+            for layer in layers:
+                layer.attempt(layer.project, batch)
+    joined = np.concatenate(groups)
+    for layer in layers:
+        layer.attempt(layer.join, joined)
+    return joined
+
+
+def _estimate_at_once(layers: list[_Layer], name: str, groups: Indices, settings: TrainingSettings) -> None:
+    """Train the critics of all layers that have come so far as one batch."""
+    method = name.removeprefix("anchored_")
+    anchored = settings.anchored or method != name
+    ready = [layer for layer in layers if not layer.failure]
+    if not ready:
+        return
+    found = trained_estimates(
+        [(layer.u[0], layer.v[0]) for layer in ready],
+        method=cast(Method, method),
+        generator=[layer.generator for layer in ready],
+        groups=groups,
+        settings=replace(settings, anchored=anchored),
+    )
+    for layer, estimate in zip(ready, found, strict=True):
+        layer.estimate = replace(estimate, method=f"anchored {method}" if anchored else method)
