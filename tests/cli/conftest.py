@@ -34,6 +34,7 @@ def run(capsys, monkeypatch, tmp_path):
     from theorykit.cli.app import main
 
     monkeypatch.setenv("THEORYKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def call(*arguments):
         capsys.readouterr()

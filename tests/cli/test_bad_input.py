@@ -141,6 +141,34 @@ def test_evaluation_without_calibration(refuse, llama_folder, held_out):
     assert "--evaluate needs a model that is calibrated" in error
 
 
+def test_a_short_evaluation_is_refused_before_the_calibration(refuse, llama_folder, calibration, tmp_path, monkeypatch):
+    from theorykit.rank_selection import calibrated
+
+    def fail(*_, **__):
+        raise AssertionError("minutes lost")
+
+    monkeypatch.setattr(calibrated, "collect_statistics", fail)
+    file = tmp_path / "short.txt"
+    file.write_text("w1 w2 w3")
+    options = [*calibration, "--evaluate", file]
+    error, hint = refuse("rank-select", "--n", 10, "--model", llama_folder, *options)
+    assert "the evaluation text has 3 tokens, and 4,096 are needed" in error
+    assert "--evaluate" in hint
+
+
+def test_an_evaluation_of_what_cannot_run_is_refused_before_the_spectra(
+    refuse, llama_folder, held_out, tmp_path, monkeypatch
+):
+    from theorykit.models import analysis
+
+    monkeypatch.setattr(analysis, "model_spectra", None)
+    file = tmp_path / "weights.safetensors"
+    shutil.copy(llama_folder / "model.safetensors", file)
+    error, hint = refuse("rank-select", "--n", 10, "--model", file, "--evaluate", held_out)
+    assert "--evaluate needs a calibrated model: only GGUF files" in error
+    assert "--evaluate" in hint
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "meta", "tpu", ""])
 @pytest.mark.parametrize("command", ["rank-select", "rank-select plain", "spectrum"])
 def test_devices(refuse, llama_folder, calibration, command, device):

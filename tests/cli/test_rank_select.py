@@ -1,10 +1,12 @@
 """``theorykit rank-select``: what it prints, what it writes, and that every way in leads to the same ranks."""
 
 import json
+import re
 
 import pytest
 import torch
 from models.tiny import save_runnable, tiny_mixtral
+from safetensors.torch import save_file
 
 from theorykit.rank_selection import RULE_KEYS, RULES
 
@@ -57,7 +59,7 @@ def test_tables(run):
     assert done.code == 0
     assert done.err == ""
     lines = done.out.splitlines()
-    assert lines[0].strip().endswith("ranks by the rule 'measured'")
+    assert lines[0].strip().endswith("ranks by the rule 'common-price'")
     assert sum(" × " in line and line.split(".")[0].isdigit() for line in lines) == 210
     assert "All rules side by side" in done.out
     for rule in RULES:
@@ -255,9 +257,62 @@ def test_peft_file(run, small, tmp_path):
     done = run("rank-select", "--model", small, "--n", "1e9", "--budget", 0.5, "--peft", file, "--json")
     ranks = done.document["result"]["ranks"]
     content = json.loads(file.read_text())
-    assert set(content) == {"r", "rank_pattern", "target_modules"}
+    assert set(content) == {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules"}
     assert content["target_modules"] == list(ranks)
     assert {name: content["rank_pattern"].get(name, content["r"]) for name in ranks} == ranks
+    assert "LoRA adds its two factors to the dense layer" in done.document["warnings"][-1]
+    table = run("rank-select", "--model", small, "--n", "1e9", "--peft", file)
+    assert table.err.count("LoRA adds its two factors") == 1
+
+
+def test_stacked_experts_are_left_out_of_a_peft_file(run, tmp_path):
+    model, file = tmp_path / "model.safetensors", tmp_path / "peft.json"
+    generator = torch.Generator().manual_seed(0)
+    stacked, single = (torch.randn(shape, generator=generator) for shape in ((2, 64, 64), (64, 64)))
+    save_file({"mlp.experts.down_proj": stacked, "self_attn.q_proj.weight": single}, model)
+    options = ["--model", model, "--calibration", "none", "--budget", 0.5]
+    done = run("rank-select", "--n", 1000, *options, "--peft", file, "--json")
+    assert len(done.document["result"]["ranks"]) == 3
+    assert json.loads(file.read_text())["target_modules"] == ["self_attn.q_proj"]
+    assert done.document["warnings"][-1].startswith("Stacked experts are left out")
+
+
+def rule_columns(table):
+    """Return the titles of the columns of the rules table."""
+    lines = table.out.splitlines()
+    return re.split(
+        r"\s{2,}", lines[lines.index(next(line for line in lines if line.startswith("All rules"))) + 1].strip()
+    )
+
+
+@pytest.mark.parametrize(("n", "shown"), [(10**4, True), (10**9, False)])
+def test_the_estimation_is_shown_where_it_decides(run, small, n, shown):
+    common = ["rank-select", "--model", small, "--n", n, "--unit", "tokens", "--budget", 0.6, "--objective", "lm"]
+    assert ("estimation" in rule_columns(run(*common))) is shown
+    assert ("total" in rule_columns(run(*common))) is shown
+    result = run(*common, "--json").document["result"]
+    for rule in result["rules"]:
+        assert rule["total_loss"] == rule["predicted_loss"] + rule["estimation_loss"]
+    assert result["rules"][-1]["estimation_loss"] == pytest.approx(result["estimation_loss"])
+
+
+@pytest.mark.parametrize("columns", [60, 80, 110])
+def test_a_narrow_terminal_keeps_the_layers_and_the_losses(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = run("rank-select", "--n", 100_000)
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert "29.mlp.down_proj     576 × 1536 " in done.out
+    assert {"rule", "predicted KL", "total"} <= set(rule_columns(done))
+    assert f"in {columns} columns, --json has all" in " ".join(done.out.split())
+
+
+def test_a_rule_that_ignores_the_budget_needs_none_that_fits(run, small):
+    common = ["rank-select", "--model", small, "--n", 100, "--budget", "10"]
+    assert "the least that all layers together can cost" in run(*common).err
+    done = run(*common, "--rule", "paper-section6")
+    assert done.code == 0
+    assert "No row 'common-price': the smallest rank in every layer is past the budget 10." in done.out
+    assert "ignores the budget" in done.err
 
 
 def test_output_file_is_the_document_and_the_table_still_comes(run, small, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from models.tiny import tiny_llama, write_gguf
 from safetensors.torch import load_file, save_file
 
+from theorykit.cli.output import console
 from theorykit.models.model_spectra import load_spectra
 
 PICTURES = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml"}
@@ -60,6 +61,37 @@ def test_table(run, llama_folder):
     assert "36,864 linear parameters in 14 layers, 9,312 in embeddings and head." in done.out
     again = run("spectrum", llama_folder, "--quiet", "--no-cache")
     assert again.out == done.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_narrow_terminal_keeps_the_names_of_the_layers(run, llama_folder, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("spectrum", llama_folder).out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert [line.split()[0] for line in lines if ".self_attn.k_proj" in line] == [
+        "0.self_attn.k_proj",
+        "1.self_attn.k_proj",
+    ]
+    assert ("no room for above noise" in " ".join(" ".join(lines).split())) == (columns < 120)
+
+
+@pytest.mark.parametrize(("columns", "width"), [("70", 70), ("0", 140), ("wide", 140), ("", 140)])
+def test_the_width_of_a_pipe_is_what_columns_says(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert console().width == width
+
+
+@pytest.mark.parametrize("form", ["safetensors", "gguf"])
+def test_layers_come_in_their_order_and_not_by_the_alphabet(run, tmp_path, form):
+    names = [f"blk.{index}.ffn_down.weight" for index in range(12)]
+    weights = {name: torch.eye(4, 6) for name in sorted(names)}
+    file = tmp_path / f"model.{form}"
+    if form == "gguf":
+        write_gguf(file, weights, architecture="made-up", rename=str)
+    else:
+        save_file(weights, file)
+    layers = run("spectrum", file, "--json").document["result"]["layers"]
+    assert [layer["layer"] for layer in layers] == [name.removesuffix(".weight") for name in names]
 
 
 def test_the_cache_is_used_and_can_be_left_out(run, llama_folder, tmp_path, monkeypatch):

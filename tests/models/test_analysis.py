@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import threadpoolctl
+import torch
 
 from models.tiny import edit_safetensors, language_model
 from theorykit.errors import InputError
@@ -168,6 +172,55 @@ def test_origin_names_the_files(llama_folder):
     assert found.origin["files"] == ["model.safetensors"]
     assert found.name == str(llama_folder)
     assert not found.is_calibrated
+
+
+class Limits:
+    """Stands for threadpoolctl: a number of threads for the whole process, put back as it was found."""
+
+    threads = 2
+
+    def __init__(self, limit, _):
+        self.before, Limits.threads = Limits.threads, limit
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        Limits.threads = self.before
+
+
+def test_two_calls_at_once_leave_the_threads_as_they_were(llama, monkeypatch):
+    """The second would otherwise find the limits of the first, and put those back at its end."""
+    source = module_source(llama)
+    first_runs, second_runs, first_done = threading.Event(), threading.Event(), threading.Event()
+    original = analysis.spectrum
+
+    def kernel(matrix, *, method, **options):
+        if method == "first":
+            if not first_runs.is_set():
+                first_runs.set()
+                second_runs.wait(0.5)
+        else:
+            second_runs.set()
+            assert first_done.wait(30)
+        return original(matrix, **options)
+
+    monkeypatch.setattr(analysis, "spectrum", kernel)
+    monkeypatch.setattr(threadpoolctl, "threadpool_limits", Limits)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(model_spectra, source, method="first")
+            one.add_done_callback(lambda _: first_done.set())
+            assert first_runs.wait(30)
+            other = pool.submit(model_spectra, source, method="second")
+            same(one.result(), other.result())
+        with ThreadPoolExecutor(1) as pool:  # torch keeps the number of a thread that has asked before
+            assert pool.submit(torch.get_num_threads).result() == 2
+        assert Limits.threads == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("make", ["llama", "gpt2"])

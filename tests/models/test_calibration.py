@@ -105,6 +105,19 @@ def test_whitened_spectra_equal_those_of_dense_moments(collected, monkeypatch):
             )
 
 
+def test_values_below_the_resolution_are_noted(collected):
+    """Squares are diagonalised in float64: below sqrt(k·eps) of the largest nothing is known."""
+    _, found, _, _ = collected
+    part = dataclasses.replace(found[0], pulled=torch.zeros_like(found[0].pulled))
+    part.pulled[0, 0] = 1.0
+    values = part.whitened_spectrum("activation" if not part.on_inputs else "fisher")
+    lost = int((values.singular_values < values.resolution).sum())
+    assert lost > 0
+    assert values.note == f"{lost} whitened singular values lie below the resolution {values.resolution:.2e}"
+    assert values.resolution == pytest.approx(values.singular_values[0] * np.sqrt(min(part.shape) * 2.2e-16), rel=0.01)
+    assert found[0].whitened_spectrum("fisher").note == ""
+
+
 def test_the_ridge_lifts_the_spectrum(collected):
     _, found, dense, _ = collected
     part = found[0]
@@ -194,6 +207,14 @@ def test_labels_are_drawn_from_the_model():
     loss = torch.nn.functional.cross_entropy(logits[0], drawn.argmax(dim=-1), reduction="sum")
     (expected,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-6)
+
+
+def test_a_token_of_probability_zero_is_never_drawn(monkeypatch):
+    """u = 0 takes the first token that can come at all, and u just below 1 the last one."""
+    logits = torch.tensor([-1e4, -1e4, 0.0, 1.0, -1e4]).expand(1, 2, 5)
+    draws = torch.tensor([0.0, 1 - 2**-24]).view(1, 2, 1)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: draws)
+    assert calibration._sampled_label_gradient(logits, generator()).argmin(dim=-1).tolist() == [[2, 3]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -94,6 +94,12 @@ def test_llama_layers(llama):
         "feed_forward.router",
         "blk.0.ffn_gate_inp",
         "mlp.router.layer",
+        "mlp.gate.wg",
+        "mlp.gate.linear",
+        "mlp.deepspeed_moe.gate.wg",
+        "router_gate",
+        "mlp.router_gate",
+        "gate",
     ],
 )
 def test_routers_are_no_layers_to_factor(router):
@@ -104,8 +110,24 @@ def test_routers_are_no_layers_to_factor(router):
     assert layers["mlp.gate_proj"].factorable
 
 
-def test_a_gate_without_experts_is_a_layer():
-    assert find_layers({"mlp.gate.weight": (80, 48)})[0].factorable
+@pytest.mark.parametrize("gate", ["mlp.gate", "mlp.gate.linear", "self_attn.gate"])
+def test_a_gate_without_experts_is_a_layer(gate):
+    assert find_layers({f"{gate}.weight": (80, 48)})[0].factorable
+
+
+@pytest.mark.parametrize(
+    ("gate", "kind"),
+    [
+        ("model.layers.0.self_attn.gate", "attention"),
+        ("model.layers.0.attention.gate.linear", "attention"),
+        ("model.layers.0.mlp.experts.3.gate", "expert"),
+        ("model.layers.0.mlp.shared_expert.gate", "expert"),
+        ("model.layers.0.mlp.gate.mlp.gate_proj", "mlp"),
+    ],
+)
+def test_not_every_gate_of_a_mixture_is_a_router(gate, kind):
+    layers = find_layers({f"{gate}.weight": (80, 48), "model.layers.0.mlp.experts.gate_up_proj": (8, 160, 48)})
+    assert layers[0].kind == kind
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import LayerSpectra
 from theorykit.rank_selection import RULE_KEYS, RULES
-from theorykit.rank_selection.rules import MEASURED, clipped_rank
+from theorykit.rank_selection.rules import COMMON_PRICE, clipped_rank
 from theorykit.spectra import Spectrum, effective_rank, fit_power_law, optimal_hard_threshold
 
 from .synthetic import layer_spectra
@@ -19,7 +19,7 @@ def part_of(values: np.ndarray, shape: tuple[int, int]) -> LayerSpectra:
 
 
 def test_keys_are_unique_and_documented():
-    assert (MEASURED, *BY_KEY) == RULE_KEYS
+    assert (COMMON_PRICE, *BY_KEY) == RULE_KEYS
     assert len(set(RULE_KEYS)) == len(RULE_KEYS)
     assert all(rule.title and rule.source for rule in RULES)
 

@@ -114,7 +114,7 @@ def test_every_rule_gives_a_whole_selection(rule, calibrated):
     spectra = small_model() if calibrated else small_model(None)
     found = select_ranks(spectra, 1e4, rule=rule, rank_multiple=1)
     assert found.rule == rule
-    assert [entry.key for entry in found.rules] == [*(entry.key for entry in RULES), "measured"]
+    assert [entry.key for entry in found.rules] == [*(entry.key for entry in RULES), "common-price"]
     assert (found.approximation_loss is not None) is calibrated
     for part, layer in zip(found.layers, spectra.factorable, strict=True):
         if part.rank is None:
@@ -302,6 +302,38 @@ def test_operations_count_a_shared_expert_by_its_use():
 def test_arguments_are_named_in_errors(given, message):
     with pytest.raises(InputError, match=message):
         select_ranks(small_model(), **({"n": 1000} | given))
+
+
+@pytest.mark.parametrize("rule", [rule.key for rule in RULES])
+def test_a_rule_that_ignores_the_budget_stands_beside_one_that_nothing_fits(rule):
+    found, easy = (select_ranks(small_model(), 1000, rule=rule, budget=budget) for budget in ("10", 0.9))
+    assert found.ranks == easy.ranks
+    assert [entry.key for entry in found.rules] == [entry.key for entry in RULES]
+    assert (found.price, found.optimal, found.binding) == (0.0, False, "rule")
+    assert any("No row 'common-price'" in note for note in found.notes)
+    assert not any("No row" in note for note in easy.notes)
+
+
+@pytest.mark.parametrize("objective", ["kd", "lm", "mixed"])
+def test_every_rule_shows_what_its_estimation_costs(objective):
+    """The same two terms for all rules, so that the own choice can be compared: none within the budget does better."""
+    spectra = small_model()
+    found = select_ranks(spectra, 300, unit="tokens", objective=objective, budget=0.7, rank_multiple=1)
+    own = found.rules[-1]
+    assert (own.predicted_loss, own.estimation_loss) == (found.approximation_loss, found.estimation_loss)
+    for entry in found.rules:
+        kept = [part.rank for part in select_ranks(spectra, 300, unit="tokens", rule=entry.key, budget=0.7).layers]
+        if entry is not own:
+            freedom = sum(
+                float(degrees_of_freedom(part.layer.shape, rank)) if rank else part.layer.parameters
+                for part, rank in zip(spectra.factorable, kept, strict=True)
+            )
+            noise = found.objective.noise_share(entry.predicted_loss)
+            assert entry.estimation_loss == pytest.approx(noise * freedom / 600)
+        if entry.parameters <= found.budget.limit:
+            assert entry.total_loss >= own.total_loss * (1 - 1e-12)
+    without = select_ranks(small_model(None), 300, rank_multiple=1)
+    assert {(entry.estimation_loss, entry.total_loss) for entry in without.rules} == {(None, None)}
 
 
 def test_a_model_of_embeddings_has_nothing_to_factor():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -20,11 +21,13 @@ def test_totals_belong_together(found):
     assert found.parameters == sum(part.parameters for part in found.layers)
     assert found.share == pytest.approx(found.parameters / 84_934_656)
     assert found.ranks == {part.layer: part.rank for part in found.layers if part.rank is not None}
-    measured = found.rules[-1]
-    assert (measured.key, measured.parameters, measured.share) == ("measured", found.parameters, found.share)
-    assert measured.predicted_loss == found.approximation_loss
-    assert measured.ranks == tuple(part.rank for part in found.layers)
-    assert measured.dense_layers == len(found.layers) - len(found.ranks)
+    own = found.rules[-1]
+    assert (own.key, own.parameters, own.share) == ("common-price", found.parameters, found.share)
+    assert own.predicted_loss == found.approximation_loss
+    assert own.estimation_loss == pytest.approx(found.estimation_loss)
+    assert own.total_loss == own.predicted_loss + own.estimation_loss
+    assert own.ranks == tuple(part.rank for part in found.layers)
+    assert own.dense_layers == len(found.layers) - len(found.ranks)
 
 
 def test_json_is_strict_and_complete(found):
@@ -47,14 +50,14 @@ def test_tables(found):
     rules = found.rules_frame()
     assert rules.loc["paper-eq17", "ranks"] == "316"
     assert rules.loc["theorem2", "parameters"] == 18 * 147_456
-    assert rules.loc["measured", "ranks"] == f"{min(found.ranks.values())}–{max(found.ranks.values())}"
+    assert rules.loc["common-price", "ranks"] == f"{min(found.ranks.values())}–{max(found.ranks.values())}"
 
 
 def test_the_notebook_view_and_the_short_one(found):
     html = found._repr_html_()
     assert html.count("<tr") >= 40
     assert "transformer.h.0.attn.c_attn" in html
-    assert repr(found).startswith("RankSelection('made up', n = 100,000 sequences, rule 'measured': ")
+    assert repr(found).startswith("RankSelection('made up', n = 100,000 sequences, rule 'common-price': ")
     assert f"{len(found.ranks)} of 48 layers factored" in repr(found)
     assert "predicted KL" in repr(found)
     assert "predicted KL" not in repr(select_ranks(small_model(None), 1e4, rank_multiple=1))
@@ -64,8 +67,8 @@ def test_the_span_of_ranks():
     rules = {entry.key: entry for entry in select_ranks(small_model(), 400, budget=1, rank_multiple=1).rules}
     assert rules["paper-eq17"].rank_span == "8–14"
     assert rules["paper-section6"].rank_span == "2"
-    assert rules["measured"].ranks == (None, None, None)
-    assert rules["measured"].rank_span == "–"
+    assert rules["common-price"].ranks == (None, None, None)
+    assert rules["common-price"].rank_span == "–"
 
 
 def test_results_are_frozen(found):
@@ -78,7 +81,7 @@ def test_peft_with_one_rank(found):
     assert uniform["r"] == 32
     assert uniform["rank_pattern"] == {}
     assert len(uniform["target_modules"]) == 48
-    assert set(uniform) == {"r", "rank_pattern", "target_modules"}
+    assert set(uniform) == {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules"}
 
 
 def test_peft_with_mixed_ranks(found):
@@ -86,6 +89,7 @@ def test_peft_with_mixed_ranks(found):
     assert peft["target_modules"] == list(found.ranks)
     assert {name: peft["rank_pattern"].get(name, peft["r"]) for name in peft["target_modules"]} == found.ranks
     assert peft["r"] not in peft["rank_pattern"].values()
+    assert (peft["lora_alpha"], peft["alpha_pattern"]) == (peft["r"], peft["rank_pattern"])
     counts = {rank: list(found.ranks.values()).count(rank) for rank in found.ranks.values()}
     assert counts[peft["r"]] == max(counts.values())
     json.dumps(peft)
@@ -97,7 +101,24 @@ def test_peft_leaves_dense_layers_alone():
     assert [part.rank is None for part in found.layers] == [True, False]
     assert found.to_peft()["target_modules"] == ["steep"]
     nothing = select_ranks(spectra, 1e4, budget=1)
-    assert nothing.to_peft() == {"r": 1, "rank_pattern": {}, "target_modules": []}
+    empty = {"r": 1, "lora_alpha": 1, "rank_pattern": {}, "alpha_pattern": {}, "target_modules": []}
+    assert nothing.to_peft() == empty
+
+
+def test_peft_finds_each_layer_by_its_own_pattern(found):
+    """peft takes the first key that matches, as a regular expression, at the end of a module's path."""
+    peft = found.to_peft()
+    for name, rank in found.ranks.items():
+        path = f"base_model.model.{name}"
+        match = next((key for key in peft["rank_pattern"] if re.match(rf"(.*\.)?({key})$", path)), path)
+        assert peft["rank_pattern"].get(match, peft["r"]) == rank
+
+
+def test_stacked_experts_are_no_modules_for_peft():
+    parts = [layer_spectra(f"mlp.experts.down_proj[{index}]", (64, 64), 3.0, kind="expert") for index in range(2)]
+    found = select_ranks(model(*parts, layer_spectra("fc", (64, 64), 3.0), anchors=None), 1e4, budget=0.3)
+    assert len(found.ranks) == 3
+    assert found.to_peft()["target_modules"] == ["fc"]
 
 
 def test_plot_shows_every_layer_once(found):

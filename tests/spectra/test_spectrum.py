@@ -59,6 +59,11 @@ def test_errors_neither_overflow_nor_vanish(scale):
     np.testing.assert_allclose(truncation_errors(np.array([4.0, 3.0]) * scale), [5 * scale, 3 * scale, 0], rtol=1e-3)
 
 
+def test_squares_that_overflow_are_refused():
+    with pytest.raises(InputError, match=r"^singular_values up to 1e\+200 are too large to square$"):
+        tail_energies([1e200, 1.0])
+
+
 def test_small_tails_keep_their_digits():
     values = np.array([1e8, 1.0, 1e-8, 1e-16])
     np.testing.assert_allclose(truncation_errors(values)[1:4], [1.0, 1e-8, 1e-16], rtol=1e-15)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import sqrtm
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.spectra import WhitenedSpectrum, whitened_singular_values, whitened_truncation
+from theorykit.spectra.whitening import small_side_basis, square_root
 
 SHAPES = [(9, 6), (6, 9), (7, 7), (1, 5), (5, 1), (1, 1)]
 
@@ -135,11 +137,28 @@ def test_arguments_are_neither_changed_nor_kept(rng):
         (np.ones((2, 2)), [[1.0, np.nan], [np.nan, 1.0]], None, NonFiniteError, "input_moment holds NaN"),
         ([[np.inf, 1.0]], None, None, NonFiniteError, "weight holds NaN or infinity"),
         (np.ones(3), None, None, InputError, "is not that of a matrix"),
+        (1e308 * np.ones((2, 2)), None, None, InputError, r"^weight has an entry of size 1e\+308, above 1e\+70$"),
+        (np.eye(2), 1e308 * np.ones((2, 2)), None, InputError, r"^input_moment has an entry of size 1e\+308, above"),
+        (np.eye(2), None, 0.5e308 * np.eye(2), InputError, r"^output_moment has an entry of size 5e\+307, above"),
     ],
 )
 def test_bad_arguments(function, weight, a, g, error, message):
     with pytest.raises(error, match=message):
         function(weight, a, g)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.03])
+@pytest.mark.parametrize("moment", [np.full((3, 3), 1e308), 1.7e308 * np.eye(3), np.full((3, 3), np.nan)])
+def test_a_moment_that_overflows_is_said_in_one_line(moment, ridge):
+    with pytest.raises(InputError, match="a moment has an entry of size"):
+        square_root(torch.from_numpy(moment), ridge)
+    with pytest.raises(InputError, match="a moment has an entry of size"):
+        small_side_basis(None, torch.from_numpy(moment))
+
+
+def test_the_largest_numbers_that_are_allowed():
+    values = whitened_singular_values(1e70 * np.eye(2), 1e70 * np.eye(2), 1e70 * np.eye(2))
+    np.testing.assert_allclose(values, 1e140, rtol=1e-12)
 
 
 @pytest.mark.parametrize("rank", [0, -1, 4, 1.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -13,17 +14,64 @@ from theorykit.results import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 SCHEMA_VERSION = 1
 _PIPE_WIDTH = 140
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that is wide and plain in pipes."""
+    """Return a console as wide as the terminal or as ``COLUMNS`` says; wide and plain in pipes."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() and int(asked) > 0 else None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def fitted_table(
+    width: int,
+    title: str,
+    columns: tuple[str, ...],
+    rows: list[list[str]],
+    *,
+    optional: tuple[str, ...],
+    caption: str = "",
+    bold: int | None = None,
+) -> Table:
+    """Lay out a table in the columns that fit: a narrow terminal never costs the first one.
+
+    Args:
+        width: Of the terminal.
+        title: Above the table.
+        columns: Their names; the first one is on the left and folds where all else is not enough.
+        rows: Cells as plain text: names in brackets are no markup.
+        optional: Columns that may go, in the order in which they go; the caption names those that did.
+        caption: Below the table.
+        bold: Index of the row to stress.
+    """
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    needed = [max(cell_len(cell) for cell in (name, *cells)) for name, *cells in zip(columns, *rows, strict=True)]
+    shown = dict(zip(columns, needed, strict=True))
+    gone = []
+    for name in optional:
+        if name in shown and sum(shown.values()) + 2 * (len(shown) - 1) > width:
+            gone.append(name)
+            del shown[name]
+    if gone:
+        caption += f"{'; ' if caption else ''}no room for {', '.join(gone)} in {width} columns, --json has all"
+    table = Table(title=Text(title), caption=Text(caption) if caption else None, box=None, pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    for index, name in enumerate(shown):
+        table.add_column(name, justify="left" if index == 0 else "right", no_wrap=index > 0, overflow="fold")
+    for index, row in enumerate(rows):
+        cells = (Text(cell) for name, cell in zip(columns, row, strict=True) if name in shown)
+        table.add_row(*cells, style="bold" if index == bold else None)
+    return table
 
 
 def fail(message: str, hint: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from theorykit.errors import CalibrationError, InputError
 
 if TYPE_CHECKING:
     from theorykit.rank_selection.calibrated import CalibratedModel
+    from theorykit.rank_selection.result import RankSelection
 
 UNITS = {
     "truncation_error": "Frobenius norm",
@@ -21,11 +22,16 @@ UNITS = {
     "predicted_loss": "nats per token, KL(teacher ‖ truncated teacher) before any training, on the measured scale",
     "approximation_loss": "nats per token",
     "estimation_loss": "nats per token",
+    "total_loss": "nats per token, predicted_loss + estimation_loss",
     "price": "nats per parameter (or per FLOP) without calibration: relative squared error",
     "parameters": "stored numbers",
 }
 _COUNT = re.compile(r"^((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
 _LARGEST_SEED = 2**63 - 1
+_PEFT_REMARK = (
+    "The peft file: LoRA adds its two factors to the dense layer and keeps it; the ranks here were chosen for two "
+    "factors in its place, so nothing shrinks."
+)
 
 
 def rank_select(
@@ -56,10 +62,10 @@ def rank_select(
     rule: Annotated[
         str,
         typer.Option(
-            help="Rule that gives the ranks: measured, paper-eq17, paper-section6, theorem2, corrected, spectrum, "
+            help="Rule that gives the ranks: common-price, paper-eq17, paper-section6, theorem2, corrected, spectrum, "
             "energy90, energy95, energy99, stable-rank, effective-rank or gavish-donoho. The summary shows all of them."
         ),
-    ] = "measured",
+    ] = "common-price",
     evaluate: Annotated[
         Path | None,
         typer.Option(metavar="TEXTFILE", help="Measure the truncated model on 4,096 tokens of held-out text."),
@@ -70,7 +76,7 @@ def rank_select(
     ] = None,
     peft: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write r, rank_pattern and target_modules for peft."),
+        typer.Option(metavar="FILE.json", help="Write the arguments of peft.LoraConfig."),
     ] = None,
     save_spectra: SaveSpectra = None,
     device: Device = None,
@@ -103,15 +109,16 @@ def rank_select(
         raise InputError("--evaluate needs a model that is calibrated in the same run", "give --model and a text")
     evaluation = read_text(evaluate, "--evaluate") if evaluate else None
     with progress(quiet=quiet) as step:
-        source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache)
+        source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache, evaluation)
         spectra, calibrated, remarks = source.read(step)
         selection = select_ranks(spectra, count, **options)
-        if evaluation is not None:
-            if calibrated is None:
-                raise InputError("--evaluate needs a model that was calibrated in this run", "give --model and a text")
+        if evaluation is not None and calibrated is not None:
             step("measuring on held-out text", 0, 1)
             selection = calibrated.measure(selection, evaluation)
     warnings = remarks + selection.warnings
+    if peft is not None:
+        pattern = selection.to_peft()
+        warnings += _peft_remarks(selection, pattern)
     inputs = {
         "n": count,
         "model": model,
@@ -126,10 +133,7 @@ def rank_select(
     if output is not None:
         write_whole(output, text + "\n")
     if peft is not None:
-        pattern = selection.to_peft()
         write_whole(peft, to_json(pattern) + "\n")
-        if len(pattern["target_modules"]) < len(selection.ranks):
-            warnings += ("Stacked experts are left out of the peft file: one tensor has one rank there.",)
     if json:
         typer.echo(text)
         return
@@ -137,6 +141,13 @@ def rank_select(
 
     warn(warnings, quiet=quiet)
     print_selection(selection)
+
+
+def _peft_remarks(selection: RankSelection, pattern: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the reader of a peft file has to know."""
+    if len(pattern["target_modules"]) == len(selection.ranks):
+        return (_PEFT_REMARK,)
+    return _PEFT_REMARK, "Stacked experts are left out of the peft file: one tensor has one rank there."
 
 
 def sample_count(text: str) -> float:
@@ -191,21 +202,18 @@ def _check_early(count: float, options: dict[str, Any]) -> None:
         positive_integer("rank multiple", options["rank_multiple"])
 
 
+@dataclass(frozen=True)
 class _Source:
-    """Where the spectra of one run come from."""
+    """Where the spectra of one run come from; ``evaluation`` is the held-out text that follows, or None."""
 
-    def __init__(
-        self,
-        model: str | None,
-        calibration: str | None,
-        tokens: int,
-        device: str | None,
-        seed: int,
-        allow_pickle: bool,
-        cache: bool,
-    ) -> None:
-        self.model, self.calibration, self.tokens = model, calibration, tokens
-        self.device, self.seed, self.allow_pickle, self.cache = device, seed, allow_pickle, cache
+    model: str | None
+    calibration: str | None
+    tokens: int
+    device: str | None
+    seed: int
+    allow_pickle: bool
+    cache: bool
+    evaluation: str | None
 
     def read(self, step: Any) -> tuple[Any, CalibratedModel | None, tuple[str, ...]]:
         """Return the spectra, the calibrated model where there is one, and remarks for the reader."""
@@ -220,15 +228,20 @@ class _Source:
 
             reason = why_not_runnable(self.model)
             if reason:
-                remark = f"Not calibrated: {reason}."
-                return self._plain(step), None, (remark,)
+                return self._uncalibrated(reason, step)
         try:
             calibrated = self._calibrate(step)
         except CalibrationError as error:
             if self.calibration is not None:
                 raise
-            return self._plain(step), None, (f"Not calibrated: {error.message}.",)
+            return self._uncalibrated(error.message, step)
         return calibrated.spectra, calibrated, ()
+
+    def _uncalibrated(self, reason: str, step: Any) -> tuple[Any, None, tuple[str, ...]]:
+        """Return the plain spectra with the reason as a remark, or raise before the work if they are not enough."""
+        if self.evaluation is not None:
+            raise InputError(f"--evaluate needs a calibrated model: {reason}", "leave out --evaluate")
+        return self._plain(step), None, (f"Not calibrated: {reason}.",)
 
     def _stored(self) -> tuple[Any, None]:
         from theorykit.models.model_spectra import bundled_spectra, load_spectra
@@ -252,6 +265,7 @@ class _Source:
             CalibrationSettings,
             builtin_text,
             calibrate,
+            evaluation_blocks,
         )
 
         assert self.model is not None
@@ -265,6 +279,9 @@ class _Source:
         longest = context_length(language_model)
         if longest is not None and longest < settings.block:
             settings = replace(settings, block=2 ** (longest.bit_length() - 1))  # divides what the check has passed
+        if self.evaluation is not None:  # a text that is too short is refused before the minutes of a calibration
+            hint = "give --evaluate a longer text"
+            evaluation_blocks(language_model, self.evaluation, settings.block, hint=hint)
         return calibrate(
             language_model,
             text,

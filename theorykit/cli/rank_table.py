@@ -4,61 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from theorykit.cli.output import console
+from theorykit.cli.output import console, fitted_table
 from theorykit.cli.spectrum import common_prefix
 from theorykit.rank_selection.budget import quantity
+from theorykit.rank_selection.rules import COMMON_PRICE
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
 
-
-_WIDE = 110
-_NARROW = ("layer", "m × n", "rank", "ε/‖W‖", "rule", "ranks", "dense", "kept", "predicted KL")
-"""Columns that a narrow terminal keeps."""
+_NEGLIGIBLE = 0.01
+"""Share of the chosen rule's total below which an estimation term is not worth a column."""
 
 
 def print_selection(selection: RankSelection) -> None:
     """Print one row per layer, one row per rule, and the notes, to stdout."""
     screen = console()
-    narrow = screen.width < _WIDE
-    screen.print(_layers(selection, narrow=narrow))
+    screen.print(_layers(selection, screen.width))
     screen.print()
-    screen.print(_rules(selection, narrow=narrow))
+    screen.print(_rules(selection, screen.width))
     screen.print()
     for line in _summary(selection):
         screen.print(Text(f"• {line}"), soft_wrap=False)
 
 
-def _table(title: str, columns: tuple[str, ...], caption: str | None = None) -> Table:
-    # Text and not str: names in brackets are no markup
-    table = Table(
-        title=Text(title),
-        caption=Text(caption) if caption else None,
-        box=None,
-        title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
-    )
-    for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index == 0 else "right", no_wrap=index > 0, overflow="fold")
-    return table
-
-
-def _layers(selection: RankSelection, *, narrow: bool) -> Table:
+def _layers(selection: RankSelection, width: int) -> Table:
     prefix = common_prefix([part.layer for part in selection.layers])
-    columns = ("layer", "m × n", "stable", "eff.", "α (95 %)", "rank", "ε", "ε/‖W‖", "kept")
     caption = "α marked × where a power law is rejected; ε = ‖W − W_r‖_F of the plain SVD at that rank"
-    if prefix:
-        caption = f"names without {prefix!r}; {caption}"
-    kept = [name for name in columns if not narrow or name in _NARROW]
-    table = _table(f"{selection.model}: ranks by the rule {selection.rule!r}", tuple(kept), caption)
-    for part in selection.layers:
-        cells = zip(columns, _layer_row(part, prefix), strict=True)
-        table.add_row(*(Text(cell) for name, cell in cells if name in kept))
-    return table
+    return fitted_table(
+        width,
+        f"{selection.model}: ranks by the rule {selection.rule!r}",
+        ("layer", "m × n", "stable", "eff.", "α (95 %)", "rank", "ε", "ε/‖W‖", "kept"),
+        [_layer_row(part, prefix) for part in selection.layers],
+        optional=("eff.", "α (95 %)", "stable", "ε", "kept"),
+        caption=f"names without {prefix!r}; {caption}" if prefix else caption,
+    )
 
 
 def _layer_row(part: LayerRank, prefix: str) -> list[str]:
@@ -79,26 +62,35 @@ def _layer_row(part: LayerRank, prefix: str) -> list[str]:
     ]
 
 
-def _rules(selection: RankSelection, *, narrow: bool) -> Table:
+def _rules(selection: RankSelection, width: int) -> Table:
     calibrated = selection.approximation_loss is not None
+    chosen = [rule.key for rule in selection.rules].index(selection.rule)
+    least = _NEGLIGIBLE * (selection.rules[chosen].total_loss or 0.0)
+    with_estimation = any((rule.estimation_loss or 0.0) > least for rule in selection.rules)
     columns: tuple[str, ...] = ("rule", "ranks", "dense", "parameters", "kept", "ratio", "ε/‖W‖ all")
+    caption = "dense: layers where the rank saves nothing; "
     if calibrated:
         columns += ("½ tail sum", "predicted KL")
-    caption = (
-        "dense: layers where the rank saves nothing; losses in nats per token, before any training; * extrapolated"
-        if calibrated
-        else "dense: layers where the rank saves nothing; without calibration no loss can be predicted"
+        caption += "losses in nats per token, before any training; * extrapolated"
+    else:
+        caption += "without calibration no loss can be predicted"
+    if with_estimation:
+        columns += ("estimation", "total")
+        caption += (
+            f"; total: predicted KL plus estimation from n samples, which {COMMON_PRICE!r} minimises in the budget"
+        )
+    return fitted_table(
+        width,
+        "All rules side by side",
+        columns,
+        [_rule_row(rule)[: len(columns)] for rule in selection.rules],
+        optional=("½ tail sum", "ratio", "ε/‖W‖ all", "parameters", "dense", "estimation", "kept"),
+        caption=caption,
+        bold=chosen,
     )
-    kept = [name for name in columns if not narrow or name in _NARROW]
-    table = _table("All rules side by side", tuple(kept), caption)
-    for rule in selection.rules:
-        cells = zip(columns, _rule_row(rule, calibrated), strict=True)
-        chosen = "bold" if rule.key == selection.rule else None
-        table.add_row(*(cell for name, cell in cells if name in kept), style=chosen)
-    return table
 
 
-def _rule_row(rule: RuleSummary, calibrated: bool) -> list[str]:
+def _rule_row(rule: RuleSummary) -> list[str]:
     row = [
         rule.title,
         rule.rank_span,
@@ -108,8 +100,9 @@ def _rule_row(rule: RuleSummary, calibrated: bool) -> list[str]:
         f"{1 / rule.share:.2f}×",
         f"{rule.relative_error:.3f}",
     ]
-    if calibrated:
+    if rule.predicted_loss is not None:
         row += [f"{rule.second_order_loss:.3g}", f"{rule.predicted_loss:.3g}" + ("*" if rule.extrapolated else " ")]
+        row += [f"{rule.estimation_loss:.3g}", f"{rule.total_loss:.3g}"]
     return row
 
 

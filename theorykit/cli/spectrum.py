@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -120,48 +120,39 @@ def common_prefix(names: list[str]) -> str:
 
 
 def _print_table(found: ModelSpectra) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from theorykit.cli.output import console
+    from theorykit.cli.output import console, fitted_table
 
     screen = console()
     linear = [part.layer.name for part in found.layers if part.layer.factorable]
     prefix = common_prefix(linear)
-    table = Table(
-        title=Text(f"Spectra of {found.name}"), caption=Text(f"names without {prefix!r}") if prefix else None, box=None
+    table = fitted_table(
+        screen.width,
+        f"Spectra of {found.name}",
+        ("layer", "m × n", "s_1", "s_q", "stable", "eff. rank", "α (95 %)", "power law", "above noise"),
+        [_row(part.row(), prefix) for part in found.layers],
+        optional=("above noise", "s_q", "s_1", "eff. rank", "power law", "stable", "α (95 %)"),
+        caption=f"names without {prefix!r}" if prefix else "",
     )
-    for name in (
-        "layer",
-        "m × n",
-        "s_1",
-        "s_q",
-        "stable",
-        "eff. rank",
-        "α (95 %)",
-        "power law",
-        "above noise",
-    ):
-        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=name != "layer")
-    for part in found.layers:
-        row = part.row()
-        alpha, law = "–", "too few"
-        if row["decay_exponent"] is not None:
-            alpha = f"{row['decay_exponent']:.2f} ({row['decay_low']:.2f}–{row['decay_high']:.2f})"
-            law = ("fits" if row["decay_fits"] else "rejected") + f" p={row['decay_p_value']:.2g}"
-        table.add_row(
-            Text(row["layer"].removeprefix(prefix)),
-            f"{row['m']} × {row['n']}",
-            f"{row['largest']:.3g}",
-            f"{row['smallest']:.3g}",
-            f"{row['stable_rank']:.1f}",
-            f"{row['effective_rank']:.1f}",
-            alpha,
-            law,
-            str(row["above_noise_edge"]),
-        )
     screen.print(table)
     screen.print(
         f"{found.linear_parameters:,} linear parameters in {len(linear)} layers, "
         f"{found.embedding_parameters:,} in embeddings and head."
     )
+
+
+def _row(row: dict[str, Any], prefix: str) -> list[str]:
+    alpha, law = "–", "too few"
+    if row["decay_exponent"] is not None:
+        alpha = f"{row['decay_exponent']:.2f} ({row['decay_low']:.2f}–{row['decay_high']:.2f})"
+        law = ("fits" if row["decay_fits"] else "rejected") + f" p={row['decay_p_value']:.2g}"
+    return [
+        row["layer"].removeprefix(prefix),
+        f"{row['m']} × {row['n']}",
+        f"{row['largest']:.3g}",
+        f"{row['smallest']:.3g}",
+        f"{row['stable_rank']:.1f}",
+        f"{row['effective_rank']:.1f}",
+        alpha,
+        law,
+        str(row["above_noise_edge"]),
+    ]

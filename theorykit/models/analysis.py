@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +33,9 @@ POOLED_WIDTH = 2048
 
 MAX_WORKERS = 8
 """Each worker holds about six k × k matrices in float64."""
+
+_POOL_LOCK = threading.RLock()
+"""Held by the call that has set threads for the whole process; a progress callback may call again."""
 
 LayerProgress = Callable[[int, int, str], None]
 
@@ -161,22 +166,29 @@ def _each_layer(
     """Map over the layers in their order, several at a time where they are narrow and on the CPU."""
     wide = any(min(layer.shape) > POOLED_WIDTH for layer in layers)
     found = []
-    for part in map(function, layers) if wide or device != "cpu" else _pooled(function, layers):
-        found.append(part)
-        if progress:
-            progress(len(found), len(layers), part.layer.name)
+    with nullcontext() if wide or device != "cpu" else _pool() as pool:
+        for part in pool.map(function, layers) if pool else map(function, layers):
+            found.append(part)
+            if progress:
+                progress(len(found), len(layers), part.layer.name)
     return tuple(found)
 
 
-def _pooled(function: Callable[[LinearLayer], LayerSpectra], layers: Iterable[LinearLayer]) -> Iterator[LayerSpectra]:
-    """Map in order over as many workers as torch has threads, each with one thread of its own and of BLAS."""
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Give as many workers as torch has threads, each with one thread of its own and of BLAS.
+
+    These limits hold for the whole process. A second call waits for the first, else it would find, and at its end
+    restore, the first one's limits.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
-    threads = torch.get_num_threads()
-    workers = ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        with threadpool_limits(1, "blas"), workers as pool:
-            yield from pool.map(function, layers)
-    finally:
-        torch.set_num_threads(threads)
+    with _POOL_LOCK:
+        threads = torch.get_num_threads()
+        workers = ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            with threadpool_limits(1, "blas"), workers as pool:
+                yield pool
+        finally:
+            torch.set_num_threads(threads)

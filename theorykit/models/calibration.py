@@ -15,6 +15,9 @@ from theorykit.models.statistics import LayerStatistics
 if TYPE_CHECKING:
     import torch
 
+POSITIONS = 32
+"""Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -177,12 +180,18 @@ def collect_statistics(
 
 
 def _sampled_label_gradient(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return p − onehot(ŷ) by position, the gradient of Σ −log p(ŷ), with ŷ drawn by inverting the distribution."""
+    """Return p − onehot(ŷ) by position, the gradient of Σ −log p(ŷ), with ŷ drawn by inverting the distribution.
+
+    ŷ is the first token whose cumulative probability lies above u in [0, 1): one of probability 0 is never drawn.
+    """
     import torch
 
-    gradient = logits.detach().softmax(dim=-1)
-    cumulative = gradient.cumsum(dim=-1)
+    gradient = logits.detach().softmax(dim=-1).contiguous()  # its rows are changed through a view
     uniform = torch.rand(*logits.shape[:-1], 1, generator=generator, device=generator.device).to(logits.device)
-    # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary
-    labels = torch.searchsorted(cumulative, uniform * cumulative[..., -1:]).clamp_(max=logits.shape[-1] - 1)
-    return gradient.scatter_add_(-1, labels, torch.full_like(uniform, -1.0))
+    pieces = (torch.split(values.flatten(0, -2), POSITIONS) for values in (gradient, uniform))
+    for part, draws in zip(*pieces, strict=True):
+        cumulative = part.cumsum(dim=-1, dtype=torch.float64)
+        # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary, unless it is NaN
+        labels = torch.searchsorted(cumulative, draws * cumulative[..., -1:], right=True)
+        part.scatter_add_(-1, labels.clamp_(max=part.shape[-1] - 1), torch.full_like(draws, -1.0))
+    return gradient

@@ -15,8 +15,9 @@ _EMBEDDING = re.compile(
 )
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
 _EXPERT = re.compile(r"expert|_exps$")
-_ROUTER = re.compile(r"(^|[._])router(\.|$)|ffn_gate_inp|(^|\.)shared_expert_gate$")
-_GATE = re.compile(r"(^|\.)gate$")  # a router where the model has experts
+_ROUTER = re.compile(r"(^|[._])router(_\w+)?(\.|$)|ffn_gate_inp|(^|\.)shared_expert_gate$")
+# a router where the model has experts, as a module or with its matrix inside: not the gate of attention or of an expert
+_GATE = re.compile(r"^(?!.*(attn|attention|shared_expert|experts\.\d)).*(^|\.)gate(\.\w+)?$")
 _ROUTED = re.compile(r"(?<!shared_)experts\.\d+\.")
 _ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
 _MLP = re.compile(r"mlp|ffn|feed_forward|fc1|fc2|c_fc|intermediate|dense|gate|up_proj|down_proj|w[123]$")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,7 @@ class SafetensorsSource:
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Return a key that puts layer 2 before layer 10: a safetensors file lists its tensors by the alphabet."""
+    """Return a key that puts layer 2 before layer 10: files list their tensors by the alphabet."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -123,7 +124,8 @@ class GGUFSource:
             names = _hub_names(reader)
             used = _gguf_number(reader, f"{_gguf_architecture(reader)}.expert_used_count")
             self._tensors = {names.get(part.name, part.name): part for part in reader.tensors}
-            shapes = {key: tuple(int(size) for size in part.shape[::-1]) for key, part in self._tensors.items()}
+            ordered = sorted(self._tensors, key=_by_number)
+            shapes = {key: tuple(int(size) for size in self._tensors[key].shape[::-1]) for key in ordered}
         except Exception as error:  # the reader raises whatever its parsing stumbles over
             raise CheckpointError(
                 f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again"
@@ -283,7 +285,9 @@ def _open_pickles(name: str, files: list[Path], config: Mapping[str, Any], allow
     tensors: dict[str, Any] = {}
     for file in files:
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Sparse invariant checks")  # sparse tensors are left out below
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # pickle reports damage in many ways
             raise CheckpointError(
                 f"{file} cannot be read with weights_only: {_one_line(error)}", "convert it to safetensors"

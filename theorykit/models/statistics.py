@@ -72,7 +72,9 @@ class LayerStatistics:
         values = self.basis(metric).eigenvalues.sqrt().cpu().numpy()
         # eigenvalues below k·eps of the largest are rounding
         resolution = float(values[0] * np.sqrt(values.size * np.finfo(float).eps))
-        return WhitenedSpectrum(values, self.shape, "gram", resolution, metric=metric)
+        lost = int((values < resolution).sum())
+        note = f"{lost} whitened singular values lie below the resolution {resolution:.2e}" if lost else ""
+        return WhitenedSpectrum(values, self.shape, "gram", resolution, note, metric=metric)
 
     def projector(self, metric: Metric, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return E ``[k, r]`` and C ``[r, k]``: W E C (n ≤ m) or (E C)ᵀ W (m < n) is the best rank-r matrix."""

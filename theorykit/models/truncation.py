@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from theorykit.checks import positive_integer
 from theorykit.errors import InputError
-from theorykit.models.calibration import linear_modules
+from theorykit.models.calibration import POSITIONS, linear_modules
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.statistics import LayerStatistics
 from theorykit.results import Result
@@ -19,9 +19,6 @@ from theorykit.spectra.whitening import Metric
 if TYPE_CHECKING:
     import pandas as pd
     import torch
-
-_POSITIONS = 32
-"""Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor
 
     with torch.no_grad():
         logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits[:, :-1].float()
-        for part in torch.split(logits, _POSITIONS, dim=1):
+        for part in torch.split(logits, POSITIONS, dim=1):
             part -= part.logsumexp(dim=-1, keepdim=True)
         return logits
 
@@ -177,7 +174,7 @@ class DenseReference:
         for reference, block in zip(self._dense, self._targets, strict=True):
             now = log_probabilities(self._model, block)
             entropy += _negative_log_likelihood(now, block)
-            parts = (torch.split(values, _POSITIONS, dim=1) for values in (reference, now))
+            parts = (torch.split(values, POSITIONS, dim=1) for values in (reference, now))
             for before, after in zip(*parts, strict=True):
                 divergence += float((before.exp() * (before - after)).sum(dim=-1).double().sum())
         return TruncationLoss(second_order, divergence / self._count, entropy / self._count, self._entropy, self._count)

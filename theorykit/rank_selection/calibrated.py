@@ -19,6 +19,8 @@ from theorykit.rank_selection.selection import select_ranks
 from theorykit.spectra.whitening import Metric
 
 if TYPE_CHECKING:
+    import torch
+
     from theorykit.rank_selection.result import RankSelection
 
 BUILTIN_TEXT = "builtin"
@@ -73,9 +75,21 @@ class CalibratedModel:
             InputError: the text is empty or too short.
         """
         block = self.spectra.calibration.block if self.spectra.calibration else n_tokens
-        tokens = token_blocks(self.model, text, n_tokens, block, name="the evaluation text")
+        tokens = evaluation_blocks(self.model, text, block, n_tokens=n_tokens)
         loss = truncation_losses(self.model, self.statistics, [(selection.ranks, "fisher")], tokens)[0]
         return replace(selection, measured=loss)
+
+
+def evaluation_blocks(
+    model: LanguageModel,
+    text: str,
+    block: int,
+    *,
+    n_tokens: int = EVALUATION_TOKENS,
+    hint: str = "give a longer text",
+) -> torch.Tensor:
+    """Return the tokens of a held-out text as :func:`theorykit.models.language_model.token_blocks` does, or raise."""
+    return token_blocks(model, text, n_tokens, block, name="the evaluation text", hint=hint)
 
 
 def builtin_text() -> str:
@@ -141,7 +155,7 @@ def _whole_blocks(name: str, count: int, block: int) -> int:
 
 
 def _measure_anchors(
-    model: LanguageModel, spectra: ModelSpectra, statistics: list[LayerStatistics], tokens: object
+    model: LanguageModel, spectra: ModelSpectra, statistics: list[LayerStatistics], tokens: torch.Tensor
 ) -> tuple[LossAnchor, ...]:
     """Truncate to a few shares and measure the KL on tokens that did not make the moments."""
     plans = [select_ranks(spectra, _UNLIMITED, unit="tokens", budget=share) for share in ANCHOR_SHARES]
@@ -149,8 +163,9 @@ def _measure_anchors(
         model,
         statistics,
         [(plan.ranks, "fisher") for plan in plans],
-        tokens,  # type: ignore[arg-type]
+        tokens,
     )
+    # the tool's own rule is the last, since it is the one asked for
     return tuple(
         LossAnchor(plan.share, plan.rules[-1].second_order_loss or 0.0, loss.kl)
         for plan, loss in zip(plans, losses, strict=True)

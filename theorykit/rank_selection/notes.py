@@ -5,6 +5,7 @@ from __future__ import annotations
 from theorykit.rank_selection.budget import quantity
 from theorykit.rank_selection.laws import PAPER_EQ17, THEOREM_2
 from theorykit.rank_selection.result import RankSelection
+from theorykit.rank_selection.rules import COMMON_PRICE
 
 _DECIDES = {
     "budget": "the budget decides the rank, not n",
@@ -25,6 +26,10 @@ def selection_notes(selection: RankSelection, freedom: float) -> tuple[str, ...]
     """
     notes = [_unit(selection), _objective(selection, freedom), _budget(selection), _contradiction(selection)]
     notes += _saturation(selection)
+    if selection.rules[-1].key != COMMON_PRICE:
+        notes.append(
+            f"No row {COMMON_PRICE!r}: the smallest rank in every layer is past the budget {selection.budget.text}."
+        )
     return tuple(note for note in notes if note)
 
 
@@ -63,7 +68,7 @@ def _budget(selection: RankSelection) -> str:
         "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss, at its final prices"
     )
     proof = f"proven optimal for {target}" if selection.optimal else "not proven optimal"
-    how = f"; allocation {proof}" if selection.rule == "measured" else ""
+    how = f"; allocation {proof}" if selection.rule == COMMON_PRICE else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
     return (
         f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
@@ -84,8 +89,9 @@ def _contradiction(selection: RankSelection) -> str:
 def _saturation(selection: RankSelection) -> list[str]:
     notes = []
     count = len(selection.layers)
-    full = [rule.title for rule in selection.rules[:-1] if rule.saturated_layers]
-    past = [f"{rule.title} ({rule.dense_layers} of {count})" for rule in selection.rules[:-1] if rule.dense_layers]
+    rules = [rule for rule in selection.rules if rule.key != COMMON_PRICE]
+    full = [rule.title for rule in rules if rule.saturated_layers]
+    past = [f"{rule.title} ({rule.dense_layers} of {count})" for rule in rules if rule.dense_layers]
     if full:
         notes.append(f"Saturated at min(m, n) in some layers: {', '.join(full)}.")
     if past:
@@ -112,7 +118,7 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
             f"{ratio:.3g} parameters per training token: the estimation term k/(2N) is an expansion for many tokens "
             "per parameter, and only its scale is to be trusted here."
         )
-    if selection.rule != "measured" and selection.share > selection.budget_share * (1 + 1e-9):
+    if selection.rule != COMMON_PRICE and selection.share > selection.budget_share * (1 + 1e-9):
         warnings.append(
             f"The rule {selection.rule!r} ignores the budget: it keeps {selection.share:.1%} where the budget allows "
             f"{selection.budget_share:.1%}."

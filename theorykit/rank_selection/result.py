@@ -73,6 +73,7 @@ class RuleSummary(Result):
         relative_error: sqrt(Σ ε² / Σ ‖W‖_F²) over the layers.
         second_order_loss: Raw half tail sum, nats per token; None without calibration.
         predicted_loss: The same on the measured scale: KL from the teacher, before any training; None without.
+        estimation_loss: Predicted cost of learning from n samples, nats per token; None without calibration.
         extrapolated: Whether the raw loss lies outside the measured truncations; None without calibration.
     """
 
@@ -87,7 +88,19 @@ class RuleSummary(Result):
     relative_error: float
     second_order_loss: float | None
     predicted_loss: float | None
+    estimation_loss: float | None = None
     extrapolated: bool | None = None
+
+    @property
+    def total_loss(self) -> float | None:
+        """Return predicted plus estimation loss, what the tool's own rule makes least; None without calibration."""
+        if self.predicted_loss is None or self.estimation_loss is None:
+            return None
+        return self.predicted_loss + self.estimation_loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, with the total."""
+        return super().to_dict() | {"total_loss": self.total_loss}
 
     @property
     def rank_span(self) -> str:
@@ -110,7 +123,8 @@ class RankSelection(Result):
         rule: Key of the rule that gave the ranks.
         rank_multiple: Ranks of the tool's own choice are multiples of it.
         layers: One entry per factorable layer.
-        rules: One entry per rule, the tool's own choice last.
+        rules: One entry per rule, the tool's own last; it is missing where not even the smallest ranks fit the budget
+            and another rule gave the ranks.
         approximation_loss: Predicted KL from the teacher before training, nats per token; None without calibration.
         estimation_loss: Predicted cost of learning from n samples, nats per token; without calibration its upper bound,
             with the noise of labels.
@@ -197,16 +211,24 @@ class RankSelection(Result):
         }
 
     def to_peft(self) -> dict[str, Any]:
-        """Return ``r``, ``rank_pattern`` and ``target_modules`` as ``peft.LoraConfig`` takes them.
+        """Return the arguments of ``peft.LoraConfig``: ``r``, ``lora_alpha``, patterns of both, ``target_modules``.
 
-        Layers that stay dense are no targets, nor are stacked experts, whose tensor has one rank in peft. ``r`` is the
-        commonest rank; the pattern names the others.
+        LoRA adds B C · alpha/r to the dense layer and keeps it, while the ranks were chosen for B C in its place: they
+        say where capacity is worth its price, not what the adapted model stores. Alpha equals the rank everywhere, so
+        that every scale is 1. Layers that stay dense are no targets, nor are stacked experts, whose tensor has one
+        rank in peft. ``r`` is the commonest rank; the patterns name the others.
         """
         ranks = {name: rank for name, rank in self.ranks.items() if not name.endswith("]")}
         values = list(ranks.values())
         usual = max(sorted(set(values)), key=values.count) if values else 1
         pattern = {name: rank for name, rank in ranks.items() if rank != usual}
-        return {"r": usual, "rank_pattern": pattern, "target_modules": list(ranks)}
+        return {
+            "r": usual,
+            "lora_alpha": usual,
+            "rank_pattern": pattern,
+            "alpha_pattern": dict(pattern),
+            "target_modules": list(ranks),
+        }
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""

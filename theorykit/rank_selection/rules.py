@@ -13,8 +13,8 @@ from theorykit.rank_selection.laws import CORRECTED, PAPER_EQ17, THEOREM_2, spec
 from theorykit.spectra.random_matrix import optimal_hard_threshold
 from theorykit.spectra.rank_measures import effective_rank, energy_rank, stable_rank
 
-MEASURED = "measured"
-"""Key of the tool's own choice, which is no rule per layer but an allocation over all layers."""
+COMMON_PRICE = "common-price"
+"""Key of the tool's own rule: no rule per layer but one budget, given out at a common price over all layers."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("theorem2", "Theorem 2 implies: n^¼", THEOREM_2.source, lambda _, n: THEOREM_2.rank(n)),
     Rule("corrected", "corrected Theorem 2: (4n)^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n)),
-    Rule("spectrum", "measured decay: n^(1/2α)", "squared error, s_i ∝ i^−α, constant 1", _spectrum_rank),
+    Rule("spectrum", "spectral decay: n^(1/2α)", "squared error, s_i ∝ i^−α, constant 1", _spectrum_rank),
     Rule("energy90", "energy 90 %", "least r with 90 % of ‖W‖_F²", _energy(0.90)),
     Rule("energy95", "energy 95 %", "least r with 95 % of ‖W‖_F²", _energy(0.95)),
     Rule("energy99", "energy 99 %", "least r with 99 % of ‖W‖_F²", _energy(0.99)),
@@ -81,7 +81,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("gavish-donoho", "Gavish–Donoho", "optimal hard threshold, unknown noise (2014)", _hard_threshold),
 )
-RULE_KEYS = (MEASURED, *(rule.key for rule in RULES))
+RULE_KEYS = (COMMON_PRICE, *(rule.key for rule in RULES))
 
 
 def clipped_rank(rank: float, max_rank: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from theorykit.rank_selection.objective import (
     estimation_loss,
 )
 from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
-from theorykit.rank_selection.rules import MEASURED, RULE_KEYS, RULES, clipped_rank
+from theorykit.rank_selection.rules import COMMON_PRICE, RULE_KEYS, RULES, Rule, clipped_rank
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
@@ -57,6 +58,27 @@ class _Candidate:
         return np.append(degrees_of_freedom(self.shape, self.ranks), float(self.part.layer.parameters))
 
 
+@dataclass(frozen=True)
+class _Estimation:
+    """The estimation term of one run."""
+
+    samples: SampleSize
+    goal: Objective
+
+    def loss(self, freedom: float, kl: float) -> float:
+        """Return the cost of learning so many degrees of freedom at a distance ``kl`` from the teacher, in nats."""
+        return float(estimation_loss(freedom, self.samples.n_tokens, self.goal.noise_share(kl)))
+
+
+@dataclass(frozen=True)
+class _OwnChoice:
+    """What the tool's own rule gives, with the evidence."""
+
+    ranks: list[int | None]
+    allocation: Allocation
+    binding: str
+
+
 def tail_losses(part: LayerSpectra, *, in_nats: bool) -> Floats:
     """Return the raw loss of one layer at ranks 0 … q: nats per token, or ε²/‖W‖_F² where some layer has no nats."""
     if in_nats:
@@ -80,11 +102,11 @@ def select_ranks(
     objective: ObjectiveName = "kd",
     budget: str | float = DEFAULT_BUDGET,
     rank_multiple: int | None = None,
-    rule: str = MEASURED,
+    rule: str = COMMON_PRICE,
 ) -> RankSelection:
     """Choose a rank for every factorable layer.
 
-    The tool's own choice (``rule="measured"``) minimises the predicted loss, approximation plus estimation, within
+    The tool's own choice (``rule="common-price"``) minimises the predicted loss, approximation plus estimation, within
     the budget: exactly at its final prices, which is the least loss of all where the measured scale is linear and
     the noise fixed, else the best of local optima. With labels the estimation term is a price of 1/(2N) nats on
     every degree of freedom; with the teacher's distribution as target it nearly vanishes, and the budget decides.
@@ -97,7 +119,7 @@ def select_ranks(
         objective: ``kd``, ``lm`` or ``mixed``.
         budget: As in :func:`theorykit.rank_selection.budget.parse_budget`.
         rank_multiple: Ranks are multiples of it; if None 8, or 4, 2, 1 where 8 fits too few layers.
-        rule: Which rule gives the ranks: ``measured`` or a key of ``RULES``.
+        rule: Which rule gives the ranks: ``common-price`` or a key of ``RULES``; those of ``RULES`` ignore the budget.
 
     Returns:
         Ranks, evidence, and all rules side by side.
@@ -121,19 +143,19 @@ def select_ranks(
     candidates = [
         _Candidate(part, tail_losses(part, in_nats=in_nats), saving_ranks(part.layer.shape, multiple)) for part in parts
     ]
-    allocation, binding = _allocate(spectra, candidates, limit, samples, goal)
-    own = [
-        None if index == candidate.ranks.size else int(candidate.ranks[index])
-        for candidate, index in zip(candidates, allocation.choice, strict=True)
-    ]
     asked = {entry.key: [entry.rank(part, samples.count) for part in parts] for entry in RULES}
-    rules = [_summarise(spectra, entry.key, entry.title, entry.source, asked[entry.key]) for entry in RULES]
-    rules.append(_own_summary(spectra, limit, own))
-    chosen = own if rule == MEASURED else [_factored(part, rank) for part, rank in zip(parts, asked[rule], strict=True)]
+    estimation = _Estimation(samples, goal)
+    rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in RULES]
+    own = _own_choice(spectra, candidates, limit, estimation, required=rule == COMMON_PRICE)
+    if own:
+        rules.append(_own_summary(spectra, limit, own.ranks, estimation))
+    if own and rule == COMMON_PRICE:
+        chosen = own.ranks
+    else:
+        own, chosen = None, [_factored(part, rank) for part, rank in zip(parts, asked[rule], strict=True)]
     layers = tuple(_layer_rank(part, rank) for part, rank in zip(parts, chosen, strict=True))
-    raw = sum(part.second_order_loss or 0.0 for part in layers)
-    kl = spectra.calibration.calibrated_loss(raw) if spectra.is_calibrated and spectra.calibration else None
-    freedom = sum(float(degrees_of_freedom(part.shape, part.rank)) if part.rank else part.parameters for part in layers)
+    kl = _losses(spectra, chosen)[1]
+    freedom = _freedom(parts, chosen)
     selection = RankSelection(
         model=spectra.name,
         samples=samples,
@@ -144,12 +166,10 @@ def select_ranks(
         layers=layers,
         rules=tuple(rules),
         approximation_loss=kl,
-        estimation_loss=float(
-            estimation_loss(freedom, samples.n_tokens, goal.noise_share(np.inf if kl is None else kl))
-        ),
-        price=allocation.price if rule == MEASURED else 0.0,
-        optimal=allocation.exact and rule == MEASURED,
-        binding=binding if rule == MEASURED else "rule",
+        estimation_loss=estimation.loss(freedom, np.inf if kl is None else kl),
+        price=own.allocation.price if own else 0.0,
+        optimal=bool(own and own.allocation.exact),
+        binding=own.binding if own else "rule",
         embedding_parameters=spectra.embedding_parameters,
         calibration=spectra.calibration,
     )
@@ -181,8 +201,25 @@ def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
     return multiple
 
 
+def _own_choice(
+    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, estimation: _Estimation, *, required: bool
+) -> _OwnChoice | None:
+    """Return the tool's own choice; None where no ranks fit the budget, unless it is ``required``: then raise."""
+    try:
+        allocation, binding = _allocate(spectra, candidates, limit, estimation)
+    except InputError:
+        if required:
+            raise
+        return None
+    ranks = [
+        None if index == candidate.ranks.size else int(candidate.ranks[index])
+        for candidate, index in zip(candidates, allocation.choice, strict=True)
+    ]
+    return _OwnChoice(ranks, allocation, binding)
+
+
 def _allocate(
-    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, samples: SampleSize, goal: Objective
+    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, estimation: _Estimation
 ) -> tuple[Allocation, str]:
     """Allocate the budget, with the estimation term as a price where the loss is known in nats.
 
@@ -208,7 +245,7 @@ def _allocate(
 
     def predicted(raw: float, freedom: float) -> float:
         kl = calibration.calibrated_loss(raw)
-        return kl + float(estimation_loss(freedom, samples.n_tokens, goal.noise_share(kl)))
+        return kl + estimation.loss(freedom, kl)
 
     def weigh(found: Allocation) -> tuple[float, float, float]:
         """Return F at a choice, ∂F/∂L and ∂F/∂k."""
@@ -219,7 +256,7 @@ def _allocate(
         return value, slope, predicted(raw, freedom + 1.0) - value
 
     best = (np.inf, 1.0, 0.0)  # F, and the slope and price that led there
-    for price in (0.0, float(estimation_loss(1.0, samples.n_tokens))):
+    for price in (0.0, float(estimation_loss(1.0, estimation.samples.n_tokens))):
         slope = 1.0
         seen: set[tuple[int, ...]] = set()
         for _ in range(_ROUNDS):
@@ -254,6 +291,23 @@ def _stored(part: LayerSpectra, rank: int | None) -> int:
     return part.layer.parameters if rank is None else rank * part.layer.parameters_per_rank
 
 
+def _freedom(parts: Sequence[LayerSpectra], kept: Sequence[int | None]) -> float:
+    """Return the degrees of freedom of all layers at the ranks that they keep."""
+    return sum(
+        float(part.layer.parameters if rank is None else degrees_of_freedom(part.layer.shape, rank))
+        for part, rank in zip(parts, kept, strict=True)
+    )
+
+
+def _losses(spectra: ModelSpectra, kept: Sequence[int | None]) -> tuple[float | None, float | None]:
+    """Return the raw loss of all layers and the same on the measured scale; None where they are not known."""
+    if not spectra.is_calibrated:
+        return None, None
+    pairs = zip(spectra.factorable, kept, strict=True)
+    raw = math.fsum(part.whitened["fisher"].predicted_losses[rank] for part, rank in pairs if rank is not None)
+    return raw, spectra.calibration.calibrated_loss(raw) if spectra.calibration else None
+
+
 def _layer_rank(part: LayerSpectra, rank: int | None) -> LayerRank:
     values, fit = part.spectrum.singular_values, part.decay
     error = 0.0 if rank is None else float(part.spectrum.truncation_errors[rank])
@@ -278,17 +332,17 @@ def _layer_rank(part: LayerSpectra, rank: int | None) -> LayerRank:
     )
 
 
-def _summarise(spectra: ModelSpectra, key: str, title: str, source: str, asked: list[float]) -> RuleSummary:
+def _summarise(spectra: ModelSpectra, rule: Rule, asked: list[float], estimation: _Estimation) -> RuleSummary:
     parts = spectra.factorable
     clipped = [clipped_rank(rank, part.spectrum.max_rank) for part, rank in zip(parts, asked, strict=True)]
     kept = [_factored(part, rank) for part, rank in zip(parts, asked, strict=True)]
     saturated = sum(rank >= part.spectrum.max_rank for part, rank in zip(parts, clipped, strict=True))
-    return _rule_summary(spectra, (key, title, source), clipped, kept, saturated)
+    return _rule_summary(spectra, (rule.key, rule.title, rule.source), clipped, kept, saturated, estimation)
 
 
-def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None]) -> RuleSummary:
-    names = (MEASURED, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
-    return _rule_summary(spectra, names, own, own, 0)
+def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None], estimation: _Estimation) -> RuleSummary:
+    names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
+    return _rule_summary(spectra, names, own, own, 0, estimation)
 
 
 def _rule_summary(
@@ -297,15 +351,13 @@ def _rule_summary(
     ranks: Sequence[int | None],
     kept: Sequence[int | None],
     saturated: int,
+    estimation: _Estimation,
 ) -> RuleSummary:
     parts = spectra.factorable
     pairs = list(zip(parts, kept, strict=True))
     energy = sum(part.spectrum.tail_energies[rank] for part, rank in pairs if rank is not None)
     total = sum(part.spectrum.tail_energies[0] for part in parts)
-    raw = predicted = None
-    if spectra.is_calibrated:
-        raw = float(sum(part.whitened["fisher"].predicted_losses[rank] for part, rank in pairs if rank is not None))
-        predicted = spectra.calibration.calibrated_loss(raw) if spectra.calibration else None
+    raw, predicted = _losses(spectra, kept)
     stored = sum(_stored(part, rank) for part, rank in pairs)
     key, title, source = names
     return RuleSummary(
@@ -320,6 +372,7 @@ def _rule_summary(
         relative_error=float(np.sqrt(energy / total)) if total else 0.0,
         second_order_loss=raw,
         predicted_loss=predicted,
+        estimation_loss=None if predicted is None else estimation.loss(_freedom(parts, kept), predicted),
         extrapolated=None
         if raw is None or not spectra.calibration
         else raw > 0 and not spectra.calibration.interpolates(raw),

@@ -30,7 +30,7 @@ def tail_energies(singular_values: Any) -> Floats:
         ``[q + 1]``, in the squared unit of the matrix; the first entry is ‖W‖_F², the last is 0.
 
     Raises:
-        InputError: not a vector, negative or not sorted.
+        InputError: not a vector, negative, not sorted, or too large to square.
         NonFiniteError: NaN or infinity.
 
     Example:
@@ -38,7 +38,11 @@ def tail_energies(singular_values: Any) -> Floats:
         [5.0, 1.0, 0.0]
     """
     values = non_increasing("singular_values", singular_values)
-    return np.concatenate([np.cumsum(values[::-1] ** 2)[::-1], [0.0]])
+    with np.errstate(over="ignore"):
+        energies = np.cumsum(values[::-1] ** 2)[::-1]
+    if not np.isfinite(energies[0]):
+        raise InputError(f"singular_values up to {values[0]:.3g} are too large to square", "divide them by a constant")
+    return np.concatenate([energies, [0.0]])
 
 
 def truncation_errors(singular_values: Any) -> Floats:

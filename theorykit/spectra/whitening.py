@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from theorykit.checks import Floats, finite_matrix, moment_matrix, positive_integer
+from theorykit.errors import InputError
 from theorykit.spectra.spectrum import Spectrum, tail_energies
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Metric = Literal["plain", "activation", "fisher"]
 METRICS: tuple[Metric, ...] = ("plain", "activation", "fisher")
+_LARGEST = 1e70
+"""Of an entry of W, A and G: below it no product of W, Wᵀ, A and G overflows."""
+_LARGEST_PRODUCT = 1e300
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -41,6 +45,9 @@ def square_root(moment: torch.Tensor, ridge: float = 0.0) -> tuple[torch.Tensor,
 
     Any root gives the same whitened singular values. With a ridge it is the Cholesky factor, a tenth of the work;
     a singular moment takes its eigenvalues, of which those below k·eps of the largest are rounding and count as 0.
+
+    Raises:
+        InputError: entries that are not finite or above 1e300.
     """
     import torch
 
@@ -52,7 +59,7 @@ def square_root(moment: torch.Tensor, ridge: float = 0.0) -> tuple[torch.Tensor,
         if not bool(failed):
             identity = torch.eye(size, dtype=moment.dtype, device=moment.device)
             return factor, torch.linalg.solve_triangular(factor, identity, upper=False)
-    eigenvalues, vectors = torch.linalg.eigh(moment)
+    eigenvalues, vectors = _eigh(moment)
     floor = eigenvalues[-1] * size * np.finfo(float).eps
     roots = torch.where(eigenvalues > floor, eigenvalues, 0.0).clamp(min=0).sqrt()
     inverse = torch.where(roots > 0, 1 / roots.clamp(min=1e-300), 0.0)
@@ -85,21 +92,50 @@ class Basis:
 
 
 def small_side_basis(root: tuple[torch.Tensor, torch.Tensor] | None, pulled: torch.Tensor) -> Basis:
-    """Diagonalise Rᵀ K R, K the pulled moment ``[k, k]`` and R the root (the identity where it is None)."""
+    """Diagonalise Rᵀ K R, K the pulled moment ``[k, k]`` and R the root (the identity where it is None).
+
+    Raises:
+        InputError: entries that are not finite or above 1e300.
+    """
+    eigenvalues, vectors = _eigh(pulled if root is None else root[0].T @ pulled @ root[0])
+    return Basis(eigenvalues.flip(0).clamp(min=0), vectors.flip(1), root)
+
+
+def _eigh(moment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return eigenvalues and vectors, or raise where LAPACK would fail without a word on the reason."""
     import torch
 
-    eigenvalues, vectors = torch.linalg.eigh(pulled if root is None else root[0].T @ pulled @ root[0])
-    return Basis(eigenvalues.flip(0).clamp(min=0), vectors.flip(1), root)
+    largest = float(moment.abs().max())
+    if not largest < _LARGEST_PRODUCT:  # true of NaN too
+        raise InputError(
+            f"a moment has an entry of size {largest:.3g}, not below {_LARGEST_PRODUCT:g}",
+            "divide the weights or the moments by a constant",
+        )
+    values, vectors = torch.linalg.eigh(moment)
+    return values, vectors
+
+
+def _bounded_matrix(name: str, value: Any) -> Floats:
+    matrix = finite_matrix(name, value)
+    largest = float(np.abs(matrix).max())
+    if largest > _LARGEST:
+        raise InputError(
+            f"{name} has an entry of size {largest:.3g}, above {_LARGEST:g}",
+            f"divide {name} by a constant: products with it overflow",
+        )
+    return matrix
 
 
 def _small_side(weight: Any, input_moment: Any, output_moment: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Check the arguments and return W, the moment on the smaller side, and the other one pulled through W."""
     import torch
 
-    matrix = finite_matrix("weight", weight)
+    matrix = _bounded_matrix("weight", weight)
     m, n = matrix.shape
-    a = np.eye(n) if input_moment is None else moment_matrix("input_moment", input_moment, n)
-    g = np.eye(m) if output_moment is None else moment_matrix("output_moment", output_moment, m)
+    a, g = (
+        np.eye(size) if moment is None else moment_matrix(name, _bounded_matrix(name, moment), size)
+        for name, moment, size in (("input_moment", input_moment, n), ("output_moment", output_moment, m))
+    )
     own, pulled = (a, matrix.T @ g @ matrix) if n <= m else (g, matrix @ a @ matrix.T)
     # a copy, since torch takes no read-only or reversed array
     return torch.from_numpy(np.array(matrix, order="C")), torch.from_numpy(own), torch.from_numpy(pulled)
@@ -109,7 +145,8 @@ def whitened_singular_values(weight: Any, input_moment: Any = None, output_momen
     """Compute the singular values of G^½ W A^½ without ever taking the larger side's root.
 
     With n ≤ m they are the roots of the eigenvalues of Rᵀ (Wᵀ G W) R where R Rᵀ = A, and the other way round.
-    Singular A and G are normal (fewer tokens than features) and need no ridge here.
+    Singular A and G are normal (fewer tokens than features) and need no ridge here. Squares are diagonalised: values
+    below sqrt(k·eps), about 1e-8 · √k, of the largest are rounding.
 
     Args:
         weight: W ``[m, n]``.
@@ -120,7 +157,7 @@ def whitened_singular_values(weight: Any, input_moment: Any = None, output_momen
         ``[min(m, n)]``, non-increasing; their squares are nats per token where A and G are the Fisher's.
 
     Raises:
-        InputError: shapes do not match, a moment is asymmetric or has a negative eigenvalue.
+        InputError: shapes do not match, an entry is above 1e70, a moment is asymmetric or has a negative eigenvalue.
         NonFiniteError: NaN or infinity.
 
     References:
@@ -158,7 +195,7 @@ def whitened_truncation(
         B ``[m, r]`` and C ``[r, n]``.
 
     Raises:
-        InputError: the rank or a shape is out of range.
+        InputError: the rank, a shape or an entry is out of range.
 
     Example:
         >>> left, right = whitened_truncation([[3.0, 0.0], [0.0, 1.0]], 1)
