@@ -16,6 +16,12 @@ def files(tmp_path_factory):
     np.save(folder / "groups.npy", np.repeat(np.arange(150), 10))
     np.save(folder / "words.npy", np.array(["a", "b"] * 750))
     np.save(folder / "objects.npy", np.array([{}] * 3, dtype=object), allow_pickle=True)
+    (folder / "text.npy").write_text("1, 2\n3, 4\n")
+    np.savez(folder / "archive.npz", x=x)
+    (folder / "archive.npz").rename(folder / "archive.npy")
+    for name, shape in (("claim", (3 * 10**6, 2 * 10**6)), ("overflow", (10**19, 2))):
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
     (folder / "broken.npy").write_bytes(b"\x93NUMPY\x01\x00")
     return folder
 
@@ -41,7 +47,9 @@ def test_json(run, files):
 
 def test_calibration_comes_first(run, files):
     done = run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian", "--calibrate", "--draws", "1")
-    assert done.out.startswith("gaussian on known Gaussian pairs of the same N, d and spectra, 1 draws each")
+    assert done.out.startswith(
+        "gaussian on known Gaussian pairs of the same N, d and spectra, independent rows, 1 draws"
+    )
     assert done.out.index("known") < done.out.index("I(X; Y) =")
 
 
@@ -76,6 +84,11 @@ def test_a_failed_method_is_exit_code_2(run, files):
         ("x.npy", "words.npy", [], "y "),
         ("x.npy", "objects.npy", [], "cannot read"),
         ("x.npy", "broken.npy", [], "cannot read"),
+        ("x.npy", "text.npy", [], "text.npy: it is no NumPy array"),
+        ("x.npy", "archive.npy", [], "archive.npy: it is an archive (.npz), not one array"),
+        ("x.npy", "claim.npy", [], "needs 48000000000000 bytes and the file holds 0"),
+        ("x.npy", "overflow.npy", [], "needs 160000000000000000000 bytes and the file holds 0"),
+        ("x.npy", "y.npy", ["--draws", "-5"], "--draws -5 is below 1"),
         ("x.txt", "y.npy", [], "does not end in .npy"),
         ("x.npy", "y.npy", ["--method", "kl"], "method = 'kl' is unknown"),
         ("x.npy", "y.npy", ["--noise", "-1"], "noise = -1"),

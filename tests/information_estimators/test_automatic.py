@@ -6,7 +6,7 @@ import pytest
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, mutual_information
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators import automatic
+from theorykit.information.estimators import choice
 from theorykit.information.estimators.automatic import automatic_estimate
 from theorykit.information.tasks import find_task
 
@@ -26,7 +26,7 @@ def test_gaussian_copulas_are_recognised(name):
     truth, x, y = sampled(name, 4000)
     found = automatic_estimate(x, y, settings=QUICK)
     assert found.chosen == "gaussian copula"
-    assert found.warnings == ()
+    assert all("misses a planted relation" in warning for warning in found.warnings)
     assert abs(found.information - truth) < 3.5 * found.standard_error
     assert "a trained critic adds" in found.reason
 
@@ -81,12 +81,54 @@ def test_heavy_tails_in_many_dimensions_are_no_gaussian_number():
     assert found.dimensions == (80, 80)
 
 
+def test_wide_relations_that_no_correlation_shows_are_warned_of():
+    """I is about 92 nats, and canonical pairs see nothing of it."""
+    rng = np.random.default_rng(5)
+    x, noise = rng.standard_normal((2, 2000, 80))
+    found = automatic_estimate(x, np.cos(3 * x) + 0.2 * noise, settings=QUICK)
+    assert any("not looked at" in warning for warning in found.warnings)
+
+
+def test_a_critic_that_sees_little_at_this_size_is_warned_of():
+    rng = np.random.default_rng(5)
+    found = automatic_estimate(*rng.standard_normal((2, 500, 40)), settings=QUICK)
+    assert any("misses a planted relation" in warning for warning in found.warnings)
+
+
+def test_neighbours_may_object_to_a_gaussian_relation():
+    """Two integers of the same parity, spread out: I = log 2, which 1,000 rows do not teach a critic."""
+    rng = np.random.default_rng(5)
+    first, second = rng.integers(0, 6, 1000), 2 * rng.integers(0, 3, 1000)
+    second += first % 2
+    found = automatic_estimate(first + rng.uniform(size=1000), second + rng.uniform(size=1000), settings=QUICK)
+    assert found.chosen == "ksg1"
+    assert found.information == pytest.approx(np.log(2), abs=0.3)
+    assert any("methods disagree" in warning for warning in found.warnings)
+
+
+def test_tied_values_are_no_gaussian_copula():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 1000)
+    signs = rng.choice([-1.0, 1.0], (1000, 3))
+    same = automatic_estimate(labels, labels)
+    noisy = automatic_estimate(signs, signs + rng.standard_normal((1000, 3)))
+    assert same.information == pytest.approx(np.log(4), abs=0.1)
+    assert any("of discrete values" in warning for warning in same.warnings)
+    assert "tied" in noisy.reason
+    assert 0.5 < noisy.information < 3 * 0.4859 + 2 * noisy.standard_error  # ±1 in unit noise: 0.486 nats a column
+
+
 def test_deterministic_relations_are_infinite_and_finite_with_noise():
     x = np.random.default_rng(0).standard_normal((2000, 2))
     for y in (x @ [[2.0], [1.0]], x):
         found = mutual_information(x, y)
         assert found.information == np.inf
         assert any("noise=τ" in warning for warning in found.warnings)
+    curved = mutual_information(x[:, :1], np.sin(3 * x[:, :1]), settings=QUICK)
+    assert np.isfinite(curved.information)
+    assert any("the number is a floor" in warning for warning in curved.warnings)
+    tiny = mutual_information(x, x, noise=1e-3, settings=QUICK)
+    assert np.isfinite(tiny.information)
     noisy = mutual_information(x, x, noise=0.5, settings=QUICK)
     assert noisy.method.endswith("at noise 0.5")
     assert noisy.interval[0] < np.log(5) < noisy.interval[1]  # 2 · ½ log(1 + 1/0.25)
@@ -121,8 +163,8 @@ def estimate(method: str, value: float, error: float = 0.01) -> InformationEstim
 
 
 def test_disagreement():
-    assert automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
-    (said,) = automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
+    assert choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
+    (said,) = choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
     assert said == "methods disagree: ksg1 1 nats, a trained critic 1.05"
 
 

@@ -6,7 +6,9 @@ import pytest
 from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information import canonical_correlations
+from theorykit.information.estimators import pairs
 from theorykit.information.estimators.canonical import (
+    canonical_pairs_of_moments,
     canonical_reduction,
     cca_estimate,
     correlation_matrix,
@@ -14,6 +16,7 @@ from theorykit.information.estimators.canonical import (
     noise_edge,
 )
 from theorykit.information.estimators.gaussian import gaussian_estimate
+from theorykit.information.estimators.records import LOWER_BOUND
 
 STRONG = np.r_[0.95, 0.8, 0.6, np.zeros(17)]
 
@@ -69,11 +72,40 @@ def test_the_reduction_of_more_columns_than_rows(rng):
     assert np.isfinite(reduction.transform(x, y)[0]).all()
 
 
+@pytest.mark.parametrize("wide", [(0,), (1,), (0, 1)])
+def test_the_products_of_rows_give_the_axes_of_the_columns(rng, monkeypatch, wide):
+    """40 rows: the N × N side and the d × d side must find the same pairs."""
+    sides = [3 + 1e-6 * rng.standard_normal((40, 90 if index in wide else 4)) for index in (0, 1)]
+    sides[1][:, :3] += 0.5 * sides[0][:, :3]
+    sides[0][:, 2] = 0.1  # constant
+    by_rows = canonical_reduction(*sides, components=3)
+    moments = np.hstack(sides)
+    by_columns = canonical_pairs_of_moments(moments.mean(axis=0), np.cov(moments.T), sides[0].shape[1], 40).leading(3)
+    np.testing.assert_allclose(by_rows.correlations, by_columns.correlations, atol=1e-8)
+    for left, right in zip(by_rows.transform(*sides), by_columns.transform(*sides), strict=True):
+        np.testing.assert_allclose(np.abs(left), np.abs(right), atol=1e-6)
+    assert (by_rows.x_weights[2] == 0).all()
+
+
+def test_wide_sides_take_no_square_of_their_columns(rng, monkeypatch):
+    x, y = rng.standard_normal((2, 60, 3000))
+    x[:, 1:] += 2 * x[:, :1]
+    y += 2 * x[:, :1]
+    shapes = []
+    decompose = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: (shapes.append(matrix.shape), decompose(matrix))[1])
+    found = cca_estimate(x, y)
+    assert found.information > 2
+    assert max(max(shape) for shape in shapes) <= 60
+    monkeypatch.setattr(pairs, "free_bytes", lambda: 8 * 3 * 60 * 6000)
+    assert "GB of memory are needed" in cca_estimate(x, y).failure
+
+
 def test_the_cross_fitted_value_is_near_the_information_of_the_strong_pairs(rng):
     found = cca_estimate(*canonical_pairs(rng, 6000, STRONG))
     assert found.information == pytest.approx(information_of(STRONG), abs=0.08)
     assert found.interval[0] < found.information < found.interval[1]
-    assert (found.warnings, found.failure, found.method) == ((), "", "cca")
+    assert (found.warnings, found.failure, found.method) == ((LOWER_BOUND,), "", "cca")
 
 
 @pytest.mark.parametrize("count", [100, 400])
@@ -120,6 +152,12 @@ def test_groups_stay_together_and_count_as_one(rng):
         covered += found.interval[0] <= truth <= found.interval[1]
     assert np.mean(values) <= truth + 3 * np.std(values) / np.sqrt(40)
     assert covered >= 34
+
+
+def test_a_column_that_is_constant_in_a_fold_is_a_failure_that_is_told(rng):
+    spike = np.r_[1.0, 2.0, np.zeros(78)]
+    for sides, name in (((spike, rng.standard_normal(80)), "x"), ((rng.standard_normal(80), spike), "y")):
+        assert f"a column of {name} is constant in a fold" in cca_estimate(*sides).failure
 
 
 def test_a_fold_of_one_group(rng):

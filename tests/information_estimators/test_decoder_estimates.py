@@ -10,6 +10,7 @@ from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators import network
 from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.network import fitted_network
+from theorykit.information.estimators.records import LOWER_BOUND
 
 UNEQUAL = np.array([0.95, 0.6, 0.0])
 
@@ -27,7 +28,7 @@ def test_it_is_tight_for_gaussian_pairs_whatever_their_covariance(rng):
     found = decoder_estimate(x @ rng.normal(size=(3, 3)), y @ rng.normal(size=(3, 3)))
     assert found.information == pytest.approx(information_of(UNEQUAL), abs=0.03)
     assert found.interval[0] < information_of(UNEQUAL) < found.interval[1]
-    assert (found.method, found.warnings, found.converged) == ("linear decoder", (), True)
+    assert (found.method, found.warnings, found.converged) == ("linear decoder", (LOWER_BOUND,), True)
 
 
 @pytest.mark.parametrize(("count", "size", "rho"), [(60, 3, 0.9), (60, 20, 0.8), (200, 20, 0.5), (100, 60, 0.7)])
@@ -84,6 +85,25 @@ def test_a_dependent_y_needs_no_ridge(rng):
     x, y = canonical_pairs(rng, 500, np.full(2, 0.6))
     found = decoder_estimate(x, np.c_[y, y[:, 0]], ridge=1e-3)
     assert found.information == pytest.approx(information_of([0.6, 0.6]), abs=0.15)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("rest", [0.0, 1e-9, 1e-4])
+def test_a_column_that_is_nearly_constant_but_for_a_row(rng, side, rest):
+    """The fold of that row stands 10⁴ and more standard deviations off the others: not a bound of −10⁷ nats."""
+    sides = list(canonical_pairs(rng, 400, np.full(3, 0.6)))
+    sides[side][:, 1] *= rest
+    sides[side][7, 1] = 5.0
+    found = decoder_estimate(*sides)
+    if found.information is None:
+        assert (side, "nearly constant" in found.failure) == (0, True)
+    else:
+        assert -0.5 < found.information < information_of(np.full(3, 0.6))
+
+
+def test_a_side_that_is_constant_in_a_fold(rng):
+    spike = np.r_[1.0, 2.0, np.zeros(78)]
+    assert "x is constant in a fold" in decoder_estimate(spike, rng.standard_normal(80)).failure
 
 
 @pytest.mark.usefixtures("short")

@@ -16,6 +16,7 @@ from theorykit.information.estimators.gaussian import (
 )
 from theorykit.information.estimators.normality import linear_misfit, mardia_kurtosis
 from theorykit.information.estimators.ranks import normal_scores
+from theorykit.information.samples import PlugInError
 
 BOTH = pytest.mark.parametrize("estimator", [gaussian_estimate, gaussian_copula_estimate])
 
@@ -49,7 +50,7 @@ def test_it_is_the_corrected_plug_in(rng, size):
 def test_bias_and_coverage(rng, size, count, correlations):
     """Budget: 200 draws of the sample covariance, without rows (2000 of a single pair, where they cost nothing).
 
-    Within 3 standard errors, and 90 to 98 % covered; a single independent pair is covered always.
+    Within 3 standard errors, and 90 to 98 % covered; at independence more, as the upper end is never below 0.
     """
     draws = 2000 if size == 1 else 200
     truth = information_of(correlations)
@@ -58,7 +59,7 @@ def test_bias_and_coverage(rng, size, count, correlations):
     values = np.array([outcome.information for outcome in outcomes])
     assert abs(values.mean() - truth) <= 3 * values.std() / np.sqrt(draws)
     covered = np.mean([outcome.interval()[0] <= truth <= outcome.interval()[1] for outcome in outcomes])
-    assert 0.90 <= covered <= (0.985 if correlations.any() or size > 1 else 1.0)
+    assert 0.90 <= covered <= (0.985 if correlations.any() else 1.0)
     if correlations.any() or size > 1:
         assert np.mean([outcome.standard_error for outcome in outcomes]) == pytest.approx(values.std(), rel=0.2)
 
@@ -136,6 +137,12 @@ def test_too_few_rows_are_a_failure(rng, estimator):
 
 
 @BOTH
+def test_the_advice_counts_columns_where_rows_limit_the_rank(rng, estimator):
+    found = estimator(rng.standard_normal((60, 100)), rng.standard_normal((60, 3)))
+    assert "N = 60 rows are too few for 100 + 3 directions; give at least 105 rows" in found.failure
+
+
+@BOTH
 def test_refused(rng, estimator):
     x, y = rng.standard_normal((2, 60, 2))
     with pytest.raises(InputError, match="y has 59"):
@@ -166,6 +173,34 @@ def test_nan_correlations():
         gaussian_estimate_from_correlation([[np.nan, 0.0], [0.0, 1.0]], 1, 50)
 
 
+@pytest.mark.parametrize("strength", [0.0, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("count", [50, 1000])
+def test_the_interval_covers_a_weak_signal(rng, strength, count):
+    """Budget: 4000 draws of the sample correlation; ρ√N of a few, where an interval around the estimate misses 20 %."""
+    correlations = np.array([strength / np.sqrt(count)])
+    truth, covered = information_of(correlations), 0
+    for _ in range(4000):
+        joint = _correlation(wishart_covariance(rng, count, correlations))
+        low, high = gaussian._from_correlations(correlations_of(joint, 1), count).interval()
+        covered += low <= truth <= high
+        assert high >= 0
+    assert 0.92 <= covered / 4000 <= 0.98
+
+
+def test_the_interval_holds_what_it_says():
+    """Every I between the ends, and none beyond, is q errors or less off the estimate, with its own error."""
+    error = PlugInError(0.9, 1e-4, 99, 4)
+    for information in (-0.1, 0.0, 0.01, 0.6, 5.0):
+        low, high = error.interval(information)
+        assert low <= high
+        assert high >= 0
+        assert low <= information
+    wide, inflated = error.interval(0.6, added=1.0), error.interval(0.6, inflation=100.0)
+    assert min(wide[1], inflated[1]) > 1.5 > error.interval(0.6)[1]
+    exact = error.interval(0.6, quantile=1e-3)
+    assert exact[1] - exact[0] == pytest.approx(2e-3 * error.standard_error, rel=0.01)
+
+
 def repeated_rows(rng: np.random.Generator, correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """80 sequences of 10 rows that are equal but for a little noise, and their labels."""
     groups, noise = np.repeat(np.arange(80), 10), 1e-3 * rng.standard_normal((2, 800, len(correlations)))
@@ -189,55 +224,32 @@ def test_groups_widen_the_interval_and_take_off_more_bias(rng):
     assert covered >= 52
 
 
+@pytest.mark.parametrize(("size", "rho"), [(1, 0.0), (4, 0.0), (4, 0.1)])
+def test_groups_near_independence(rng, size, rho):
+    """Budget: 80 repetitions, where the jackknife's own error is far too small: 60 to 88 % with it alone."""
+    correlations, covered = np.full(size, rho), 0
+    for _ in range(80):
+        x, y, groups = repeated_rows(rng, correlations)
+        low, high = gaussian_estimate(x, y, groups=groups).interval
+        covered += low <= information_of(correlations) <= high
+        assert high >= 0
+    assert covered >= 73
+
+
+def test_a_column_that_varies_in_one_group_alone(rng):
+    x, y, groups = repeated_rows(rng, np.full(3, 0.5))
+    x[10:, 1] = 0.1
+    assert "a column of x is constant" in gaussian_estimate(x, y, groups=groups).failure
+    assert "a column of y is constant" in gaussian_estimate(y, x, groups=groups).failure
+    assert gaussian_estimate(x, y).failure == ""
+
+
 def test_groups_of_the_copula(rng):
     x, y, groups = repeated_rows(rng, np.full(4, 0.5))
     found, plain = gaussian_copula_estimate(np.exp(x), y, groups=groups), gaussian_copula_estimate(np.exp(x), y)
     assert found.standard_error > 2 * plain.standard_error
     assert found.information < plain.information - 0.03
     assert found.interval[0] < information_of(np.full(4, 0.5)) < found.interval[1]
-
-
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [(np.exp, lambda v: v**3), (lambda v: np.sign(v) * np.abs(v) ** 0.2, np.tanh), (np.arcsinh, np.sinh)],
-)
-def test_the_copula_does_not_see_increasing_maps(rng, left, right):
-    x, y = canonical_pairs(rng, 900, np.array([0.7, 0.2]))
-    plain = gaussian_copula_estimate(x, y)
-    found = gaussian_copula_estimate(left(x), right(y))
-    assert found.information == plain.information
-    assert found.interval == plain.interval
-    assert found.interval[0] < information_of([0.7, 0.2]) < found.interval[1]
-
-
-@pytest.mark.parametrize(("size", "rho", "count"), [(1, 0.95, 100), (5, 0.9, 150)])
-def test_the_correction_of_the_copula(rng, size, rho, count):
-    """Budget: 60 repetitions: without it the bias would be many standard errors."""
-    truth, values, plain, covered = information_of(np.full(size, rho)), [], [], 0
-    for _ in range(60):
-        x, y = canonical_pairs(rng, count, np.full(size, rho))
-        found = gaussian_copula_estimate(x**3, y, generator=rng)
-        values.append(found.information)
-        covered += found.interval[0] <= truth <= found.interval[1]
-        scores = [normal_scores(side, rng)[0] for side in (x, y)]
-        plain.append(gaussian_estimate(*scores).information)
-    error = np.std(values) / np.sqrt(60)
-    assert abs(np.mean(values) - truth) < 3 * error
-    assert np.mean(plain) - truth < -3.5 * error
-    assert covered >= 52
-
-
-def test_the_copula_repeats_itself_and_takes_a_generator(rng):
-    x, y = canonical_pairs(rng, 200, np.array([0.5]))
-    assert gaussian_copula_estimate(x, y).information == gaussian_copula_estimate(x, y).information
-    assert gaussian_copula_estimate(x, y, generator=rng).information != gaussian_copula_estimate(x, y).information
-
-
-def test_discrete_columns_are_said(rng):
-    x, y = canonical_pairs(rng, 500, np.array([0.5]))
-    found = gaussian_copula_estimate(np.round(x), y)
-    assert any("ties: 100%" in warning for warning in found.warnings)
-    assert not gaussian_copula_estimate(np.round(x, 3), y).warnings or found.information > 0
 
 
 def test_normal_scores(rng):

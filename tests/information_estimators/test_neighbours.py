@@ -7,7 +7,7 @@ from scipy.special import digamma
 from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators import neighbours as module
-from theorykit.information.estimators.neighbours import ksg_estimate, local_information
+from theorykit.information.estimators.neighbours import grouped_information, ksg_estimate, local_information
 
 
 def by_definition(x: np.ndarray, y: np.ndarray, neighbours: int, variant: int) -> float:
@@ -130,6 +130,96 @@ def test_groups_widen_the_interval(rng):
     x, noise = rng.standard_normal((2, 1000))
     y = signs * x + np.sqrt(1 - signs**2) * noise
     assert ksg_estimate(x, y, groups=groups).standard_error > 1.5 * ksg_estimate(x, y).standard_error
+
+
+SEQUENCES = np.repeat(np.arange(40), 50)
+
+
+def clustered(rng: np.random.Generator) -> np.ndarray:
+    """A value for each sequence, repeated with jitter."""
+    return rng.standard_normal(40)[SEQUENCES] + 1e-3 * rng.standard_normal(2000)
+
+
+def slow(rng: np.random.Generator) -> np.ndarray:
+    """Autoregressive sequences with a correlation of 0.99 between successive rows."""
+    steps = rng.standard_normal((40, 50))
+    for place in range(1, 50):
+        steps[:, place] = 0.99 * steps[:, place - 1] + np.sqrt(1 - 0.99**2) * steps[:, place]
+    return steps.ravel()
+
+
+@pytest.mark.parametrize("draw", [clustered, slow])
+def test_independent_sequences_have_no_information(rng, draw):
+    """Without groups the intervals lie above 0."""
+    pairs = [(draw(rng), draw(rng)) for _ in range(10)]
+    assert ksg_estimate(*pairs[0]).interval[0] > 0
+    found = [ksg_estimate(x, y, groups=SEQUENCES) for x, y in pairs]
+    assert sum(one.interval[0] <= 0 <= one.interval[1] for one in found) >= 9
+    assert abs(np.mean([one.information for one in found])) < 0.1
+
+
+@pytest.mark.parametrize(("draw", "tolerance"), [(slow, 0.1), (lambda rng: rng.standard_normal(2000), 0.02)])
+def test_dependent_sequences(rng, draw, tolerance):
+    found = []
+    for _ in range(10):
+        x, noise = draw(rng), draw(rng)
+        found.append(ksg_estimate(x, 0.8 * x + 0.6 * noise, groups=SEQUENCES))
+    truth = information_of([0.8])
+    assert np.mean([one.information for one in found]) == pytest.approx(truth, abs=tolerance)
+    assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= 9
+
+
+def test_groups_of_one_row_are_no_groups(rng):
+    x, y = canonical_pairs(rng, 400, np.array([0.7]))
+    labels = rng.permutation(400)
+    plain, grouped = ksg_estimate(x, y), ksg_estimate(x, y, groups=labels)
+    assert (grouped.information, grouped.interval, grouped.ceiling) == (
+        plain.information,
+        plain.interval,
+        plain.ceiling,
+    )
+    terms, ceilings = grouped_information(x, y, labels, 5)
+    np.testing.assert_allclose(terms, local_information(x, y, 5, 1), atol=1e-12)
+    np.testing.assert_allclose(ceilings, plain.ceiling, atol=1e-12)
+
+
+def test_copies_count_as_one(rng):
+    """With 50 copies the terms are those of one row for each group but for what the edge of the ball cuts off."""
+    x, y = canonical_pairs(rng, 200, np.array([0.7]))
+    groups = np.repeat(np.arange(200), 50)
+    jitter = 1e-6 * rng.standard_normal((2, 10_000, 1))
+    terms, ceilings = grouped_information(x[groups] + jitter[0], y[groups] + jitter[1], groups, 5)
+    assert terms.mean() == pytest.approx(local_information(x, y, 5, 1).mean(), abs=0.06)
+    assert ceilings.mean() == pytest.approx(digamma(200) - digamma(5), abs=0.02)
+
+
+def test_grouped_counts_are_those_by_hand(rng, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", 700)  # several blocks of rows
+    groups = rng.integers(0, 12, 90)
+    x, y = rng.standard_normal((90, 2)), rng.standard_normal((90, 1))
+    terms, _ = grouped_information(x, y, groups, 3)
+    for row in range(90):
+        others = groups != groups[row]
+        left, right = np.abs(x - x[row]).max(axis=1), np.abs(y - y[row]).max(axis=1)
+        both = np.maximum(left, right)
+        radius = sorted(both[groups == group].min() for group in range(12) if group != groups[row])[2]
+        clump = (both[others] < radius).sum() / 2
+        counts = [(side[others] < radius).sum() / clump + 1 for side in (left, right)]
+        expected = digamma(3) + digamma(others.sum() / clump + 1) - digamma(counts).sum()
+        assert terms[row] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "groups", "failure"),
+    [
+        ({"variant": 2}, 20, "variant = 2 does not know groups"),
+        ({"neighbours": 1}, 20, "neighbours = 1 is not from 2 to below half of the 20 groups"),
+        ({}, 10, "neighbours = 5 is not from 2 to below half of the 10 groups"),
+    ],
+)
+def test_groups_that_neighbours_cannot_use(rng, options, groups, failure):
+    labels = np.arange(100) % groups
+    assert failure in ksg_estimate(*rng.standard_normal((2, 100)), groups=labels, **options).failure
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators.gaussian import gaussian_estimate
 from theorykit.information.estimators.neighbours import ksg_estimate
 from theorykit.information.estimators.noise import noisy_information
-from theorykit.information.estimators.relations import deterministic_relation
+from theorykit.information.estimators.relations import Relation, deterministic_relation
 
 FUNCTIONS = {
     "sine": lambda x, e: np.sin(3 * x[:, 0]),
@@ -26,8 +26,9 @@ def test_functions_are_found(rng, name, count):
     x, noise = rng.standard_normal((2, count, 2))
     y = FUNCTIONS[name](x, noise)
     x = x[:, :1] if name not in ("two columns", "linear") else x
-    assert "deterministic relation" in deterministic_relation(x, y)
-    assert "deterministic relation" in deterministic_relation(y, x)
+    for found in (deterministic_relation(x, y), deterministic_relation(y, x)):
+        assert found.sentence.startswith("deterministic relation")
+        assert found.infinite == (name == "linear")
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
@@ -36,24 +37,42 @@ def test_noisy_relations_are_none(rng, name, noise):
     x, extra = rng.standard_normal((2, 3000, 2))
     y = FUNCTIONS[name](x, extra)
     y = y + noise * y.std() * rng.standard_normal(y.shape)
-    assert deterministic_relation(x, y) == ""
+    assert not deterministic_relation(x, y).sentence
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.9, 0.999])
 @pytest.mark.parametrize("size", [1, 2, 3, 40])
 def test_gaussian_pairs_are_none(rng, size, rho):
-    assert deterministic_relation(*canonical_pairs(rng, 2000, np.full(size, rho))) == ""
+    assert not deterministic_relation(*canonical_pairs(rng, 2000, np.full(size, rho))).sentence
 
 
 def test_an_exact_linear_relation_in_many_dimensions(rng):
     x = rng.standard_normal((300, 50))
     found = deterministic_relation(x, np.c_[rng.standard_normal((300, 20)), x @ np.arange(50.0)])
-    assert found == "deterministic relation: a linear combination of x is one of y"
+    assert found.infinite
+    assert found.sentence.startswith("deterministic relation: a linear combination of x is one of y, so that I is")
 
 
 def test_few_rows_say_nothing(rng):
     x = rng.standard_normal(30)
-    assert deterministic_relation(x, np.sin(x)) == ""
+    assert deterministic_relation(x, np.sin(x)) == Relation()
+
+
+def test_shared_discrete_values_are_no_infinite_information(rng):
+    """I = log 10 and log 2: a label given twice, one binary column among continuous ones."""
+    labels = rng.integers(0, 10, 1000)
+    bit = rng.integers(0, 2, 1000)
+    both = deterministic_relation(labels, np.eye(10)[labels][:, :9])
+    one = deterministic_relation(np.c_[bit, rng.standard_normal(1000)], np.c_[rng.standard_normal(1000), bit])
+    for found in (both, one):
+        assert "of discrete values" in found.sentence
+        assert not found.infinite
+
+
+def test_smooth_sequences_are_no_functions_of_one_another(rng):
+    """Two independent random walks of 20 sequences: neighbours in time are neighbours in both."""
+    x, y = rng.standard_normal((2, 60, 100)).cumsum(axis=2).reshape(2, -1)
+    assert not deterministic_relation(x, y, groups=np.repeat(np.arange(60), 100)).sentence
 
 
 def test_refused_relations(rng):

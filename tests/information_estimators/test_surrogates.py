@@ -67,6 +67,14 @@ def test_failures_are_told():
     assert found.errors == (None,) * 4
 
 
+def test_noise_and_groups_are_those_of_the_estimate():
+    """x against itself with noise: ½ log(1 + 1/τ²) = 0.805 nats is what the known pairs are spread around."""
+    x = np.random.default_rng(0).standard_normal((2000, 1))
+    found = calibrate_mutual_information(x, x, "gaussian", noise=0.5, groups=np.arange(2000) // 20, draws=2)
+    assert found.truths[2] == pytest.approx(0.5 * np.log(5), abs=0.05)
+    assert max(abs(error) for error in found.errors) < 0.1
+
+
 def test_progress_counts_the_known_pairs():
     seen = []
     x, y = pair(3, 200)

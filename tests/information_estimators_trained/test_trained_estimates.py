@@ -119,6 +119,8 @@ def test_doubts():
     assert "no value can be certified" in doubts(value=5.1)[0]
     assert "nearly reached" in doubts("infonce", value=4.6)[0]
     assert doubts(value=4.6, train_value=4.6) == []
+    assert doubts(value=-0.05, train_value=0.0) == doubts(value=-0.3, error=0.2, train_value=0.0) == []
+    assert doubts(value=-3.7, train_value=-3.7) == ["below 0: no information is certified; the critic overfits"]
     assert "1.5 nats on rows it was trained on, 1 on others" in doubts(train_value=1.5)[0]
     assert doubts(train_value=1.5, error=0.3) == []
     assert "about 40 product samples" in doubts(effective=40.0)[0]
@@ -126,9 +128,9 @@ def test_doubts():
 
 
 def test_overfitting_and_too_few_steps_are_said():
-    x, noise = np.random.default_rng(0).standard_normal((2, 200, 30))
+    x, noise = np.random.default_rng(0).standard_normal((2, 200, 5))
     settings = dataclasses.replace(QUICK, learning_rate=1e-2, patience=30, max_steps=100, averaging=0.0, tolerance=10)
-    found = mine_estimate(x, x + noise, generator=np.random.default_rng(1), settings=settings)
+    found = mine_estimate(x, x + noise / 2, generator=np.random.default_rng(1), settings=settings)
     assert said(found, "overfits")
     assert said(found, "not come to rest")
     assert not found.converged
@@ -152,6 +154,17 @@ def test_too_little_memory_is_a_record_before_training(monkeypatch):
     monkeypatch.setattr(pairs, "free_bytes", lambda: 1_000_000)
     monkeypatch.setattr(variational, "train_critics", lambda *_: pytest.fail("training began"))
     found = mine_estimate(*gaussian_pair(0, 0.5, 100), generator=np.random.default_rng(0))
+    assert "GB of memory are needed" in found.failure
+
+
+@pytest.mark.parametrize("hidden", [(1e9,), (1e5, 1e5)])
+def test_a_critic_that_is_too_large_is_refused_before_training(monkeypatch, hidden):
+    """Of the second the hidden layers need 420 GB and the weights, held eight times, 320 GB."""
+    monkeypatch.setattr(pairs, "free_bytes", lambda: 5 * 10**11)
+    monkeypatch.setattr(variational, "train_critics", lambda *_: pytest.fail("training began"))
+    found = mine_estimate(
+        *gaussian_pair(0, 0.5, 100), generator=np.random.default_rng(0), settings=TrainingSettings(hidden=hidden)
+    )
     assert "GB of memory are needed" in found.failure
 
 
@@ -183,6 +196,8 @@ def test_refusals():
         trained_estimates([(x, y)], method="kl", generator=generator)
     with pytest.raises(InputError, match=r"generator = 0 is not a numpy\.random\.Generator"):
         mine_estimate(x, y, generator=0)
+    with pytest.raises(InputError, match=r"settings = \{\} are no TrainingSettings"):
+        mine_estimate(x, y, generator=generator, settings={})
     with pytest.raises(InputError, match="1 generators for 2 pairs"):
         trained_estimates([(x, y)] * 2, generator=[generator])
     with pytest.raises(InputError, match="2 generators for 2 pairs"):

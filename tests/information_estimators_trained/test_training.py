@@ -49,19 +49,29 @@ def test_the_weights_are_the_best_on_the_validation_split(monkeypatch):
     """The quality is told to fall after step 20, while the weights move on."""
     from theorykit.information.estimators import training as module
 
-    seen = []
+    seen = {}
 
     def quality(run, validation):
-        seen.append(run.averaged.clone())
+        seen[run.steps] = run.averaged.clone()
         return np.full(1, 1.0 if run.steps == 20 else 0.5 - run.steps / 1e3)
 
     monkeypatch.setattr(module._Run, "quality", quality)
     rows = gaussian_rows(0, [0.8], 300)
     found = train("mine", rows, rows)
-    torch.testing.assert_close(found.parameters, seen[1])
+    torch.testing.assert_close(found.parameters, seen[20])
     assert found.converged == [True]
     assert found.steps == [50]
-    assert not torch.equal(seen[1], seen[-1])
+    assert not torch.equal(seen[20], seen[50])
+
+
+def test_training_that_makes_worse_is_undone(monkeypatch):
+    from theorykit.information.estimators import training as module
+
+    monkeypatch.setattr(module._Run, "quality", lambda run, validation: np.full(1, -float(run.steps)))
+    rows = gaussian_rows(0, [0.8], 300)
+    found = train("mine", rows, rows)
+    critic = SMALL.critic_of((2, 2))
+    np.testing.assert_array_equal(found.parameters[0], critic.initial(np.random.default_rng(0)))
 
 
 def test_running_out_of_steps_is_not_convergence():
@@ -100,11 +110,33 @@ def test_a_small_train_split_is_one_batch():
         ("critic", "deep", "critic = 'deep'"),
         ("hidden", (), "hidden"),
         ("inputs", "ranks", "inputs = 'ranks'"),
+        ("hidden", 64, "hidden = 64 is no sequence of widths"),
+        ("hidden", "64", "hidden = '64' is no sequence of widths"),
+        ("hidden", (64, 1.5), "hidden = 1.5 is not a whole number"),
+        ("embedding", 0, "embedding = 0"),
+        ("device", "nope", "device = 'nope' is not there"),
+        ("device", "meta", "device = 'meta' is not there"),
+        ("device", 1.5, r"device = 1\.5 is not there"),
     ],
 )
 def test_refused_settings(field, value, message):
     with pytest.raises(InputError, match=message):
         TrainingSettings(**{field: value})
+
+
+def test_whole_numbers_may_be_floats():
+    settings = TrainingSettings(hidden=[1e2, 8], batch_size=64.0)
+    assert settings.hidden == (100, 8)
+    assert all(type(number) is int for number in (*settings.hidden, settings.batch_size))
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    def missing(*_, **__):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch, "empty", missing)
+    with pytest.raises(InputError, match="device = 'cuda' is not there"):
+        TrainingSettings(device="cuda")
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,16 +62,16 @@ def mi(
 
     if seed < 0:
         raise InputError(f"--seed {seed} is negative", "give 0 or more")
+    if draws < 1:
+        raise InputError(f"--draws {draws} is below 1", "give a whole number of at least 1")
     settings = TrainingSettings(device=str(torch_device(device)))
     left, right = _array(x), _array(y)
     labels = None if groups is None else _array(groups)
-    options = {"method": method, "settings": settings}
+    options = {"method": method, "settings": settings, "groups": labels, "noise": noise}
     with progress(quiet=quiet) as step:
         found = mutual_information(
             left,
             right,
-            groups=labels,
-            noise=noise,
             generator=np.random.default_rng(seed),
             progress=step,
             **options,  # type: ignore[arg-type]
@@ -93,22 +94,49 @@ def _array(path: Path) -> Any:
     if path.suffix != ".npy":
         raise InputError(f"{path} does not end in .npy", "save the rows with numpy.save")
     try:
+        _check_header(path)
         return np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", "give a file that numpy.save wrote") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"cannot read {path}: {error}", "give an array of numbers that numpy.save wrote") from error
+
+
+def _check_header(path: Path) -> None:
+    """Raise where a file does not hold what its first bytes claim: NumPy would first make room for all of it.
+
+    Raises:
+        ValueError: no array, an archive of arrays, Python objects, or fewer bytes than the array needs.
+        OSError: the file cannot be opened.
+    """
+    from numpy.lib import format as npy
+
+    with path.open("rb") as file:
+        start = file.read(len(npy.MAGIC_PREFIX))
+        if start != npy.MAGIC_PREFIX:
+            raise ValueError("it is an archive (.npz), not one array" if start[:2] == b"PK" else "it is no NumPy array")
+        file.seek(0)
+        old = npy.read_magic(file) == (1, 0)
+        shape, _, dtype = (npy.read_array_header_1_0 if old else npy.read_array_header_2_0)(file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, not numbers")
+        claimed, held = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+    if claimed > held:
+        raise ValueError(f"an array of shape {shape} needs {claimed} bytes and the file holds {held}")
 
 
 def _calibration(
     x: Any, y: Any, found: InformationEstimate, draws: int, seed: int, step: Any, options: dict[str, Any]
-) -> Calibration:
+) -> Calibration | None:
+    """Return the method's errors on known pairs around its own answer; None for an infinite one."""
     import numpy as np
 
     from theorykit.information import calibrate_mutual_information
 
     value = found.information
-    around = max(0.1, value) if value is not None and np.isfinite(value) else None
+    if value is not None and not np.isfinite(value):
+        return None
+    around = None if value is None else max(0.1, value)
     generator = np.random.default_rng([seed, 1])
     return calibrate_mutual_information(
         x, y, information=around, draws=draws, generator=generator, progress=step, **options
@@ -149,7 +177,10 @@ def _print_calibration(known: Calibration) -> None:
 
     screen = console()
     screen.print(
-        Text(f"{known.method} on known Gaussian pairs of the same N, d and spectra, {known.draws} draws each, in nats")
+        Text(
+            f"{known.method} on known Gaussian pairs of the same N, d and spectra, independent rows, {known.draws} "
+            "draws each, in nats: what N and d allow, not whether your relation is Gaussian"
+        )
     )
     table = Table(box=None, pad_edge=False)
     for name in ("known", "error", "spread", "covered"):

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.checks import checked_generator
+from theorykit.checks import checked_generator, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate
@@ -23,7 +23,7 @@ from theorykit.information.estimators.pairs import checked_pair
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.reduction import critic_estimate
 from theorykit.information.estimators.surrogates import Calibration, Progress, calibrate_estimator
-from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.estimators.training import TrainingSettings, checked_settings
 
 _UNTRAINED: dict[str, Callable[..., InformationEstimate]] = {
     "gaussian": gaussian_estimate,
@@ -100,14 +100,13 @@ def mutual_information(
         >>> rng = np.random.default_rng(0)
         >>> x, z = rng.standard_normal((2, 2000, 3))
         >>> mutual_information(x, 0.6 * x + 0.8 * z, "gaussian")  # 3 log 1.25 = 0.669
-        InformationEstimate(gaussian: 0.6788 nats (0.633 to 0.725))
+        InformationEstimate(gaussian: 0.6788 nats (0.634 to 0.726))
     """
     estimator = partial(_estimate, checked_method(method), settings=settings, progress=progress)
     generator = _own(generator)
     if noise is not None:
-        return noisy_information(
-            x, y, noise, generator=generator, estimator=partial(estimator, generator=generator), groups=groups
-        )
+        noisy = partial(estimator, generator=generator, noisy=True)
+        return noisy_information(x, y, noise, generator=generator, estimator=noisy, groups=groups)
     return estimator(x, y, groups=groups, generator=generator)
 
 
@@ -133,13 +132,16 @@ def _estimate(
     generator: np.random.Generator,
     settings: TrainingSettings | None,
     progress: Progress | None,
+    noisy: bool = False,
 ) -> InformationEstimate:
     if method == "auto":
-        return automatic_estimate(x, y, groups=groups, generator=generator, settings=settings, progress=progress)
+        return automatic_estimate(
+            x, y, groups=groups, generator=generator, settings=settings, progress=progress, noisy=noisy
+        )
     if method in _UNTRAINED:
         options = {} if method in _WITHOUT_GENERATOR else {"generator": generator}
         return _UNTRAINED[method](x, y, groups=groups, **options)
-    chosen = settings or TrainingSettings()
+    chosen = checked_settings(settings)
     if method == _ANCHORED:
         chosen, method = replace(chosen, anchored=True), "mine"
     return critic_estimate(checked_pair(x, y, groups), cast(Method, method), generator, chosen)
@@ -150,6 +152,8 @@ def calibrate_mutual_information(
     y: Any,
     method: str = "auto",
     *,
+    groups: Any = None,
+    noise: float | None = None,
     information: float | None = None,
     draws: int = 3,
     generator: np.random.Generator | None = None,
@@ -158,10 +162,15 @@ def calibrate_mutual_information(
 ) -> Calibration:
     """Compute the error of a method on Gaussian pairs of known information with the N, the d and the spectra of a pair.
 
+    It says what N and d allow the method, not whether the relation at hand is Gaussian: ``auto`` takes its Gaussian
+    branch on every such pair. The rows of the known pairs are independent, whatever the groups.
+
     Args:
         x: ``[N, d_x]`` or ``[N]``.
         y: ``[N, d_y]`` or ``[N]``.
         method: As for :func:`mutual_information`.
+        groups: As there; they decide splits and standard errors, here with independent rows.
+        noise: As there; the known pairs then have the spectrum of Y + τZ.
         information: Around which the pairs are spread, in nats: 0, half of it, itself and twice; None for the corrected
             Gaussian estimate of the pair, at least 0.1.
         draws: Pairs for each level.
@@ -184,13 +193,18 @@ def calibrate_mutual_information(
     """
     name = checked_method(method)
     generator = _own(generator)
+    pair = checked_pair(x, y, groups)
+    if noise is not None:
+        deviation = positive_number("noise", noise)
+        pair = replace(pair, y=pair.y + deviation * generator.standard_normal(pair.y.shape))
     if information is None:
-        found = gaussian_estimate(x, y).information
+        found = gaussian_estimate(pair.x, pair.y).information
         information = 0.1 if found is None or not np.isfinite(found) else max(0.1, found)
+    estimator = partial(mutual_information, method=name, groups=pair.groups, generator=generator, settings=settings)
     return calibrate_estimator(
-        lambda first, second: mutual_information(first, second, name, generator=generator, settings=settings),
-        x,
-        y,
+        estimator,
+        pair.x,
+        pair.y,
         information=information,
         generator=generator,
         draws=draws,

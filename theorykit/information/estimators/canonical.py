@@ -13,10 +13,8 @@ from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, jackknife
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.records import Outcome, recorded
-
-_SINGULAR = 10.0
-"""As in ``theorykit.information.gaussian``: a block of size p is singular below this many p · eps."""
+from theorykit.information.estimators.principal_axes import SINGULAR, principal_whitening, row_axes, varies
+from theorykit.information.estimators.records import LOWER_BOUND, Outcome, in_range, recorded
 
 _BLOCKS = 10
 """Of the jackknife over the groups of a fold."""
@@ -24,8 +22,6 @@ _TRACY_WIDOM = 2.0234
 """Upper 1 % point of the Tracy-Widom law of order 1."""
 _ROWS = 2048
 """Rows that are centred at once."""
-_ROUNDING = 8.0
-"""A column is constant whose standard deviation is at most this many eps times its mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +32,36 @@ class SampleCorrelations:
         correlations: ρ̂_i ``[min of ranks]``, non-increasing.
         ranks: Directions that vary on either side; below the number of columns where these are dependent.
         resolution: 1 − ρ̂ below this is rounding.
+        columns: Of either side.
     """
 
     correlations: Floats
     ranks: tuple[int, int]
     resolution: float
+    columns: tuple[int, int]
 
     @property
     def is_deterministic(self) -> bool:
         """Return whether a combination of one side is one of the other, to working precision."""
         return bool(self.correlations[0] >= 1 - self.resolution)
 
+    @property
+    def plug_in(self) -> float:
+        """Return −½ Σ log(1 − ρ̂_i²) in nats."""
+        return float(-np.log1p(-(self.correlations**2)).sum() / 2)
+
+    def corrected_plug_in(self, n_samples: int) -> float:
+        """Return the plug-in less its exact bias in nats, from N rows."""
+        return self.plug_in - float(plug_in_bias(n_samples, *self.ranks))
+
 
 def correlation_matrix(x: Floats, y: Floats) -> Floats:
-    """Return the joint sample correlation matrix ``[d_x + d_y, d_x + d_y]``; no column may be constant."""
+    """Return the joint sample correlation matrix ``[d_x + d_y, d_x + d_y]``.
+
+    Raises:
+        InputError: a column is constant.
+    """
+    x, y = in_range("x", x), in_range("y", y)
     split, width = x.shape[1], x.shape[1] + y.shape[1]
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
     moment = np.zeros((width, width))
@@ -70,14 +82,15 @@ def correlations_of(joint: Floats, split: int) -> SampleCorrelations:
     By Cholesky whitening where both blocks are regular, else in the principal axes that vary: information does not
     change when a coordinate that depends linearly on others of its side is left out.
     """
-    tolerance = _SINGULAR * joint.shape[0] * np.finfo(float).eps
+    tolerance = SINGULAR * joint.shape[0] * np.finfo(float).eps
     left, left_condition = _whitening(joint[:split, :split], tolerance)
     right, right_condition = _whitening(joint[split:, split:], tolerance)
     from scipy.linalg import svdvals
 
     correlations = np.clip(svdvals(left @ joint[:split, split:] @ right.T), 0.0, 1.0)
     resolution = min(1e-6, tolerance * max(left_condition, right_condition))
-    return SampleCorrelations(np.asarray(correlations), (left.shape[0], right.shape[0]), resolution)
+    ranks, columns = (left.shape[0], right.shape[0]), (left.shape[1], right.shape[1])
+    return SampleCorrelations(np.asarray(correlations), ranks, resolution, columns)
 
 
 def _whitening(block: Floats, tolerance: float) -> tuple[Floats, float]:
@@ -98,16 +111,27 @@ def _whitening(block: Floats, tolerance: float) -> tuple[Floats, float]:
 
 def leading_pairs(x: Floats, y: Floats, joint: Floats, most: int) -> tuple[Floats, Floats, Floats]:
     """Return the strongest canonical pairs of all rows, each side ``[N, k]`` with variance 1, and their ρ̂ ``[k]``."""
-    split = x.shape[1]
-    tolerance = _SINGULAR * joint.shape[0] * np.finfo(float).eps
-    left, right = _whitening(joint[:split, :split], tolerance)[0], _whitening(joint[split:, split:], tolerance)[0]
-    u, correlations, v = np.linalg.svd(left @ joint[:split, split:] @ right.T, full_matrices=False)
+    (left, right), (u, correlations, v) = _canonical_form(joint, x.shape[1], full=False)
     kept = min(most, correlations.size)
     scores = [
         (side - side.mean(axis=0)) / side.std(axis=0) @ (whitening.T @ axes[:, :kept])
-        for side, whitening, axes in ((x, left, u), (y, right, v.T))
+        for side, whitening, axes in ((x, left, u), (y, right, v))
     ]
-    return scores[0], scores[1], np.clip(correlations[:kept], 0.0, 1.0)
+    return scores[0], scores[1], correlations[:kept]
+
+
+def canonical_axes(joint: Floats, split: int) -> tuple[tuple[Floats, Floats], Floats]:
+    """Return A ``[d_x, r_x]`` and B ``[d_y, r_y]``, the sides being A u and B v of canonical pairs, and their ρ̂."""
+    (left, right), (u, correlations, v) = _canonical_form(joint, split, full=True)
+    return (joint[:split, :split] @ (left.T @ u), joint[split:, split:] @ (right.T @ v)), correlations
+
+
+def _canonical_form(joint: Floats, split: int, full: bool) -> tuple[tuple[Floats, Floats], tuple[Floats, ...]]:
+    """Return the whitening ``[r, d]`` of either side, and U, ρ̂ and V of the correlations of what they whiten."""
+    tolerance = SINGULAR * joint.shape[0] * np.finfo(float).eps
+    left, right = _whitening(joint[:split, :split], tolerance)[0], _whitening(joint[split:, split:], tolerance)[0]
+    u, correlations, v = np.linalg.svd(left @ joint[:split, split:] @ right.T, full_matrices=full)
+    return (left, right), (u, np.clip(correlations, 0.0, 1.0), v.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +203,8 @@ def canonical_reduction(x: Any, y: Any, components: int | None = None) -> Canoni
     """Fit the k strongest canonical pairs of two samples (train rows alone).
 
     A side with more than N/4 columns is first reduced to its N/4 leading principal axes, so that whitening stays
-    regular; any fixed map keeps the lower bound.
+    regular; any fixed map keeps the lower bound. With more than N columns the axes come from the N × N products of
+    rows.
 
     Args:
         x: ``[N, d_x]``, train rows.
@@ -207,17 +232,30 @@ def canonical_reduction(x: Any, y: Any, components: int | None = None) -> Canoni
     """
     checked_pair(x, y)
     sides = [np.asarray(side, dtype=np.float64) for side in (x, y)]
-    rows = np.hstack([side[:, None] if side.ndim == 1 else side for side in sides])
-    split = 1 if sides[0].ndim == 1 else sides[0].shape[1]
-    mean = rows.mean(axis=0)
-    rows -= mean  # np.cov takes off what rounding has left of a constant column
-    found = canonical_pairs_of_moments(mean, np.cov(rows, rowvar=False), split, rows.shape[0])
+    found = _all_pairs([side[:, None] if side.ndim == 1 else side for side in sides])
     kept = max(1, found.significant) if components is None else positive_integer("components", components)
     if kept > found.correlations.size:
         raise InputError(
             f"components = {kept} is above the {found.correlations.size} canonical pairs", "give fewer components"
         )
     return found.leading(kept)
+
+
+def _all_pairs(sides: list[Floats]) -> CanonicalReduction:
+    """Return all canonical pairs of two samples ``[N, d]``; a side of more columns than rows goes by its N × N side."""
+    count = sides[0].shape[0]
+    means = [side.mean(axis=0) for side in sides]
+    centred = [side - mean for side, mean in zip(sides, means, strict=True)]
+    axes = [row_axes(rows, mean) if rows.shape[1] > count else None for rows, mean in zip(centred, means, strict=True)]
+    rows = np.hstack([side if into is None else side @ into for side, into in zip(centred, axes, strict=True)])
+    split = sides[0].shape[1] if axes[0] is None else axes[0].shape[1]
+    mean = np.hstack([one if into is None else np.zeros(into.shape[1]) for one, into in zip(means, axes, strict=True)])
+    # np.cov takes off what rounding has left of a constant column
+    found = canonical_pairs_of_moments(mean, np.cov(rows, rowvar=False), split, count)
+    weights = [
+        own if into is None else into @ own for own, into in zip((found.x_weights, found.y_weights), axes, strict=True)
+    ]
+    return replace(found, x_mean=means[0], y_mean=means[1], x_weights=weights[0], y_weights=weights[1])
 
 
 def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_samples: int) -> CanonicalReduction:
@@ -240,10 +278,9 @@ def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_s
     if n_samples < 8:
         raise InputError(f"{n_samples} rows are too few to fit canonical pairs", "give at least 8")
     deviation = np.sqrt(np.diagonal(covariance))
-    varies = deviation > _ROUNDING * np.finfo(float).eps * np.abs(mean)
-    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies(deviation, mean))
     joint = covariance * inverse * inverse[:, None]
-    maps = [_principal_whitening(joint[side, side], n_samples // 4) for side in (np.s_[:split], np.s_[split:])]
+    maps = [principal_whitening(joint[side, side], n_samples // 4) for side in (np.s_[:split], np.s_[split:])]
     left, correlations, right = np.linalg.svd(maps[0].T @ joint[:split, split:] @ maps[1], full_matrices=False)
     return CanonicalReduction(
         x_mean=mean[:split],
@@ -253,15 +290,6 @@ def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_s
         correlations=np.clip(correlations, 0.0, 1.0),
         significant=int((correlations**2 > noise_edge(n_samples, maps[0].shape[1], maps[1].shape[1])).sum()),
     )
-
-
-def _principal_whitening(block: Floats, most: int) -> Floats:
-    """Return W ``[d, r]`` with Wᵀ R W = 1 for the correlation matrix R of one side, r ≤ ``most``."""
-    values, axes = np.linalg.eigh(block)
-    if values[-1] <= 0:
-        raise InputError("a side is constant in every column", "a constant carries no information")
-    keep = np.flatnonzero(values > _SINGULAR * values.size * np.finfo(float).eps * values[-1])[-most:]
-    return np.asarray(axes[:, keep] / np.sqrt(values[keep]), dtype=np.float64)
 
 
 def cca_estimate(
@@ -304,7 +332,13 @@ def cca_estimate(
         raise InputError(f"folds = {folds} is below 2", "give at least 2")
     if components is not None:
         components = positive_integer("components", components)
-    return recorded("cca", x, y, groups, lambda pair: _cross_fitted(pair, components, folds))
+    return recorded("cca", x, y, groups, lambda pair: _cross_fitted(pair, components, folds), _needed_bytes)
+
+
+def _needed_bytes(pair: Pair) -> int:
+    """Return what one fold takes: copies of the rows, and square matrices of a side or of the rows."""
+    widths = [min(side.shape[1], pair.n_samples) for side in (pair.x, pair.y)]
+    return 8 * int(3 * pair.n_samples * pair.width + 4 * sum(widths) ** 2)
 
 
 def _cross_fitted(pair: Pair, components: int | None, folds: int) -> Outcome:
@@ -321,10 +355,8 @@ def _cross_fitted(pair: Pair, components: int | None, folds: int) -> Outcome:
     if not np.isfinite(mean):
         return Outcome(np.inf, warnings=("deterministic relation: a canonical pair is exact on held-out rows",))
     error = float(found.std(ddof=1) / np.sqrt(found.size))
-    warnings = (
-        () if np.median(seen) > 0 else ("no canonical correlation passes the noise edge: independent, or not linear",)
-    )
-    return Outcome(mean, error, found.size - 1, warnings=warnings)
+    unseen = ("no canonical correlation passes the noise edge: independent, or not linear",)
+    return Outcome(mean, error, found.size - 1, warnings=(*(() if np.median(seen) > 0 else unseen), LOWER_BOUND))
 
 
 def _held_out(test: Pair, reduction: CanonicalReduction) -> float:
@@ -344,6 +376,4 @@ def _corrected_plug_in(left: Floats, right: Floats) -> float:
     if count <= 2 * kept + 1:
         raise InputError(f"{count} held-out rows are too few for {kept} canonical pairs", "give fewer components")
     found = correlations_of(correlation_matrix(left, right), kept)
-    if found.is_deterministic:
-        return float("inf")
-    return float(-np.log1p(-(found.correlations**2)).sum() / 2 - plug_in_bias(count, *found.ranks))
+    return float("inf") if found.is_deterministic else found.corrected_plug_in(count)

@@ -17,10 +17,17 @@ from theorykit.information.estimators.canonical import correlation_matrix
 from theorykit.information.estimators.normality import mardia_kurtosis, normality_warning
 from theorykit.information.estimators.pairs import Pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.records import Outcome, recorded
+from theorykit.information.estimators.records import LOWER_BOUND, Outcome, recorded
 from theorykit.information.samples import NORMAL_QUANTILE
 
 Decoder = Literal["linear", "network"]
+
+_NOTHING_SHOWN = 10.0
+"""Times d_x: a bound further below 0 is no loss to the fit; the rows of a fold are unlike the train rows."""
+_FARTHEST = 10.0
+"""Standard deviations of the train rows at which y is cut off: a decoder may be any function of y."""
+_NEARLY_CONSTANT = 1e-12
+"""Of the largest variance: directions with less are left out, as they say nothing about other rows."""
 
 
 def decoder_estimate(
@@ -100,7 +107,13 @@ def _cross_fitted(pair: Pair, decoder: Decoder, folds: int, ridge: float, genera
     else:
         error, degrees = float(values.std(ddof=1) / np.sqrt(values.size)), float(values.size - 1)
     warnings = () if converged else ("the network was still improving when its steps were used up",)
-    return Outcome(float(weights @ values), error, degrees, None, converged, warnings + _not_gaussian(pair.x))
+    information = float(weights @ values)
+    if information < -_NOTHING_SHOWN * pair.x.shape[1]:
+        raise InputError(
+            f"the bound of {information:.3g} nats says nothing: x or y is nearly constant but for a few rows",
+            "leave such columns out or give normal scores",
+        )
+    return Outcome(information, error, degrees, None, converged, (*warnings, *_not_gaussian(pair.x), LOWER_BOUND))
 
 
 def _not_gaussian(x: Floats) -> tuple[str, ...]:
@@ -110,17 +123,24 @@ def _not_gaussian(x: Floats) -> tuple[str, ...]:
 
 def _held_out(train: Pair, test: Pair, ridge: float) -> tuple[float, float]:
     """Return the bound on the test rows and its standard error."""
+    if test.n_samples > 1 and not np.ptp(test.x, axis=0).any():
+        raise InputError("x is constant in a fold", "a constant carries no information")
     x_map, y_map = _scaled_whitening(train.x), _scaled_whitening(train.y)
-    train_y, test_y = train.y @ y_map, test.y @ y_map
+    centre = train.y.mean(axis=0)
+    train_y, test_y = (np.clip((part.y - centre) @ y_map, -_FARTHEST, _FARTHEST) for part in (train, test))
     x_map = x_map @ _error_whitening(train.x @ x_map, train_y, ridge)
     bound = linear_decoder_information_bound(train.x @ x_map, train_y, test.x @ x_map, test_y, ridge=ridge)
     return bound.information, (bound.interval[1] - bound.information) / NORMAL_QUANTILE
 
 
 def _scaled_whitening(side: Floats) -> Floats:
-    """Return W ``[d, d]`` under which the columns are uncorrelated; with few rows not less than the mean scale."""
+    """Return W ``[d, r]`` under which the columns are uncorrelated; with few rows not less than the mean scale."""
     count, size = side.shape
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(side, rowvar=False)))
+    keep = values > _NEARLY_CONSTANT * values[-1]
+    if not keep.any():
+        raise InputError("x or y is constant in all folds but one", "a constant carries no information")
+    values, axes = values[keep], axes[:, keep]
     floor = values.mean() if count <= 2 * size else 1e-10 * values[-1]
     return np.asarray(axes / np.sqrt(np.maximum(values, floor)), dtype=np.float64)
 

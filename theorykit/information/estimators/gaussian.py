@@ -28,8 +28,9 @@ from theorykit.information.estimators.normality import (
 )
 from theorykit.information.estimators.pairs import FEW_SAMPLES, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
-from theorykit.information.estimators.records import Outcome, recorded
-from theorykit.information.samples import plug_in_standard_error
+from theorykit.information.estimators.records import Outcome, recorded, two_sided_quantile
+from theorykit.information.estimators.replicates import GaussianReplicates
+from theorykit.information.samples import PlugInError, plug_in_error
 
 _BLOCKS = 20
 _REPLICATE_NUMBERS = 2_000_000
@@ -38,6 +39,10 @@ _REPLICATE_NUMBERS = 2_000_000
 _MOST_REPLICATES = 16
 _NEARLY_DETERMINISTIC = 1e-6
 """1 − ρ̂² of the strongest pair below which the information is mostly that of a noise-free relation."""
+_RESOLVED = 1.0
+"""N (1 − ρ̂²) of the strongest pair below which the rounding of ranks is of the order of the noise."""
+_CROWDED = 0.4
+"""(d_x + d_y)/N above which a warning says that the correction of the copula estimate is too small."""
 
 _LEADING = 8
 """Canonical pairs whose residuals are looked at."""
@@ -55,7 +60,12 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     neither an upper nor a lower bound; where Mardia's kurtosis or the residuals of canonical pairs
     show that, a warning says so.
 
-    With ``groups`` a jackknife over blocks of whole groups gives bias and standard error.
+    The interval holds every I whose normal interval, with the error that belongs to it, holds the estimate
+    (:class:`~theorykit.information.samples.PlugInError`); its lower end may be below 0: nothing rules out 0 then. Its
+    upper end is at least 0.
+
+    With ``groups`` a jackknife over blocks of whole groups gives bias and standard error, which is never below that of
+    as many independent rows as the bias speaks for.
 
     Args:
         x: ``[N, d_x]`` or ``[N]``.
@@ -134,7 +144,7 @@ def _gaussian(pair: Pair) -> Outcome:
         kurtosis = mardia_kurtosis((pair.x, pair.y), joint)
         warnings += normality_warning(0.0 if kurtosis is None else kurtosis.deviation(), "the pairs are")
         warnings += _relation_warning(pair, joint)
-    return _grouped(pair, replace(outcome, warnings=warnings))
+    return _grouped(pair, found, replace(outcome, warnings=warnings))
 
 
 def _relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
@@ -147,9 +157,11 @@ def _relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
 def _from_correlations(found: SampleCorrelations, count: int) -> Outcome:
     """Return the corrected plug-in with its standard error and what is odd about the correlations."""
     if count <= sum(found.ranks) + 1:
+        # a rank of N − 1 is that of the rows, not of the columns
+        free = [size if rank >= count - 1 else rank for rank, size in zip(found.ranks, found.columns, strict=True)]
         raise InputError(
-            f"N = {count} rows are too few for {found.ranks[0]} + {found.ranks[1]} directions",
-            f"give at least {sum(found.ranks) + 2} rows or fewer columns",
+            f"N = {count} rows are too few for {free[0]} + {free[1]} directions",
+            f"give at least {sum(free) + 2} rows or fewer columns",
         )
     smaller = min(found.ranks)
     ceiling = -smaller / 2 * float(np.log(found.resolution) + np.log(2 - found.resolution))
@@ -163,37 +175,36 @@ def _from_correlations(found: SampleCorrelations, count: int) -> Outcome:
     left = 1 - found.correlations[0] ** 2
     if left < _NEARLY_DETERMINISTIC:
         warnings = (f"deterministic relation but for noise: a canonical pair has 1 − ρ² = {left:.1g}",)
-    bias = float(plug_in_bias(count, *found.ranks))
-    return Outcome(
-        plug_in(found) - bias,
-        plug_in_standard_error(found.correlations, found.ranks, count),
-        ceiling=ceiling,
-        warnings=warnings,
-    )
+    information, error = found.corrected_plug_in(count), _error(found, count)
+    limits = error.interval(information)
+    return Outcome(information, error.standard_error, ceiling=ceiling, warnings=warnings, limits=limits)
 
 
-def plug_in(found: SampleCorrelations) -> float:
-    """Return −½ Σ log(1 − ρ̂_i²) in nats."""
-    return float(-np.log1p(-(found.correlations**2)).sum() / 2)
+def _error(found: SampleCorrelations, count: int) -> PlugInError:
+    return plug_in_error(found.correlations, found.ranks, count)
 
 
-def _corrected_information(joint: Floats, split: int, count: int) -> float:
-    found = correlations_of(joint, split)
-    return plug_in(found) - float(plug_in_bias(count, *found.ranks))
+def _grouped(pair: Pair, found: SampleCorrelations, outcome: Outcome) -> Outcome:
+    """Return the outcome with the jackknife's bias and standard error where rows come in groups.
 
-
-def _grouped(pair: Pair, outcome: Outcome) -> Outcome:
-    """Return the outcome with the jackknife's bias and standard error where rows come in groups."""
-    if pair.groups is None or not np.isfinite(outcome.information):
+    Near independence the jackknife's error is by chance far too small, its bias is not: that is the bias of N/c
+    independent rows, whose error is the least that is given.
+    """
+    if pair.groups is None or outcome.standard_error is None:
         return outcome
 
     def without(keep: Any) -> float:
         joint = correlation_matrix(pair.x[keep], pair.y[keep])
-        return _corrected_information(joint, pair.x.shape[1], int(keep.sum()))
+        return correlations_of(joint, pair.x.shape[1]).corrected_plug_in(int(keep.sum()))
 
-    found = jackknife(without, balanced_blocks(pair.n_samples, pair.groups, _BLOCKS))
-    information = outcome.information - found.bias
-    return replace(outcome, information=information, standard_error=found.standard_error, degrees=found.n_blocks - 1)
+    of_blocks = jackknife(without, balanced_blocks(pair.n_samples, pair.groups, _BLOCKS))
+    information, degrees = outcome.information - of_blocks.bias, of_blocks.n_blocks - 1
+    effect = max(1.0, 1 + of_blocks.bias / float(plug_in_bias(pair.n_samples, *found.ranks)))
+    least = _error(found, max(int(pair.n_samples / effect), sum(found.ranks) + 2))
+    inflation = max(1.0, (of_blocks.standard_error / least.standard_error) ** 2)
+    limits = least.interval(information, quantile=two_sided_quantile(degrees), inflation=inflation)
+    error = least.standard_error * float(np.sqrt(inflation))
+    return replace(outcome, information=information, standard_error=error, degrees=degrees, limits=limits)
 
 
 def gaussian_copula_estimate(
@@ -204,10 +215,13 @@ def gaussian_copula_estimate(
     Right for coordinates that are increasing functions of those of a jointly Gaussian vector, whatever their margins:
     information does not see such functions. To first order the normal scores are as good as the Gaussian coordinates
     themselves, so that the standard error is that of :func:`gaussian_estimate`; to second order their correlations are
-    too small. That bias is measured on Gaussian replicates with the scores' own correlation, as the mean of (plug-in of
-    the replicate's scores − plug-in of the replicate): the second has a known bias and nearly the same error, so that a
-    few replicates suffice. For another copula it is neither an upper nor a lower bound; a warning says so where the
-    kurtosis of the scores is not that of the replicates, or residuals of canonical pairs depend on their predictors.
+    too small. That bias is measured on Gaussian replicates with the scores' own correlation less its noise
+    (:class:`~theorykit.information.estimators.replicates.GaussianReplicates`), as the mean of (plug-in of the
+    replicate's scores − plug-in of the replicate): the second has a known bias and nearly the same error, so that a few
+    replicates suffice; the scatter of that difference adds to the error. Warnings say where d_x + d_y is too near N for
+    the correction and where ranks are too coarse for a nearly exact relation. For another copula it is neither an upper
+    nor a lower bound; a warning says so where the kurtosis of the scores is not that of the replicates, or residuals of
+    canonical pairs depend on their predictors.
 
     Args:
         x: ``[N, d_x]`` or ``[N]``.
@@ -248,32 +262,58 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
     scores, ties = normal_scores(np.hstack([pair.x, pair.y]), generator)
     scored = Pair(scores[:, :split], scores[:, split:], pair.groups, pair.dimensions)
     joint = correlation_matrix(scored.x, scored.y)
-    outcome = _from_correlations(correlations_of(joint, split), count)
+    found = correlations_of(joint, split)
+    outcome = _from_correlations(found, count)
     warnings = outcome.warnings + tie_warning(ties)
     if outcome.standard_error is None:
         return replace(outcome, warnings=warnings)
-    attenuation, expected = _replicated(joint, split, count, generator)
-    kurtosis = mardia_kurtosis((scores,), joint)
-    if kurtosis is not None:
-        warnings += normality_warning(kurtosis.deviation(expected), "the normal scores are")
-    warnings += _relation_warning(scored, joint)
-    error = float(np.hypot(outcome.standard_error, attenuation.std(ddof=1) / np.sqrt(attenuation.size)))
+    attenuation, kurtoses = _replicated(GaussianReplicates.like(joint, split, outcome.information), count, generator)
+    warnings += _crowded(pair) + _fit_warnings(scored, joint, found, kurtoses)
+    added = float(attenuation.var(ddof=1)) * (1 + 1 / attenuation.size)  # of these scores, and of the mean
     information = outcome.information - float(attenuation.mean())
-    return _grouped(scored, replace(outcome, information=information, standard_error=error, warnings=warnings))
+    corrected = replace(
+        outcome,
+        information=information,
+        standard_error=float(np.hypot(outcome.standard_error, np.sqrt(added))),
+        warnings=warnings,
+        limits=_error(found, count).interval(information, added=added),
+    )
+    return _grouped(scored, found, corrected)
 
 
-def _replicated(joint: Floats, split: int, count: int, generator: np.random.Generator) -> tuple[Floats, float]:
-    """Return plug-in of scores − plug-in of each Gaussian replicate, and the mean kurtosis of their scores."""
-    values, axes = np.linalg.eigh(joint)
-    root = axes * np.sqrt(np.maximum(values, 0.0))
-    replicates = int(np.clip(_REPLICATE_NUMBERS // (count * joint.shape[0]), 2, _MOST_REPLICATES))
+def _crowded(pair: Pair) -> tuple[str, ...]:
+    """Return a warning where columns are too many against rows for the correction of the copula."""
+    if pair.width <= _CROWDED * pair.n_samples:
+        return ()
+    said = f"d_x + d_y = {pair.width} is near N = {pair.n_samples}"
+    return (f"{said}: the value for a Gaussian copula may lie above I by more than its interval says",)
+
+
+def _fit_warnings(scored: Pair, joint: Floats, found: SampleCorrelations, kurtoses: Floats) -> tuple[str, ...]:
+    """Return what the tests of a Gaussian relation say of normal scores, or that ranks are too coarse to tell."""
+    left = 1 - found.correlations[0] ** 2
+    if left * scored.n_samples < _RESOLVED:
+        said = f"ranks of {scored.n_samples} rows hardly resolve a canonical pair with 1 − ρ² = {left:.1g}"
+        return (f"{said}: take the value for a floor; tests of fit were left out",)
+    warnings = _relation_warning(scored, joint)
+    kurtosis = mardia_kurtosis((scored.x, scored.y), joint)
+    if kurtosis is not None:
+        deviation = kurtosis.deviation(float(kurtoses.mean()), float(kurtoses.std(ddof=1)))
+        warnings = normality_warning(deviation, "the normal scores are") + warnings
+    return warnings
+
+
+def _replicated(law: GaussianReplicates, count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return plug-in of scores − plug-in of each Gaussian replicate, and the kurtosis of its scores."""
+    split, width = law.split, law.width
+    replicates = int(np.clip(_REPLICATE_NUMBERS // (count * width), 2, _MOST_REPLICATES))
     differences, kurtoses = [], []
     for _ in range(replicates):
-        gaussian = generator.standard_normal((count, joint.shape[0])) @ root.T
+        gaussian = law.drawn(count, generator)
         scores, _ = normal_scores(gaussian, generator)
         correlations = [correlation_matrix(rows[:, :split], rows[:, split:]) for rows in (scores, gaussian)]
-        found = [plug_in(correlations_of(one, split)) for one in correlations]
+        found = [correlations_of(one, split).plug_in for one in correlations]
         differences.append(found[0] - found[1])
         kurtosis: Kurtosis | None = mardia_kurtosis((scores,), correlations[0])
         kurtoses.append(np.nan if kurtosis is None else kurtosis.value)
-    return np.array(differences), float(np.mean(kurtoses))
+    return np.array(differences), np.array(kurtoses)

@@ -19,7 +19,7 @@ from theorykit.information.estimators.objectives import OBJECTIVES, Method
 from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.surrogates import Progress
-from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import trained_estimates
 
 _WITHOUT_NOISE = ("decoder", "network_decoder")
@@ -214,7 +214,7 @@ def layer_information(
     layers = _fitted(stream, root, share, most)
     groups = _projected(stream, layers)
     if name.removeprefix("anchored_") in OBJECTIVES:
-        _estimate_at_once(layers, name, groups, settings or TrainingSettings())
+        _estimate_at_once(layers, name, groups, checked_settings(settings))
     else:
         for done, layer in enumerate(layers, start=1):
             layer.attempt(layer.estimate_by, name, groups, settings)

@@ -11,9 +11,9 @@ from theorykit.checks import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, mean_standard_error
-from theorykit.information.estimators.pairs import Pair
+from theorykit.information.estimators.pairs import Indices, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
-from theorykit.information.estimators.records import Outcome, recorded
+from theorykit.information.estimators.records import Outcome, recorded, two_sided_quantile
 
 Variant = Literal[1, 2]
 Margins = Literal["normal", "standard"]
@@ -56,7 +56,11 @@ def ksg_estimate(
 
     The standard error adds two parts in squares: that of a mean of one term per row, and what is left of the bias if it
     falls as N^(−2/(d_x + d_y)), from the mean Δ off the whole that the two halves of the rows have:
-    Δ/(2^(2/(d_x + d_y)) − 1). Where Δ is more than three of the first, ``converged`` is False and a warning says so.
+    Δ/(2^(2/(d_x + d_y)) − 1). Where Δ is more than three of the first, ``converged`` is False, a warning says so, and
+    the interval has the second part on that side alone to which the estimate moves with N.
+
+    With ``groups`` neighbours and counts leave out the row's own sequence (:func:`grouped_information`); all distances
+    are computed, so that the time grows with N².
 
     Args:
         x: ``[N, d_x]`` or ``[N]``.
@@ -65,11 +69,13 @@ def ksg_estimate(
         variant: 1 or 2.
         margins: ``"normal"`` replaces every column by its normal scores, which information does not see and which
             tames heavy tails; ``"standard"`` divides by its standard deviation.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
+        groups: Label ``[N]`` of each row's sequence, more than 2k of them, k at least 2, variant 1; None for
+            independent rows.
         generator: For ties; None for a fixed seed, so that the same input gives the same answer.
 
     Returns:
-        The estimate; its ceiling is ψ(N) − ψ(k) (less 1/k for variant 2), as n_x and n_y hold the nearer neighbours.
+        The estimate; its ceiling is ψ(N) − ψ(k) (less 1/k for variant 2), as n_x and n_y hold the nearer neighbours;
+        lower with ``groups`` whose rows stand in clumps.
 
     Raises:
         InputError: the pair or an argument is refused.
@@ -77,8 +83,8 @@ def ksg_estimate(
 
     References:
         Kraskov, Stögbauer & Grassberger (2004), Physical Review E 69, 066138; Holmes & Nemenman (2019), Physical Review
-        E 100, 022404, for halves as a check; Gao, Ver Steeg & Galstyan (2015), AISTATS, for what strong dependence asks
-        of N.
+        E 100, 022404, for halves as a check; Theiler (1986), Physical Review A 34, for leaving out rows of one course;
+        Gao, Ver Steeg & Galstyan (2015), AISTATS, for what strong dependence asks of N.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -104,10 +110,7 @@ def ksg_estimate(
 
 
 def _ksg(pair: Pair, neighbours: int, variant: Variant, margins: Margins, generator: np.random.Generator) -> Outcome:
-    from scipy.special import digamma
-
-    if 2 * neighbours >= pair.n_samples:
-        raise InputError(f"neighbours = {neighbours} is not below N/2 = {pair.n_samples / 2:g}", "give fewer")
+    _check_neighbours(pair, neighbours, variant)
     if pair.width > TOO_MANY_DIMENSIONS:
         raise InputError(
             f"d_x + d_y = {pair.width} is above {TOO_MANY_DIMENSIONS}: all neighbours are equally far",
@@ -115,29 +118,77 @@ def _ksg(pair: Pair, neighbours: int, variant: Variant, margins: Margins, genera
         )
     prepared = normal_scores if margins == "normal" else _standard
     (x, x_ties), (y, y_ties) = prepared(pair.x, generator), prepared(pair.y, generator)
-    terms = local_information(x, y, neighbours, variant)
+    terms, ceiling = _terms(x, y, pair.groups, neighbours, variant)
     information = float(terms.mean())
     error, degrees = mean_standard_error(terms, pair.groups)
-    ceiling = float(digamma(pair.n_samples) - digamma(neighbours)) - (1 / neighbours if variant == 2 else 0.0)
-    settled = True
+    settled, drift = True, 0.0
     warnings = tie_warning(max(x_ties, y_ties))
     if pair.width > MOST_DIMENSIONS:
         warnings += (f"many dimensions for neighbours: d_x + d_y = {pair.width}, biased towards 0",)
     if information > ceiling - _NEAR_CEILING:
         warnings += (f"near the ceiling: no more than {ceiling:.3g} nats can come out with N = {pair.n_samples}",)
-    if 4 * neighbours < pair.n_samples:
+    if 4 * neighbours < _independent(pair):
         halves = _mean_of_halves(pair, x, y, neighbours, variant)
         settled = abs(halves - information) <= _DRIFT * error
         if not settled:
             warnings += (f"still moving with N: {halves:.3g} nats from halves of the rows, {information:.3g} from all",)
-        error = float(np.hypot(error, (halves - information) / (2 ** (2 / pair.width) - 1)))
-    return Outcome(information, error, degrees, ceiling, settled, warnings)
+        drift = (information - halves) / (2 ** (2 / pair.width) - 1)
+    return Outcome(
+        information,
+        float(np.hypot(error, drift)),
+        degrees,
+        ceiling,
+        settled,
+        warnings,
+        None if settled else _limits(information, error * two_sided_quantile(degrees), drift),
+    )
+
+
+def _limits(information: float, half_width: float, drift: float) -> tuple[float, float]:
+    """Return the interval: the sampling error on both sides, what N still moves on the side that it moves to."""
+    moved = float(np.hypot(half_width, two_sided_quantile(None) * drift))
+    low, high = (half_width, moved) if drift > 0 else (moved, half_width)
+    return information - low, information + high
+
+
+def _independent(pair: Pair) -> int:
+    """Return the number of groups; of rows where there are none."""
+    return pair.n_samples if pair.groups is None else int(pair.groups.max()) + 1
+
+
+def _check_neighbours(pair: Pair, neighbours: int, variant: Variant) -> None:
+    """Raise where there are too few rows or groups, or where groups rule out k or the variant."""
+    half = _independent(pair) / 2
+    if pair.groups is None:
+        if neighbours >= half:
+            raise InputError(f"neighbours = {neighbours} is not below N/2 = {half:g}", "give fewer")
+    elif variant != 1:
+        raise InputError(f"variant = {variant} does not know groups", "choose 1")
+    elif not 2 <= neighbours < half:
+        raise InputError(
+            f"neighbours = {neighbours} is not from 2 to below half of the {2 * half:g} groups",
+            "give other neighbours or more groups",
+        )
+
+
+def _terms(x: Floats, y: Floats, groups: Indices | None, neighbours: int, variant: Variant) -> tuple[Floats, float]:
+    """Return the term of each row ``[N]`` and what their mean cannot pass, in nats."""
+    from scipy.special import digamma
+
+    if groups is not None:
+        terms, ceilings = grouped_information(x, y, groups, neighbours)
+        return terms, float(ceilings.mean())
+    ceiling = float(digamma(x.shape[0]) - digamma(neighbours)) - (1 / neighbours if variant == 2 else 0.0)
+    return local_information(x, y, neighbours, variant), ceiling
 
 
 def _mean_of_halves(pair: Pair, x: Floats, y: Floats, neighbours: int, variant: Variant) -> float:
     half = balanced_blocks(pair.n_samples, pair.groups, 2)
-    parts = [local_information(x[half == side], y[half == side], neighbours, variant) for side in (0, 1)]
-    return float(np.mean([part.mean() for part in parts]))
+    means = []
+    for rows in (half == 0, half == 1):
+        groups = None if pair.groups is None else pair.groups[rows]
+        means.append(_terms(x[rows], y[rows], groups, neighbours, variant)[0].mean())
+    return float(np.mean(means))
 
 
 def _standard(side: Floats, generator: np.random.Generator) -> tuple[Floats, float]:
@@ -168,6 +219,53 @@ def local_information(x: Floats, y: Floats, neighbours: int, variant: Variant) -
     left, right = (np.maximum(side, neighbours) for side in counted(x, y, neighbours, variant))
     constant = digamma(neighbours) - 1 / neighbours + digamma(count)
     return np.asarray(constant - digamma(left) - digamma(right))
+
+
+def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) -> tuple[Floats, Floats]:
+    """Compute the term of each row ``[N]`` and its ceiling where rows of one group are not independent, in nats.
+
+    ε_i is the distance to the k-th nearest *other group*, so that rows of one group are never each other's neighbours.
+    Other groups stand in clumps too: s_i/(k − 1) = c_i rows to a group among the s_i rows closer than ε_i. With counts
+    in clumps and M_i rows of other groups, ψ(k) + ψ(M_i/c_i + 1) − ψ(n_x/c_i + 1) − ψ(n_y/c_i + 1). Groups of one row
+    give variant 1 itself; groups of m copies of one row (all but) what one row of each gives. In between it is
+    approximate: right to first order, as c_i enters only the difference between ψ and the logarithm of a share.
+
+    Args:
+        x: ``[N, d_x]`` on a scale of order 1, without ties.
+        y: ``[N, d_y]``.
+        groups: Number of each row's group ``[N]``, more than k of them.
+        neighbours: k ≥ 2.
+    """
+    from scipy.special import digamma
+
+    order = np.argsort(groups, kind="stable")
+    inside, left, right = _counts_of_others(x[order], y[order], groups[order], neighbours)
+    sizes = np.bincount(groups)
+    clump = np.maximum(inside / (neighbours - 1), 1.0)
+    ceilings = digamma((groups.size - sizes[groups[order]]) / clump + 1) - digamma(neighbours)
+    terms = ceilings + 2 * digamma(neighbours) - digamma(left / clump + 1) - digamma(right / clump + 1)
+    back = np.argsort(order)
+    return terms[back], ceilings[back]
+
+
+def _counts_of_others(x: Floats, y: Floats, groups: Indices, neighbours: int) -> tuple[Floats, Floats, Floats]:
+    """Return the rows of other groups closer than ε in (x, y), in x and in y; rows of one group stand together."""
+    from scipy.spatial.distance import cdist
+
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    counts: list[list[Floats]] = [[], [], []]
+    step = max(1, _BLOCK_NUMBERS // groups.size)
+    for start in range(0, groups.size, step):
+        rows = slice(start, start + step)
+        own = groups[rows, None] == groups
+        apart = [np.where(own, np.inf, cdist(side[rows], side, "chebyshev")) for side in (x, y)]
+        both = np.maximum(*apart)
+        nearest = np.minimum.reduceat(both, starts, axis=1)  # of each group
+        radius = _below(np.partition(nearest, neighbours - 1, axis=1)[:, neighbours - 1])[:, None]
+        for found, side in zip(counts, (both, *apart), strict=True):
+            found.append((side <= radius).sum(axis=1, dtype=np.float64))
+    both_counts, left, right = (np.concatenate(found) for found in counts)
+    return both_counts, left, right
 
 
 def _by_tree(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[Floats, Floats]:

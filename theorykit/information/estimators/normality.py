@@ -31,9 +31,15 @@ class Kurtosis:
     expected: float
     standard_error: float
 
-    def deviation(self, expected: float | None = None) -> float:
-        """Return how many standard errors b lies off ``expected``, by default that of Gaussian samples."""
-        return (self.value - (self.expected if expected is None else expected)) / self.standard_error
+    def deviation(self, expected: float | None = None, scatter: float = 0.0) -> float:
+        """Return how many standard errors b lies off ``expected``, by default that of Gaussian samples.
+
+        Args:
+            expected: Of b.
+            scatter: Its standard deviation in replicates, taken where it is above that of Gaussian samples.
+        """
+        expected = self.expected if expected is None else expected
+        return (self.value - expected) / max(self.standard_error, scatter)
 
 
 def mardia_kurtosis(sides: Sequence[Floats], correlation: Floats) -> Kurtosis | None:
@@ -98,7 +104,7 @@ def linear_misfit(left: Floats, right: Floats, correlations: Floats) -> float:
 
 def normality_warning(deviation: float, what: str) -> tuple[str, ...]:
     """Return a warning where the kurtosis is more than five standard errors off."""
-    if abs(deviation) <= SUSPICIOUS:
+    if not abs(deviation) > SUSPICIOUS:  # NaN where a replicate was singular
         return ()
     tails = "heavier" if deviation > 0 else "lighter"
     return (f"{what} not jointly Gaussian: their tails are {tails} ({deviation:+.0f} standard errors of the kurtosis)",)

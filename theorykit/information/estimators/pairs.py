@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from theorykit.checks import Floats, _floats, finite_matrix
 from theorykit.errors import InputError
+from theorykit.information.estimators.copies import near_copies
 
 Indices = NDArray[np.intp]
 
@@ -57,8 +58,8 @@ class Pair:
 def checked_pair(x: Any, y: Any, groups: Any = None) -> Pair:
     """Return two samples as a :class:`Pair`, or raise where no estimator can use them.
 
-    Constant columns are left out (they carry no information) and said. Repeated rows, N < 50 and d_x + d_y ≥ N are
-    said.
+    Constant columns are left out (they carry no information) and said. Repeated rows, rows that are nearly copies of
+    others, N < 50 and d_x + d_y ≥ N are said. Groups of one row each are no groups.
 
     Args:
         x: ``[N, d_x]``, or ``[N]`` for one column.
@@ -69,8 +70,8 @@ def checked_pair(x: Any, y: Any, groups: Any = None) -> Pair:
         The pair, with its warnings.
 
     Raises:
-        InputError: not real numbers, unequal numbers of rows, one row, a side without any column that varies, or
-            ``groups`` that do not fit or hold one group alone.
+        InputError: not real numbers, masked entries, unequal numbers of rows, unequal pandas indices, one row, a side
+            without any column that varies, or ``groups`` that do not fit, lack a label or hold one group alone.
         NonFiniteError: NaN or infinity.
 
     Example:
@@ -86,16 +87,45 @@ def checked_pair(x: Any, y: Any, groups: Any = None) -> Pair:
         raise InputError(
             f"x has {count} rows and y has {second.shape[0]}", "give the same samples to both, one per row, at least 2"
         )
+    _check_indices(x=x, y=y, groups=groups)
     dimensions = (first.shape[1], second.shape[1])
     warnings: list[str] = []
     first, second = (_varying(name, side, warnings) for name, side in (("x", first), ("y", second)))
     pair = Pair(first, second, _group_numbers(groups, count), dimensions)
-    return replace(pair, warnings=(*warnings, *_size_warnings(pair), *_repeats(pair)))
+    copies = _repeats(pair) or near_copies(pair.x, pair.y, pair.groups)
+    return replace(pair, warnings=(*warnings, *_size_warnings(pair), *copies))
 
 
 def _matrix(name: str, value: Any) -> Floats:
+    _check_mask(name, value)
     array = _floats(name, value)
+    if array.ndim == 3:
+        batch, length, width = array.shape
+        raise InputError(
+            f"{name} has shape {array.shape}, not [N, d]",
+            f"reshape to [{batch * length}, {width}] and give groups = numpy.repeat(numpy.arange({batch}), {length})",
+        )
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}, not [N, d]", "give one row per sample, at least 2")
     return finite_matrix(name, array[:, None] if array.ndim == 1 else array)
+
+
+def _check_mask(name: str, value: Any) -> None:
+    """Raise where a masked array hides entries: NumPy would hand on what lies under the mask."""
+    if np.ma.is_masked(value):
+        masked = int(np.ma.getmaskarray(value).sum())
+        raise InputError(f"{name} has {masked} masked entries", "leave their rows out of x, y and groups")
+
+
+def _check_indices(**arguments: Any) -> None:
+    """Raise where two pandas objects name their rows differently: rows are paired by place, not by name."""
+    named = [(name, value.index) for name, value in arguments.items() if hasattr(value, "iloc")]
+    for name, index in named[1:]:
+        if not index.equals(named[0][1]):
+            raise InputError(
+                f"{named[0][0]} and {name} have different pandas indices",
+                "bring the rows to one order, or give .to_numpy() where they are",
+            )
 
 
 def _varying(name: str, side: Floats, warnings: list[str]) -> Floats:
@@ -119,13 +149,40 @@ def _was(count: int) -> str:
 def _group_numbers(groups: Any, count: int) -> Indices | None:
     if groups is None:
         return None
-    labels = np.asarray(groups.numpy(force=True) if hasattr(groups, "detach") else groups)
+    _check_mask("groups", groups)
+    labels = _labels(groups)
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
     if labels.shape != (count,):
         raise InputError(f"groups has shape {labels.shape}, not ({count},)", "one label per row")
-    names, numbers = np.unique(labels, return_inverse=True)
+    try:
+        missing = _is_missing(labels)
+        if missing.any():
+            raise InputError(f"groups has no label at row {int(np.argmax(missing))}", "label every row")
+        names, numbers = np.unique(labels, return_inverse=True)
+    except TypeError:
+        raise InputError("groups holds labels that cannot be compared", "give whole numbers or names alone") from None
     if names.size < 2:
         raise InputError("groups holds 1 group", "rows of at least 2 independent groups are needed")
-    return np.asarray(numbers, dtype=np.intp)
+    return None if names.size == count else np.asarray(numbers, dtype=np.intp)
+
+
+def _labels(groups: Any) -> NDArray[Any]:
+    """Return labels as an array; those of a list as objects, as NumPy makes the name "nan" of a NaN among names."""
+    if hasattr(groups, "detach"):
+        return np.asarray(groups.numpy(force=True))
+    return np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
+
+
+def _is_missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels ``[N]`` are None, NaN, NaT or pandas' NA; raises TypeError where one is a list."""
+    if labels.dtype.kind in "fcmM":
+        return np.asarray(np.isnan(labels))
+    if labels.dtype.kind != "O":
+        return np.zeros(labels.shape, dtype=bool)
+    values = labels.tolist()
+    set(values)
+    return np.array([value is None or type(value).__name__ == "NAType" or value != value for value in values])
 
 
 def _size_warnings(pair: Pair) -> list[str]:

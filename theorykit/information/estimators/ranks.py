@@ -10,6 +10,8 @@ from theorykit.checks import Floats, finite_matrix
 
 MANY_TIES = 0.05
 """Above this share of tied values a column counts as discrete."""
+TIES = "ties: "
+"""How the warning about them begins."""
 
 
 def normal_scores(samples: Any, generator: np.random.Generator) -> tuple[Floats, float]:
@@ -65,4 +67,4 @@ def tie_warning(share: float) -> tuple[str, ...]:
     """Return a warning where a column looks discrete."""
     if share <= MANY_TIES:
         return ()
-    return (f"ties: {share:.0%} of the values of a column occur more than once; ties were broken at random",)
+    return (f"{TIES}{share:.0%} of the values of a column occur more than once; ties were broken at random",)

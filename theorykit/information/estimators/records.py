@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from theorykit.errors import TheorykitError
+from theorykit.checks import Floats
+from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.samples import NORMAL_QUANTILE
+
+LOWER_BOUND = "a held-out fit gives a lower bound: the interval is that of the bound, not of how far I lies above it"
+"""Said of every estimate from canonical pairs or decoders that were fitted on other rows."""
+
+_SAFE = 1e100
+"""Columns whose largest magnitude lies between 1 over this and this have squares and sums of squares in float64."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Outcome:
         ceiling: What the method cannot pass.
         converged: As in :class:`~theorykit.information.estimate.InformationEstimate`.
         warnings: Beyond those of the pair.
+        limits: A 95 % interval that is not the symmetric one; None for that.
     """
 
     information: float
@@ -34,11 +42,14 @@ class Outcome:
     ceiling: float | None = None
     converged: bool = True
     warnings: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
 
     def interval(self) -> tuple[float, float] | None:
-        """Return the symmetric 95 % interval."""
+        """Return ``limits``, or the symmetric 95 % interval."""
         if self.standard_error is None or not np.isfinite(self.information):
             return None
+        if self.limits is not None:
+            return self.limits
         half = self.standard_error * two_sided_quantile(self.degrees)
         return self.information - half, self.information + half
 
@@ -48,6 +59,32 @@ def two_sided_quantile(degrees: float | None) -> float:
     from scipy.special import stdtrit
 
     return NORMAL_QUANTILE if degrees is None else float(stdtrit(degrees, 0.975))
+
+
+def in_range(name: str, side: Floats) -> Floats:
+    """Return the side, columns that are extremely large or small brought near 1 by an exact power of two.
+
+    No information changes, nor any correlation.
+
+    Args:
+        name: ``x`` or ``y``, for the message.
+        side: ``[N, d]``.
+
+    Raises:
+        InputError: a column is constant, as one that varies in few rows is in the others.
+
+    Example:
+        >>> in_range("x", np.array([[0.0, 1.0], [1e200, 2.0]]))[:, 1].tolist()
+        [1.0, 2.0]
+    """
+    low, high = side.min(axis=0), side.max(axis=0)
+    if (low == high).any():
+        raise InputError(
+            f"a column of {name} is constant in a fold, or in all rows but one block of groups", "leave the column out"
+        )
+    largest = np.maximum(np.abs(low), np.abs(high))
+    extreme = (largest > _SAFE) | (largest < 1 / _SAFE)
+    return np.ldexp(side, np.where(extreme, -np.frexp(largest)[1], 0)) if extreme.any() else side
 
 
 def recorded(
@@ -62,6 +99,7 @@ def recorded(
 
     What makes every estimator useless (:func:`~theorykit.information.estimators.pairs.checked_pair`) is raised. What
     this one cannot do (singular covariance, too few rows, too little memory, a NaN) is a record with its reason.
+    Columns come to it in a range whose squares are numbers (:func:`in_range`).
 
     Args:
         method: Name of the estimator.
@@ -81,13 +119,15 @@ def recorded(
     try:
         if needed_bytes is not None:
             check_memory(needed_bytes(pair))
-        outcome = estimate(pair)
+        outcome = estimate(replace(pair, x=in_range("x", pair.x), y=in_range("y", pair.y)))
         if np.isnan(outcome.information):
             outcome, failure = None, "the estimate came out as NaN"
     except TheorykitError as error:
         failure = f"{error.message}; {error.hint}" if error.hint else error.message
     except (np.linalg.LinAlgError, MemoryError) as error:
         failure = str(error) or type(error).__name__
+    except (ValueError, FloatingPointError) as error:  # of numpy and scipy
+        failure = f"x and y led to numbers that cannot be computed with: {error}"
     return InformationEstimate(
         method=method,
         information=None if outcome is None else outcome.information,

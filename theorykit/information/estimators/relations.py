@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from theorykit.checks import Floats
-from theorykit.information.estimators.canonical import correlation_matrix, correlations_of
-from theorykit.information.estimators.pairs import checked_pair
-from theorykit.information.estimators.ranks import normal_scores
+from theorykit.information.estimators.canonical import correlation_matrix, correlations_of, leading_pairs
+from theorykit.information.estimators.pairs import Pair, checked_pair
+from theorykit.information.estimators.ranks import MANY_TIES, normal_scores
 
 MOST_DIMENSIONS = 2
 """Columns of the argument of a function up to which neighbours are near enough to see it."""
@@ -18,23 +19,40 @@ _LARGEST_REMAINDER = 0.05
 _SHRINKING = 0.5
 """Remainder at all rows over that at a quarter of them: 4^(−2/d) where y is a smooth function of d coordinates, 1 where
 y is noisy."""
+_LOOKED_AT = 8
+"""Exact canonical pairs whose values are looked at."""
+_ADVICE = "ask for I(X; Y + τZ) with noise=τ"
 
 
-def deterministic_relation(x: Any, y: Any) -> str:
-    """Say in one sentence how one side is a function of the other; empty where nothing shows it.
+@dataclass(frozen=True)
+class Relation:
+    """What was found.
 
-    For continuous x a deterministic relation has infinite information, so that every estimate is a floor of its own
-    making. Two tests: a sample canonical correlation of 1 up to rounding (N > d_x + d_y); and, for an argument of at
-    most two columns, nearest neighbours in it whose values differ by less than 5 % of the median squared difference
-    of random rows, and by less than half of what they do in a quarter of the rows. Noise far below the distance of
-    neighbours is not told from none.
+    Attributes:
+        sentence: For a warning; empty where nothing shows a deterministic relation.
+        infinite: Whether I is infinite for the law that the samples show: a continuous combination is shared exactly.
+    """
+
+    sentence: str = ""
+    infinite: bool = False
+
+
+def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
+    """Tell whether one side is a function of the other.
+
+    Two tests. A sample canonical correlation of 1 up to rounding (N > d_x + d_y): I is infinite where that combination
+    takes continuous values, and at least their entropy where they are discrete. For an argument of at most two
+    columns, nearest neighbours in it whose values differ by less than 5 % of the median squared difference of random
+    rows, and by less than half of what they do in a quarter of the rows: noise far below the distance of neighbours is
+    not told from none, so that I may be infinite or just large, and an estimate is a floor.
 
     Args:
         x: ``[N, d_x]`` or ``[N]``.
         y: ``[N, d_y]`` or ``[N]``.
+        groups: Label ``[N]`` of each row's sequence; neighbours are then looked for among first rows of sequences.
 
     Returns:
-        The sentence, for a warning.
+        The sentence, and whether I is infinite.
 
     Raises:
         InputError: the pair is refused.
@@ -45,31 +63,52 @@ def deterministic_relation(x: Any, y: Any) -> str:
 
     Example:
         >>> rows = np.linspace(0.0, 6.0, 200)
-        >>> deterministic_relation(rows, np.sin(rows))
-        'deterministic relation: y is a function of x as far as 200 samples can tell'
+        >>> deterministic_relation(rows, np.sin(rows)).sentence[:69]
+        'deterministic relation: y is a function of x as far as 200 samples ca'
+        >>> deterministic_relation(rows, 3 * rows).infinite
+        True
     """
-    pair = checked_pair(x, y)
+    pair = checked_pair(x, y, groups)
     if pair.n_samples > pair.width + 1:
-        found = correlations_of(correlation_matrix(pair.x, pair.y), pair.x.shape[1])
-        if found.is_deterministic:
-            return "deterministic relation: a linear combination of x is one of y"
+        found = _linear(pair)
+        if found.sentence:
+            return found
+    if pair.groups is not None:
+        pair = pair.rows(np.unique(pair.groups, return_index=True)[1])
     generator = np.random.default_rng(0)
     sides = [normal_scores(side, generator)[0] for side in (pair.x, pair.y)]
     names = ("x", "y")
     for argument, value in ((0, 1), (1, 0)):
         if _is_function(sides[argument], sides[value]):
-            return (
+            return Relation(
                 f"deterministic relation: {names[value]} is a function of {names[argument]} as far as "
-                f"{pair.n_samples} samples can tell"
+                f"{pair.n_samples} samples can tell: I may be infinite, and the number is a floor; {_ADVICE}"
             )
-    return ""
+    return Relation()
+
+
+def _linear(pair: Pair) -> Relation:
+    joint = correlation_matrix(pair.x, pair.y)
+    found = correlations_of(joint, pair.x.shape[1])
+    if not found.is_deterministic:
+        return Relation()
+    exact = int((found.correlations >= 1 - found.resolution).sum())
+    values = leading_pairs(pair.x, pair.y, joint, min(exact, _LOOKED_AT))[0]
+    if any(np.unique(np.round(column, 9)).size > (1 - MANY_TIES) * column.size for column in values.T):
+        return Relation(
+            f"deterministic relation: a linear combination of x is one of y, so that I is infinite: {_ADVICE}", True
+        )
+    return Relation(
+        "deterministic relation: a linear combination of x is one of y, of discrete values: I is at least their entropy"
+    )
 
 
 def _is_function(argument: Floats, value: Floats) -> bool:
     if argument.shape[1] > MOST_DIMENSIONS or argument.shape[0] < 40:
         return False
-    whole, quarter = _remainder(argument, value), _remainder(argument[::4], value[::4])
-    return whole < _LARGEST_REMAINDER and whole <= _SHRINKING * quarter
+    quarters = np.median([_remainder(argument[start::4], value[start::4]) for start in range(4)])
+    whole = _remainder(argument, value)
+    return bool(whole < _LARGEST_REMAINDER and whole <= _SHRINKING * quarters)
 
 
 def _remainder(argument: Floats, value: Floats) -> float:

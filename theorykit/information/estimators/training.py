@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import positive_integer, positive_number
+from theorykit.checks import positive_integer, positive_number, shown
 from theorykit.errors import InputError
 from theorykit.information.estimators.critics import Critic, CriticKind
 from theorykit.information.estimators.objectives import Objective
@@ -16,6 +16,8 @@ from theorykit.information.estimators.splits import Inputs
 
 if TYPE_CHECKING:
     import torch
+
+_COUNTS = ("embedding", "batch_size", "partners", "max_steps", "validate_every", "patience", "evaluation_partners")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,13 @@ class TrainingSettings:
     evaluation_partners: int = 32
 
     def __post_init__(self) -> None:
+        if not isinstance(self.hidden, tuple | list):
+            raise InputError(f"hidden = {shown(self.hidden)} is no sequence of widths", "give a tuple, as (64, 48)")
+        # whole numbers may come as floats, which are no sizes of arrays
+        object.__setattr__(self, "hidden", tuple(positive_integer("hidden", width) for width in self.hidden))
+        for name in _COUNTS:
+            object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         self.critic_of((1, 1))
-        for name in ("batch_size", "partners", "max_steps", "validate_every", "patience", "evaluation_partners"):
-            positive_integer(name, getattr(self, name))
         for name in ("learning_rate", "largest_gradient"):
             positive_number(name, getattr(self, name))
         for name in ("weight_decay", "averaging", "tolerance"):
@@ -73,10 +79,36 @@ class TrainingSettings:
             raise InputError(f"inputs = {self.inputs!r} is not known", "give 'normal_scores' or 'standardised'")
         if self.averaging >= 1:
             raise InputError(f"averaging = {self.averaging!r} is not below 1", "give a weight in [0, 1), as 0.99")
+        _check_device(self.device)
 
     def critic_of(self, dimensions: tuple[int, int], anchor: int = 0) -> Critic:
         """Return the shape of the critics of pairs with these dimensions and columns of an anchor."""
         return Critic(self.critic, dimensions, self.hidden, self.embedding, anchor)
+
+
+def _check_device(device: Any) -> None:
+    """Raise where torch has no such device; the processor is always there, and torch is slow to import."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device).item()  # the device "meta" gives tensors without numbers
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device = {shown(device)} is not there", "give cpu, cuda or cuda:0") from error
+
+
+def checked_settings(value: Any) -> TrainingSettings:
+    """Return the settings, the usual ones for None, or raise.
+
+    Raises:
+        InputError: not of this class.
+    """
+    if value is None:
+        return TrainingSettings()
+    if not isinstance(value, TrainingSettings):
+        raise InputError(f"settings = {shown(value)} are no TrainingSettings", "give TrainingSettings(hidden=(64, 48))")
+    return value
 
 
 @dataclass(frozen=True)
@@ -216,10 +248,10 @@ class _Run:
 class _Progress:
     """What each of L critics has reached on the validation split."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Run, validation: Rows) -> None:
         count = len(run.generators)
         self.best = run.averaged.clone()
-        self.highest = np.full(count, -np.inf)
+        self.highest = run.quality(validation)  # of the start: training that only makes worse is undone
         self.mark = np.full(count, -np.inf)  # the last quality that was an improvement above the tolerance
         self.looks = np.zeros(count, dtype=int)  # since then
         self.steps = np.zeros(count, dtype=int)
@@ -272,7 +304,7 @@ def train_critics(
         Weights, and for each critic whether it came to rest or why it failed.
     """
     run = _Run(critic, objective, train, generators, settings)
-    progress = _Progress(run)
+    progress = _Progress(run, validation)
     while progress.active.size and run.steps < settings.max_steps:
         run.step()
         if run.steps % settings.validate_every == 0 or run.steps == settings.max_steps:

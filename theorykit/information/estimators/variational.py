@@ -25,6 +25,7 @@ from theorykit.information.estimators.training import (
     MOST_SCORES,
     Rows,
     TrainingSettings,
+    checked_settings,
     evaluated_scores,
     train_critics,
 )
@@ -153,6 +154,8 @@ def _doubts(
         found.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
     elif value > ceiling:
         found.append(f"above log N = {ceiling:.3g} nats of the test split, no value can be certified")
+    if value < -max(0.1, 2 * error):
+        found.append("below 0: no information is certified; the critic overfits")
     gap = train_value - value
     if gap > max(0.1, 0.1 * value, 2 * error):
         found.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
@@ -231,9 +234,13 @@ def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings)
 
 
 def _needed_bytes(batch: list[_Prepared], settings: TrainingSettings) -> int:
-    """Return about how much a training holds at once: all rows, the train rows in a new order, hidden layers."""
+    """Return about how much a training holds at once: all rows, the train rows in a new order, hidden layers, weights.
+
+    The weights stand eight times in memory: drawn, stacked, trained, averaged, best, gradient and two moments.
+    """
     rows = sum(one.x.size + one.y.size for one in batch)
-    return 8 * rows + 16 * MOST_SCORES * max(settings.hidden)
+    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
+    return 8 * rows + 16 * MOST_SCORES * max(settings.hidden) + 32 * critic.n_parameters * len(batch)
 
 
 def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
@@ -295,7 +302,8 @@ def trained_estimates(
         sequences too long to split and a training that failed are records with their reason.
 
     Raises:
-        InputError: no pairs, a pair that :func:`.checked_pair` refuses, an unknown method, a generator too few.
+        InputError: no pairs, a pair that :func:`.checked_pair` refuses, an unknown method, a generator too few,
+            settings of another class.
         NonFiniteError: NaN or infinity.
 
     References:
@@ -317,7 +325,7 @@ def trained_estimates(
         raise InputError("pairs is empty", "give at least one pair (x, y)")
     if method not in OBJECTIVES:
         raise InputError(f"method = {method!r} is not known", f"give one of {', '.join(OBJECTIVES)}")
-    chosen = settings or TrainingSettings()
+    chosen = checked_settings(settings)
     generators = _generators(generator, len(given))
     estimates: dict[int, TrainedEstimate] = {}
     batches: dict[tuple[int, ...], dict[int, _Prepared]] = {}
