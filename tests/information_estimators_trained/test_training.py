@@ -114,9 +114,9 @@ def test_a_small_train_split_is_one_batch():
         ("hidden", "64", "hidden = '64' is no sequence of widths"),
         ("hidden", (64, 1.5), "hidden = 1.5 is not a whole number"),
         ("embedding", 0, "embedding = 0"),
-        ("device", "nope", "device = 'nope' is not there"),
-        ("device", "meta", "device = 'meta' is not there"),
-        ("device", 1.5, r"device = 1\.5 is not there"),
+        ("device", "nope", "device 'nope' is not there"),
+        ("device", "meta", "device 'meta' is not there"),
+        ("device", 1.5, r"device 1\.5 is not there"),
     ],
 )
 def test_refused_settings(field, value, message):
@@ -135,7 +135,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
         raise AssertionError("Torch not compiled with CUDA enabled")
 
     monkeypatch.setattr(torch, "empty", missing)
-    with pytest.raises(InputError, match="device = 'cuda' is not there"):
+    with pytest.raises(InputError, match="device 'cuda' is not there"):
         TrainingSettings(device="cuda")
 
 

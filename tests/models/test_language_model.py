@@ -17,9 +17,10 @@ from models.tiny import (
     write_gguf,
     write_tokenizer,
 )
+from theorykit.devices import torch_device
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models import language_model as module_under_test
-from theorykit.models.language_model import load_language_model, token_blocks, torch_device, why_not_runnable
+from theorykit.models.language_model import load_language_model, token_blocks, why_not_runnable
 
 
 def refused(folder, match, kind=CheckpointError):

@@ -57,8 +57,8 @@ def mi(
     import numpy as np
 
     from theorykit.cli.output import progress, write_json
+    from theorykit.devices import torch_device
     from theorykit.information import TrainingSettings, mutual_information
-    from theorykit.models.language_model import torch_device
 
     if seed < 0:
         raise InputError(f"--seed {seed} is negative", "give 0 or more")

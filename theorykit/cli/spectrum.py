@@ -74,8 +74,8 @@ def read_spectra(
 
     if model.endswith(".npz"):
         return load_spectra(model)
+    from theorykit.devices import torch_device
     from theorykit.models.analysis import default_cache, model_spectra
-    from theorykit.models.language_model import torch_device
     from theorykit.models.sources import open_weights
     from theorykit.spectra.kernels import checked_method
 

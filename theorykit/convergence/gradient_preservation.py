@@ -96,6 +96,23 @@ def _per_layer(truncation_errors: Any, teacher_norms: Any) -> tuple[Floats, Floa
     return errors, norms
 
 
+def _layer_bound(
+    truncation_error: Any, teacher_norm: Any, projection: Any, smoothness: Any, gradient: Any, power: int
+) -> Any:
+    """Return (L B^power ‖W_t‖ + G B) ε: one layer alone, by one factor."""
+    error = positive_array("truncation_error", truncation_error, allow_zero=True)
+    norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
+    bound, smooth, largest = _constants(projection, smoothness, gradient)
+    with calculation(
+        truncation_error=error,
+        teacher_norm=norm,
+        projection_norm=bound,
+        weight_smoothness=smooth,
+        gradient_norm=largest,
+    ):
+        return (smooth * bound**power * norm + largest * bound) * error
+
+
 def factor_gradient_bound(
     truncation_error: Any, teacher_norm: Any, *, projection_norm: Any, weight_smoothness: Any, gradient_norm: Any
 ) -> Any:
@@ -112,17 +129,8 @@ def factor_gradient_bound(
         >>> float(factor_gradient_bound(0.5, 1.0, **given))
         7.0
     """
-    error = positive_array("truncation_error", truncation_error, allow_zero=True)
-    norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
-    projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    with calculation(
-        truncation_error=error,
-        teacher_norm=norm,
-        projection_norm=projection,
-        weight_smoothness=smooth,
-        gradient_norm=gradient,
-    ):
-        return (smooth * projection**3 * norm + gradient * projection) * error
+    constants = projection_norm, weight_smoothness, gradient_norm
+    return _layer_bound(truncation_error, teacher_norm, *constants, power=3)
 
 
 def printed_gradient_bound(
@@ -156,17 +164,8 @@ def printed_gradient_bound(
         >>> float(printed_gradient_bound(0.5, 1.0, **given))
         5.0
     """
-    error = positive_array("truncation_error", truncation_error, allow_zero=True)
-    norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
-    projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    with calculation(
-        truncation_error=error,
-        teacher_norm=norm,
-        projection_norm=projection,
-        weight_smoothness=smooth,
-        gradient_norm=gradient,
-    ):
-        return (smooth * projection**2 * norm + gradient * projection) * error
+    constants = projection_norm, weight_smoothness, gradient_norm
+    return _layer_bound(truncation_error, teacher_norm, *constants, power=2)
 
 
 def _conforming(teacher: Any, left: Any, right: Any) -> tuple[Floats, Floats, Floats]:

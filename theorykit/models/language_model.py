@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from theorykit.devices import torch_device
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.locations import locate
 from theorykit.models.sources import open_weights, require_runnable
@@ -144,24 +145,6 @@ def _free_memory() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return None
-
-
-def torch_device(device: str | None) -> torch.device:
-    """Return the named device, or the first GPU where there is one.
-
-    Raises:
-        InputError: the device is not there.
-    """
-    import torch
-
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-        torch.empty(1, device=place).item()  # the device "meta" gives tensors without numbers
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} is not there", "give cpu, cuda or cuda:0") from error
-    return place
 
 
 def context_length(model: LanguageModel) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theorykit.checks import positive_integer, positive_number, shown
+from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.information.estimators.critics import Critic, CriticKind
 from theorykit.information.estimators.objectives import Objective
@@ -79,23 +80,12 @@ class TrainingSettings:
             raise InputError(f"inputs = {self.inputs!r} is not known", "give 'normal_scores' or 'standardised'")
         if self.averaging >= 1:
             raise InputError(f"averaging = {self.averaging!r} is not below 1", "give a weight in [0, 1), as 0.99")
-        _check_device(self.device)
+        if self.device != "cpu":  # always there, and torch is slow to import
+            torch_device(self.device)
 
     def critic_of(self, dimensions: tuple[int, int], anchor: int = 0) -> Critic:
         """Return the shape of the critics of pairs with these dimensions and columns of an anchor."""
         return Critic(self.critic, dimensions, self.hidden, self.embedding, anchor)
-
-
-def _check_device(device: Any) -> None:
-    """Raise where torch has no such device; the processor is always there, and torch is slow to import."""
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device).item()  # the device "meta" gives tensors without numbers
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device = {shown(device)} is not there", "give cpu, cuda or cuda:0") from error
 
 
 def checked_settings(value: Any) -> TrainingSettings:
