@@ -155,7 +155,7 @@ def test_only_the_command_line_writes_to_the_terminal(path):
     assert not [call for call in calls if call == "print" or call.startswith(("sys.stdout.", "sys.stderr."))]
 
 
-@pytest.mark.parametrize("folder", ["theorykit", "tests"])
+@pytest.mark.parametrize("folder", ["theorykit", "validation", "tests"])
 def test_no_file_is_longer_than_400_lines(folder):
     lengths = {
         path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())

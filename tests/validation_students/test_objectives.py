@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from theorykit.errors import InputError
+from validation.objectives import (
+    Objective,
+    clone_loss,
+    distillation_kl,
+    distillation_loss,
+    language_model_loss,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def drawn(*shape):
+    return torch.randn(shape, generator=GENERATOR)
+
+
+def test_terms_do_not_depend_on_batch_and_length():
+    """The same positions twice as long or twice as many: means stay."""
+    logits, teacher, tokens = drawn(2, 3, 5, 7), drawn(3, 5, 7), torch.randint(7, (3, 5), generator=GENERATOR)
+    twice = [torch.cat([side, side], dim=-3) for side in (logits, teacher)]
+    assert torch.allclose(distillation_kl(*twice, 2.0), distillation_kl(logits, teacher, 2.0))
+    longer = [torch.cat([side, side], dim=-2) for side in (logits, teacher)]
+    assert torch.allclose(distillation_kl(*longer, 2.0), distillation_kl(logits, teacher, 2.0))
+    both = language_model_loss(twice[0], torch.cat([tokens, tokens]))
+    assert torch.allclose(both, language_model_loss(logits, tokens))
+    states, theirs = [drawn(2, 4, 6)], [drawn(4, 6)]
+    doubled = clone_loss([torch.cat([states[0]] * 2, dim=1)] * 3, [torch.cat([theirs[0]] * 2)] * 3)
+    assert torch.allclose(doubled, clone_loss(states, theirs))
+
+
+def test_language_model_loss_is_that_of_the_next_token():
+    logits = torch.full((1, 1, 3, 4), -20.0)
+    tokens = torch.tensor([[0, 2, 3]])
+    logits[0, 0, 0, 2] = logits[0, 0, 1, 3] = 20.0
+    assert language_model_loss(logits, tokens).item() < 1e-6
+    assert language_model_loss(torch.zeros(2, 1, 3, 4), tokens) == pytest.approx([math.log(4)] * 2)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_kl_is_that_of_torch_with_the_square_of_the_temperature(temperature):
+    student, teacher = drawn(1, 2, 3, 5).double(), drawn(2, 3, 5).double()
+    expected = torch.nn.functional.kl_div(
+        (student[0] / temperature).log_softmax(-1), (teacher / temperature).softmax(-1), reduction="sum"
+    )
+    assert distillation_kl(student, teacher, temperature)[0] == pytest.approx(expected.item() * temperature**2 / 6)
+    assert distillation_kl(teacher[None], teacher, temperature)[0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_hot_kl_approaches_half_the_squared_distance_of_centred_logits():
+    """Hinton et al. (2015): τ² KL → ‖z_s − z_t‖²/(2V) for centred logits as τ grows."""
+    student, teacher = drawn(1, 1, 1, 6).double(), drawn(1, 1, 6).double()
+    apart = student[0] - teacher
+    apart = apart - apart.mean()
+    assert distillation_kl(student, teacher, 1e4)[0] == pytest.approx(apart.square().mean().item() / 2, rel=1e-3)
+
+
+def test_the_total_is_the_weighted_sum_and_empty_terms_are_not_computed():
+    logits, teacher, tokens = drawn(2, 1, 4, 5), drawn(1, 4, 5), torch.randint(5, (1, 4), generator=GENERATOR)
+    states, theirs = [drawn(2, 1, 4, 3)], [drawn(1, 4, 3)]
+    found = distillation_loss(
+        Objective(0.5, 2.0, 3.0, 1.5), logits, tokens, teacher_logits=teacher, states=states, teacher_states=theirs
+    )
+    torch.testing.assert_close(found.total, 0.5 * found.language_model + 2 * found.distillation + 3 * found.clone)
+    alone = distillation_loss(Objective(1, 0, 0), logits, tokens)
+    assert (alone.distillation, alone.clone) == (None, None)
+    torch.testing.assert_close(alone.total, language_model_loss(logits, tokens))
+
+
+def test_students_do_not_feel_one_another():
+    logits = drawn(2, 1, 4, 5).requires_grad_()
+    found = distillation_loss(
+        Objective(1, 1, 0), logits, torch.zeros(1, 4, dtype=torch.int64), teacher_logits=drawn(1, 4, 5)
+    )
+    found.total[0].backward()
+    assert torch.all(logits.grad[1] == 0)
+    assert logits.grad[0].abs().sum() > 0
+
+
+def test_refusals():
+    logits, tokens = drawn(1, 1, 3, 4), torch.zeros(1, 3, dtype=torch.int64)
+    with pytest.raises(InputError, match="all weights are 0"):
+        Objective(0, 0, 0)
+    with pytest.raises(InputError, match="temperature = 0"):
+        Objective(temperature=0)
+    with pytest.raises(InputError, match="clone = -1"):
+        Objective(clone=-1)
+    with pytest.raises(InputError, match="needs the teacher's logits"):
+        distillation_loss(Objective(), logits, tokens)
+    with pytest.raises(InputError, match="vocabularies differ: 4 of the student, 6 of the teacher"):
+        distillation_loss(Objective(), logits, tokens, teacher_logits=drawn(1, 3, 6))
+    with pytest.raises(InputError, match="width 4 cannot be compared with one of width 5"):
+        clone_loss([drawn(1, 2, 4)], [drawn(2, 5)])
+    with pytest.raises(InputError, match="0 states of the student and 1"):
+        clone_loss([], [drawn(2, 5)])
