@@ -21,7 +21,7 @@ lint: $(VENV)/dev
 	$(VENV)/bin/mypy
 
 texts: $(VENV)/dev
-	$(VENV)/bin/python scripts/texts.py .work/texts
+	$(VENV)/bin/python validation/texts.py .work/texts
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "theorykit needs Python 3.11 or newer")'

@@ -29,8 +29,8 @@ from theorykit.models.truncation import DenseReference, truncated
 from theorykit.rank_selection.calibrated import CalibrationSettings, calibrate
 from theorykit.spectra.whitening import METRICS, Metric
 
-sys.path.insert(0, str(record.ROOT / "scripts"))
-import texts
+sys.path.insert(0, str(record.ROOT))
+from validation import texts
 
 SEEDS = (0, 1, 2)
 BUDGETS = (0.9, 0.8, 0.6)

