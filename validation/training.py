@@ -1,0 +1,257 @@
+"""One training loop for S students at once, which goes on exactly where it stopped.
+
+Students share the architecture and the batch size; they may differ in rank, in how many blocks they see, in the order
+of these, in learning rate and in the weights of the loss. No product mixes students, so that each is what it would be
+alone, up to the rounding of batched products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from theorykit.checks import positive_integer, positive_number
+from theorykit.errors import InputError
+from validation.batches import BlockOrders
+from validation.data import Blocks
+from validation.objectives import LossTerms, Objective, distillation_loss, language_model_loss
+from validation.students.architecture import Architecture, Weights
+from validation.students.factored import Students
+from validation.students.forward import Output, forward
+
+Optimiser = Literal["adamw", "sgd"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long and how students are trained; the defaults are the paper's §5.1 but for batch and steps.
+
+    Attributes:
+        steps: Updates.
+        batch_size: Blocks in a step, of each student.
+        learning_rates: Peak learning rate of each student, or one for all.
+        optimiser: ``adamw`` with warm-up and cosine, or ``sgd`` with a constant step, for Theorem 1.
+        weight_decay: Of AdamW.
+        warmup: Share of the steps over which the learning rate rises linearly.
+        evaluate_every: Steps between two looks at the held-out blocks; 0 for the end alone.
+    """
+
+    steps: int
+    batch_size: int = 8
+    learning_rates: float | tuple[float, ...] = 3e-4
+    optimiser: Optimiser = "adamw"
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    evaluate_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            positive_integer(name, getattr(self, name))
+        for rate in np.atleast_1d(self.learning_rates):
+            positive_number("learning_rates", float(rate))
+        positive_number("weight_decay", self.weight_decay, allow_zero=True)
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup = {self.warmup!r} is not in [0, 1)", "give a share of the steps, as 0.05")
+        if self.optimiser not in ("adamw", "sgd"):
+            raise InputError(f"optimiser = {self.optimiser!r} is unknown", "choose adamw or sgd")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0, over its peak: linear warm-up, then cosine to 0."""
+        if self.optimiser == "sgd":
+            return 1.0
+        rising = math.ceil(self.warmup * self.steps)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising)))
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """The model that is distilled: weights ``[1, …]``."""
+
+    architecture: Architecture
+    weights: Weights
+
+    def __call__(self, tokens: torch.Tensor, *, keep: bool) -> Output:
+        """Run on tokens ``[S, B, T]``; logits and states come as ``[S, B, T, …]``, without gradient."""
+        with torch.no_grad():
+            found = forward(self.architecture, self.weights, tokens.flatten(0, 1), keep=keep)
+        shape = tokens.shape
+        return Output(found.logits.view(*shape, -1), [state.view(*shape, -1) for state in found.hidden])
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What was measured at one step, for each of the S students; None where a student has failed.
+
+    Attributes:
+        step: Updates taken before it.
+        loss: The weighted sum.
+        terms: The terms of the loss by name.
+        gradient_norm: Of the student's whole gradient.
+        held_out: Nats per token on the held-out blocks; empty where they were not looked at.
+    """
+
+    step: int
+    loss: tuple[float | None, ...]
+    terms: dict[str, tuple[float | None, ...]]
+    gradient_norm: tuple[float | None, ...]
+    held_out: tuple[float | None, ...] = ()
+
+
+class Training:
+    """S students on their way: weights, optimiser, orders of blocks, and what was measured.
+
+    Args:
+        students: Where they start; their weights are copied.
+        objective: Terms of the loss, common to all.
+        plan: Steps, rates, batch.
+        orders: Which blocks each student sees, in which order.
+        blocks: Train tokens ``[n, T]``.
+        held_out: Held-out tokens ``[m, T]``.
+        teacher: Needed for KL and clone terms.
+    """
+
+    def __init__(
+        self,
+        students: Students,
+        objective: Objective,
+        plan: TrainingPlan,
+        orders: BlockOrders,
+        blocks: Blocks,
+        held_out: Blocks,
+        teacher: Teacher | None = None,
+    ) -> None:
+        count = len(students.ranks)
+        if orders.count != count:
+            raise InputError(f"{orders.count} orders of blocks for {count} students", "give one per student")
+        rates = np.broadcast_to(np.asarray(plan.learning_rates, dtype=float), (count,))
+        self.students = replace(students, weights={name: part.clone() for name, part in students.weights.items()})
+        self.objective, self.plan, self.orders, self.teacher = objective, plan, orders, teacher
+        self.blocks, self.held_out = blocks, held_out
+        self.step = 0
+        self.failures = [""] * count
+        self.records: list[StepRecord] = []
+        self._device = next(iter(self.students.weights.values())).device
+        self._trained = {name: self.students.weights[name].requires_grad_() for name in self.students.trainable}
+        self._shares = torch.tensor(rates / rates.max(), dtype=torch.float32, device=self._device)
+        self._peak = float(rates.max())
+        self._optimiser = self._new_optimiser()
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        parameters = list(self._trained.values())
+        if self.plan.optimiser == "sgd":
+            return torch.optim.SGD(parameters, lr=self._peak)
+        return torch.optim.AdamW(parameters, lr=self._peak, weight_decay=self.plan.weight_decay)
+
+    @property
+    def alive(self) -> list[bool]:
+        """Return which students have not failed."""
+        return [not failure for failure in self.failures]
+
+    def run(self, until: int | None = None, progress: Callable[[StepRecord], None] | None = None) -> None:
+        """Train to the end of the plan, or to a step before it; a student whose loss is not finite stops there."""
+        last = self.plan.steps if until is None else min(until, self.plan.steps)
+        while self.step < last and any(self.alive):
+            record = self._update()
+            every = self.plan.evaluate_every
+            if self.step == self.plan.steps or (every and self.step % every == 0):
+                record = replace(record, held_out=self._shown(self.evaluate()))
+            self.records.append(record)
+            if progress is not None:
+                progress(record)
+
+    def _update(self) -> StepRecord:
+        tokens = torch.from_numpy(self.orders.next(self.blocks, self.plan.batch_size)).to(self._device, torch.int64)
+        terms = self._loss(tokens)
+        gradients = torch.autograd.grad(terms.total.sum(), list(self._trained.values()))
+        norms = torch.stack([part.flatten(1).square().sum(dim=1) for part in gradients]).sum(dim=0).sqrt()
+        self._note_failures(terms.total, norms)
+        record = self._record(terms, norms)
+        self._apply(gradients)
+        self.step += 1
+        return record
+
+    def _loss(self, tokens: torch.Tensor) -> LossTerms:
+        keep = self.objective.clone > 0
+        found = forward(self.students.architecture, self.students.weights, tokens, keep=keep)
+        taught = self.teacher(tokens, keep=keep) if self.teacher and self._needs_teacher else None
+        return distillation_loss(
+            self.objective,
+            found.logits,
+            tokens,
+            teacher_logits=None if taught is None else taught.logits,
+            states=found.hidden,
+            teacher_states=[] if taught is None else taught.hidden,
+        )
+
+    @property
+    def _needs_teacher(self) -> bool:
+        return self.objective.distillation > 0 or self.objective.clone > 0
+
+    def _note_failures(self, losses: torch.Tensor, norms: torch.Tensor) -> None:
+        fine = (torch.isfinite(losses) & torch.isfinite(norms)).tolist()
+        for number, good in enumerate(fine):
+            if not good and not self.failures[number]:
+                self.failures[number] = f"the loss or its gradient was not finite at step {self.step}"
+
+    def _apply(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Take one step of each student that has not failed, scaled to its own learning rate.
+
+        The steps of AdamW and SGD are proportional to the learning rate, weight decay included.
+        """
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._peak * self.plan.rate(self.step)
+        share = self._shares * torch.tensor(self.alive, dtype=torch.float32, device=self._device)
+        before = [part.detach().clone() for part in self._trained.values()] if bool((share != 1).any()) else []
+        for part, gradient in zip(self._trained.values(), gradients, strict=True):
+            part.grad = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        self._optimiser.step()
+        with torch.no_grad():
+            for part, old in zip(self._trained.values(), before, strict=False):
+                part.copy_(old + share.view(-1, *[1] * (part.ndim - 1)) * (part - old))
+
+    def evaluate(self) -> torch.Tensor:
+        """Return the mean cross-entropy of each student on the held-out blocks, ``[S]`` in nats per token."""
+        size = self.plan.batch_size
+        total = torch.zeros(len(self.failures), dtype=torch.float64, device=self._device)
+        with torch.no_grad():
+            for start in range(0, len(self.held_out), size):
+                part = torch.from_numpy(np.array(self.held_out[start : start + size])).to(self._device, torch.int64)
+                logits = forward(self.students.architecture, self.students.weights, part).logits
+                total += language_model_loss(logits, part).double() * len(part)
+        return total / len(self.held_out)
+
+    def _record(self, terms: LossTerms, norms: torch.Tensor) -> StepRecord:
+        named = {name: getattr(terms, name) for name in ("language_model", "distillation", "clone")}
+        shown = {name: self._shown(value) for name, value in named.items() if value is not None}
+        return StepRecord(self.step, self._shown(terms.total), shown, self._shown(norms))
+
+    def _shown(self, values: torch.Tensor) -> tuple[float | None, ...]:
+        return tuple(value if good else None for value, good in zip(values.tolist(), self.alive, strict=True))
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return tensors and plain values from which :meth:`restore` goes on bit for bit."""
+        tensors = {f"weights/{name}": part.detach() for name, part in self._trained.items()}
+        for name, part in self._trained.items():
+            for key, value in self._optimiser.state.get(part, {}).items():
+                if isinstance(value, torch.Tensor):
+                    tensors[f"optimiser/{key}/{name}"] = value
+        return tensors, {"step": self.step, "failures": self.failures, "orders": self.orders.state()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Go back to a state of a training of the same students and plan."""
+        with torch.no_grad():
+            for name, part in self._trained.items():
+                part.copy_(tensors[f"weights/{name}"])
+        for key, tensor in tensors.items():
+            if key.startswith("optimiser/"):
+                _, slot, name = key.split("/", 2)
+                self._optimiser.state[self._trained[name]][slot] = tensor.clone()
+        self.step, self.failures = int(values["step"]), list(values["failures"])
+        self.orders.restore(values["orders"])
