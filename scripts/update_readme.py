@@ -54,6 +54,13 @@ def verdicts() -> str:
     return "\n".join(lines)
 
 
+def _coverage(found: dict[str, Any]) -> str:
+    cases = [case for part in found.values() if isinstance(part, dict) for case in part.values() if type(case) is dict]
+    covered = [case["covered"] for case in cases]
+    worst = max(abs(case["bias_in_standard_errors"]) for case in cases)
+    return f"{min(covered):.1%} to {max(covered):.1%}; {worst:.1f}"
+
+
 _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
     (
         "spectra_speed",
@@ -120,6 +127,12 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
         "corrected Gaussian information, 768 + 768 columns, N = 10⁴",
         lambda found: f"{found['d=768']['seconds']:.2f} s",
         "≤ 1 s",
+    ),
+    (
+        "gaussian_information",
+        "its 95 % intervals over 200 draws, d = 64 to 768, ρ up to 0.95: covered; bias in standard errors",
+        lambda found: _coverage(found),
+        "90 to 98 %; ≤ 3",
     ),
     (
         "rate_distortion_speed",
