@@ -23,6 +23,7 @@ from validation.objectives import LossTerms, Objective, distillation_loss, langu
 from validation.students.architecture import Architecture, Weights
 from validation.students.factored import Students
 from validation.students.forward import Output, forward
+from validation.students.narrow import NarrowStudents
 
 Optimiser = Literal["adamw", "sgd"]
 
@@ -119,7 +120,7 @@ class Training:
 
     def __init__(
         self,
-        students: Students,
+        students: Students | NarrowStudents,
         objective: Objective,
         plan: TrainingPlan,
         orders: BlockOrders,
@@ -179,7 +180,7 @@ class Training:
 
     def _loss(self, tokens: torch.Tensor) -> LossTerms:
         keep = self.objective.clone > 0
-        found = forward(self.students.architecture, self.students.weights, tokens, keep=keep)
+        found = forward(self.students.architecture, self.students.effective(), tokens, keep=keep)
         taught = self.teacher(tokens, keep=keep) if self.teacher and self._needs_teacher else None
         return distillation_loss(
             self.objective,
@@ -221,9 +222,10 @@ class Training:
         size = self.plan.batch_size
         total = torch.zeros(len(self.failures), dtype=torch.float64, device=self._device)
         with torch.no_grad():
+            weights = self.students.effective()
             for start in range(0, len(self.held_out), size):
                 part = torch.from_numpy(np.array(self.held_out[start : start + size])).to(self._device, torch.int64)
-                logits = forward(self.students.architecture, self.students.weights, part).logits
+                logits = forward(self.students.architecture, weights, part).logits
                 total += language_model_loss(logits, part).double() * len(part)
         return total / len(self.held_out)
 

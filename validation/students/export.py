@@ -10,6 +10,7 @@ import torch
 from theorykit.errors import InputError
 from validation.students.architecture import Weights
 from validation.students.factored import Students
+from validation.students.narrow import NarrowStudents
 
 
 def merged_weights(students: Students, number: int) -> Weights:
@@ -40,16 +41,30 @@ def merged_weights(students: Students, number: int) -> Weights:
     return {name: tensor.detach().clone().contiguous() for name, tensor in found.items()}
 
 
-def merged_model(students: Students, number: int, teacher: Any) -> Any:
-    """Return one student as a model like its teacher, with dense matrices; ``save_pretrained`` writes safetensors.
+def _merged_narrow(students: NarrowStudents, number: int) -> Weights:
+    layers = {f"{name}.weight" for name in students.architecture.linear}
+    with torch.no_grad():
+        merged = students.effective()
+    return {
+        name: (part[number].T if name in layers else part[number]).detach().clone().contiguous()
+        for name, part in merged.items()
+    }
+
+
+def merged_model(students: Students | NarrowStudents, number: int, teacher: Any) -> Any:
+    """Return one student as a plain model with dense matrices; ``save_pretrained`` writes safetensors.
 
     Args:
-        students: A batch.
+        students: A batch; narrow ones become a smaller model of the teacher's type.
         number: Which of them, from 0.
         teacher: The Hugging Face model that they were made from; not changed.
     """
-    model = copy.deepcopy(teacher)
-    state = merged_weights(students, number)
+    if isinstance(students, NarrowStudents):
+        config = copy.deepcopy(teacher.config)
+        config.head_dim, config.hidden_size = students.architecture.head_size, students.architecture.width
+        model, state = type(teacher)(config), _merged_narrow(students, number)
+    else:
+        model, state = copy.deepcopy(teacher), merged_weights(students, number)
     if students.architecture.tied:
         state["lm_head.weight"] = state[students.architecture.embedding]
     with torch.no_grad():

@@ -39,6 +39,10 @@ class Students:
         """Return the names of what is trained: everything but masks."""
         return tuple(name for name in self.weights if not name.endswith(".mask"))
 
+    def effective(self) -> Weights:
+        """Return what the forward pass runs on: the weights themselves."""
+        return self.weights
+
     def deployed_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers each student stores; columns that a mask switches off are not stored.
 
