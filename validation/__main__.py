@@ -36,6 +36,9 @@ def train(
     teacher: Annotated[str, typer.Option(help="Hub id, folder, or smollm2.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Run folder.")],
     method: Annotated[str, typer.Option(help="lrc, kd or finetune.")] = "lrc",
+    student: Annotated[str, typer.Option(help="factored, or narrow: --rank is then the width of the student.")] = (
+        "factored"
+    ),
     rank: Annotated[
         list[int] | None,
         typer.Option(help="Rank of all layers, 16 by default; again for more students at once."),
@@ -58,6 +61,7 @@ def train(
     config = RunConfig(
         teacher=teacher,
         method=method,
+        student=student,
         ranks=tuple(rank or [16]),
         start=start,
         data=data,

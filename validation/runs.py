@@ -39,8 +39,9 @@ class RunConfig:
     Attributes:
         teacher: Hub id, folder, or ``smollm2``.
         method: ``lrc``, ``kd`` or ``finetune``.
-        ranks: One per student.
-        start: ``svd`` or ``random``.
+        student: ``factored``, or ``narrow`` for the residual width instead of the rank of each layer.
+        ranks: One per student: of all layers, or the residual width, which is then one for all.
+        start: ``svd`` or ``random``; for narrow students the leading directions of the residual stream, or random ones.
         data: As for :func:`validation.data.read_corpus`.
         n_blocks: Train blocks that each student may see; None for all.
         length: Tokens in a block.
@@ -57,6 +58,7 @@ class RunConfig:
 
     teacher: str
     method: str = "lrc"
+    student: str = "factored"
     ranks: tuple[int, ...] = (16,)
     start: str = "svd"
     data: str = "python-docs"

@@ -78,12 +78,19 @@ class Teacher:
     architecture: Architecture
     weights: Weights
 
-    def __call__(self, tokens: torch.Tensor, *, keep: bool) -> Output:
-        """Run on tokens ``[S, B, T]``; logits and states come as ``[S, B, T, …]``, without gradient."""
+    def __call__(self, tokens: torch.Tensor, *, keep: bool = False, signals: bool = False) -> Output:
+        """Run on tokens ``[S, B, T]``, without gradient; everything comes with the axis of students first."""
         with torch.no_grad():
-            found = forward(self.architecture, self.weights, tokens.flatten(0, 1), keep=keep)
+            found = forward(self.architecture, self.weights, tokens.flatten(0, 1), keep=keep, signals=signals)
         shape = tokens.shape
-        return Output(found.logits.view(*shape, -1), [state.view(*shape, -1) for state in found.hidden])
+        return Output(
+            found.logits.view(*shape, -1),
+            [state.view(*shape, -1) for state in found.hidden],
+            [
+                {name: part.view(shape[0], shape[1] * shape[2], -1) for name, part in one.items()}
+                for one in found.signals
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -179,16 +186,18 @@ class Training:
         return record
 
     def _loss(self, tokens: torch.Tensor) -> LossTerms:
-        keep = self.objective.clone > 0
-        found = forward(self.students.architecture, self.students.effective(), tokens, keep=keep)
-        taught = self.teacher(tokens, keep=keep) if self.teacher and self._needs_teacher else None
+        weights, cloned = self.students.effective(), self.objective.clone > 0
+        kept = {"signals" if self.students.clones_signals else "keep": cloned}
+        found = forward(self.students.architecture, weights, tokens, **kept)
+        taught = self.teacher(tokens, **kept) if self.teacher and self._needs_teacher else None
+        states, theirs = self.students.compared(found, taught) if cloned and taught is not None else ([], [])
         return distillation_loss(
             self.objective,
             found.logits,
             tokens,
             teacher_logits=None if taught is None else taught.logits,
-            states=found.hidden,
-            teacher_states=[] if taught is None else taught.hidden,
+            states=states,
+            teacher_states=theirs,
         )
 
     @property

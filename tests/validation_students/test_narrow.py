@@ -8,11 +8,12 @@ from transformers import AutoModelForCausalLM
 from tests.validation_students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from validation.batches import BlockOrders
-from validation.objectives import Objective
+from validation.objectives import Objective, clone_loss
+from validation.students.architecture import architecture_of, dense_weights
 from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import narrow_students, residual_basis
-from validation.training import Training, TrainingPlan
+from validation.training import Teacher, Training, TrainingPlan
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)
@@ -74,6 +75,34 @@ def test_it_trains_and_the_basis_of_the_residual_stream_is_a_better_start():
         losses = [record.loss[0] for record in one.records]
         assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert torch.allclose(bases[0].T @ bases[0], torch.eye(12), atol=1e-5)
+
+
+def test_clone_signals_are_equal_at_full_width_and_seen_through_the_projection(rng):
+    teacher = flat_final_norm(llama())
+    students = narrow_students(teacher, 24, generator=rng)
+    own = forward(students.architecture, students.effective(), TOKENS, signals=True)
+    taught = Teacher(architecture_of(teacher), dense_weights(teacher))(TOKENS[None], signals=True)
+    ours, theirs = students.compared(own, taught)
+    assert len(ours) == 3 * 7
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+    assert float(clone_loss(ours, theirs)) < 1e-8
+
+
+def test_low_rank_clone_trains_with_its_signals():
+    teacher = llama()
+    found = Training(
+        narrow_students(teacher, 12, basis=residual_basis(teacher, BLOCKS, 12)),
+        Objective(1, 1, 1),
+        TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
+        BlockOrders([np.arange(40)], [0]),
+        BLOCKS,
+        BLOCKS[:4],
+        Teacher(architecture_of(teacher), dense_weights(teacher)),
+    )
+    found.run()
+    clone = [record.terms["clone"][0] for record in found.records]
+    assert np.mean(clone[-5:]) < np.mean(clone[:5])
 
 
 def test_the_basis_holds_most_of_the_stream():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 from theorykit.errors import InputError
 from validation.__main__ import PRESETS
 from validation.prepare import objective_of, prepare
@@ -70,6 +70,16 @@ def test_every_method_improves_the_held_out_loss(setting, method, tmp_path):
 
 class Killed(Exception):
     """What a kill looks like from inside."""
+
+
+@pytest.mark.parametrize("start", ["svd", "random"])
+def test_narrow_students_of_a_llama_teacher(setting, start, tmp_path):
+    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
+    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", ranks=(24, 24), start=start, steps=40)
+    training = prepare(config)
+    before = training.evaluate()
+    result = RunFolder(tmp_path / "run", config).run(training)
+    assert all(after < first for after, first in zip(result["held_out"], before.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("writes", [1, 2, 4, 7, 12, 18, 23, 30])
@@ -149,6 +159,12 @@ def test_refusals(setting, tmp_path):
         prepare(dataclasses.replace(setting, n_blocks=0))
     with pytest.raises(InputError, match="rank = 99"):
         prepare(dataclasses.replace(setting, ranks=(99,)))
+    with pytest.raises(InputError, match="student = 'round' is unknown"):
+        prepare(dataclasses.replace(setting, student="round"))
+    with pytest.raises(InputError, match=r"widths \(4, 12\) are no batch"):
+        prepare(dataclasses.replace(setting, student="narrow"))
+    with pytest.raises(InputError, match="needs a Llama-type teacher"):
+        prepare(dataclasses.replace(setting, student="narrow", ranks=(12,)))
     with pytest.raises(InputError, match="start = 'pca' is unknown"):
         prepare(dataclasses.replace(setting, start="pca"))
     with pytest.raises(InputError, match="is no text"):

@@ -13,6 +13,7 @@ from theorykit.checks import positive_integer
 from theorykit.errors import InputError
 from theorykit.spectra import whitened_truncation
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
+from validation.students.forward import Output
 
 Start = Literal["svd", "whitened", "random"]
 Moments = Mapping[str, tuple[Any, Any]]
@@ -39,9 +40,16 @@ class Students:
         """Return the names of what is trained: everything but masks."""
         return tuple(name for name in self.weights if not name.endswith(".mask"))
 
+    clones_signals = False
+    """The clone loss compares hidden states (eq 4): they have the teacher's width."""
+
     def effective(self) -> Weights:
         """Return what the forward pass runs on: the weights themselves."""
         return self.weights
+
+    def compared(self, own: Output, teacher: Output) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return what the clone loss compares: the hidden states of both."""
+        return own.hidden, teacher.hidden
 
     def deployed_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers each student stores; columns that a mask switches off are not stored.

@@ -12,10 +12,12 @@ from theorykit.checks import checked_generator, positive_integer
 from theorykit.errors import InputError
 from validation.data import Blocks
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
-from validation.students.forward import forward
+from validation.students.forward import Output, forward
 
 _INTO_HEADS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Layers that read the residual stream; ``o_proj`` and ``down_proj`` write to it."""
+_WRITERS = {"attention": "self_attn.o_proj", "feed_forward": "mlp.down_proj"}
+"""Signals that are written to the residual stream, and by which layer."""
 _PROJECTION = ".projection"
 
 
@@ -35,6 +37,9 @@ class NarrowStudents:
     teacher: Weights
     ranks: tuple[dict[str, int], ...]
 
+    clones_signals = True
+    """Hidden states are narrower than the teacher's: the clone loss compares the signals inside the blocks."""
+
     @property
     def trainable(self) -> tuple[str, ...]:
         """Return the names of what is trained."""
@@ -52,6 +57,24 @@ class NarrowStudents:
             reads = target.split(".")[-2] in _INTO_HEADS
             found[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
         return found
+
+    def compared(self, own: Output, teacher: Output) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the seven signals of each block, ours and the teacher's.
+
+        Query, key, value, gate and up have the teacher's width. What o and down write is compared with what the
+        teacher's write, seen through their own projection: no map has to be learned beside the student's.
+        """
+        ours, theirs = [], []
+        for number, (mine, taught) in enumerate(zip(own.signals, teacher.signals, strict=True)):
+            block = self.architecture.block(number)
+            for name, part in mine.items():
+                layer = _WRITERS.get(name)
+                ours.append(part)
+                if layer is None:
+                    theirs.append(taught[name])
+                else:
+                    theirs.append(torch.bmm(taught[name], self.weights[f"{block}{layer}.weight{_PROJECTION}"]))
+        return ours, theirs
 
     def deployed_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers each merged student stores.
