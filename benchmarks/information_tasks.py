@@ -151,8 +151,9 @@ def full_table(rows: list[dict[str, Any]], origin: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme_table(found: dict[str, dict[str, Any]]) -> str:
-    """Return the README's table: one row per estimator over the published tasks, from the summaries."""
+def readme_table(recorded: dict[str, Any]) -> str:
+    """Return the README's table: one row per estimator over the published tasks, and where it comes from."""
+    found = recorded["result"]["summaries"]
     lines = [
         "| estimator | error, 40 tasks | of one sample | 20 Gaussian copulas | worst of them | runs without warning | "
         "of them covered | wrong without warning | s |",
@@ -174,6 +175,12 @@ def readme_table(found: dict[str, dict[str, Any]]) -> str:
         if method == "auto":
             cells = [f"**{cell}**" for cell in cells]
         lines.append("| " + " | ".join(cells) + " |")
+    seeds = len(recorded["seeds"])
+    lines += [
+        "",
+        f"{seeds} seeds, N = {ROWS:,}; `{recorded['command']}`, commit {recorded['commit'][:12]}; "
+        "[all tasks and estimators](benchmarks/results/information_tasks.md).",
+    ]
     return "\n".join(lines)
 
 
