@@ -35,6 +35,13 @@ def test_auto(run, files):
     assert "anchored mine" in done.out
 
 
+def test_a_lower_bound_is_printed_as_one(run, files):
+    done = run("mi", files / "x.npy", files / "y.npy", "--method", "cca")
+    assert done.out.startswith("I(X; Y) ≥ 0.4")
+    assert "of the bound, which I may exceed" in done.out
+    assert "≥" not in run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian").out
+
+
 def test_json(run, files):
     done = run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian", "--json", "--calibrate", "--draws", "2")
     result = done.document["result"]

@@ -95,12 +95,19 @@ def interrupted(running):
     raise AssertionError("the process does not end on an interrupt")
 
 
+def heed_interrupts():
+    """Undo what a shell does to jobs in the background: they and their children ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_with_130_and_leaves_no_file(tmp_path):
     pipe, output = tmp_path / "text", tmp_path / "out.json"
     os.mkfifo(pipe)
     arguments = ["rank-select", "--n", "10", "--model", "./model", "--calibration", str(pipe), "-o", str(output)]
     with (
-        subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running,
+        subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+        ) as running,
         open(pipe, "w"),  # returns once the command has begun to read its text
     ):
         time.sleep(0.2)

@@ -153,8 +153,10 @@ def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool
         _print_calibration(known)
         screen.print()
     if found.information is not None:
+        bound = any("lower bound" in warning for warning in found.warnings)
         interval = "no interval" if found.interval is None else "95 % interval {:.4g} to {:.4g}".format(*found.interval)
-        screen.print(Text(f"I(X; Y) = {found.information:.4g} nats, {interval}"))
+        of_bound = " of the bound, which I may exceed" if bound else ""
+        screen.print(Text(f"I(X; Y) {'≥' if bound else '='} {found.information:.4g} nats, {interval}{of_bound}"))
     screen.print(Text(f"method   {found.method}"))
     if reason := getattr(found, "reason", ""):
         screen.print(Text(f"because  {reason}"))

@@ -218,7 +218,7 @@ class _Source:
     def read(self, step: Any) -> tuple[Any, CalibratedModel | None, tuple[str, ...]]:
         """Return the spectra, the calibrated model where there is one, and remarks for the reader."""
         if self.model is None or self.model.endswith(".npz"):
-            if self.calibration not in (None, "none"):
+            if self.calibration is not None:
                 raise InputError("--calibration needs a model that can be run", "give --model as well")
             return *self._stored(), ()
         if self.calibration == "none":

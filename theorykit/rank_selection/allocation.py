@@ -142,7 +142,7 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
     if cost > limit:
         raise InputError(
             f"the budget {budget:,.0f} is below {cost:,.0f}, the least that all layers together can cost",
-            "give a larger budget or a smaller rank multiple",
+            "give a larger budget (0.8 or 80% is a share) or a smaller rank multiple",
         )
     price = 0.0
     blocked: set[int] = set()

@@ -76,11 +76,11 @@ class BoundEvaluation(Result):
         return pd.DataFrame(columns)
 
 
-def evaluate_bound(statement: Statement, given: Mapping[str, Any]) -> BoundEvaluation:
+def evaluate_bound(statement: Statement | str, given: Mapping[str, Any]) -> BoundEvaluation:
     """Evaluate all forms of a statement.
 
     Args:
-        statement: With at least one form that can be evaluated.
+        statement: With at least one form that can be evaluated; or its name, as ``theorem-1`` or ``eq-11``.
         given: Arguments by name, numbers or arrays that broadcast; defaults fill in what is missing.
 
     Returns:
@@ -91,12 +91,14 @@ def evaluate_bound(statement: Statement, given: Mapping[str, Any]) -> BoundEvalu
         InputError: no such argument, one that is missing, no point inside the domain, or a statement without a bound.
 
     Example:
-        >>> from theorykit.statements import find_statement
-        >>> found = evaluate_bound(find_statement("covering-number")[0],
-        ...                        {"rows": 2, "columns": 3, "rank": 1, "radius": 0.9})
+        >>> found = evaluate_bound("covering-number", {"rows": 2, "columns": 3, "rank": 1, "radius": 0.9})
         >>> [form.form for form in found.forms]
         ['printed', 'corrected']
     """
+    if isinstance(statement, str):
+        from theorykit.statements import find_statement
+
+        statement = find_statement(statement)[0]
     if not statement.forms:
         raise InputError(
             f"{statement.slug} has no bound that can be evaluated", f"see it with: theorykit audit {statement.slug}"
