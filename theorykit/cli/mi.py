@@ -147,13 +147,14 @@ def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool
     from rich.text import Text
 
     from theorykit.cli.output import console, warn
+    from theorykit.information.estimators.records import BOUND
 
     screen = console()
     if known is not None:
         _print_calibration(known)
         screen.print()
     if found.information is not None:
-        bound = any("lower bound" in warning for warning in found.warnings)
+        bound = any(BOUND in warning for warning in found.warnings)
         interval = "no interval" if found.interval is None else "95 % interval {:.4g} to {:.4g}".format(*found.interval)
         of_bound = " of the bound, which I may exceed" if bound else ""
         screen.print(Text(f"I(X; Y) {'≥' if bound else '='} {found.information:.4g} nats, {interval}{of_bound}"))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.checks import checked_generator, positive_number
+from theorykit.checks import checked_generator
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate
@@ -17,7 +17,7 @@ from theorykit.information.estimators.canonical import cca_estimate
 from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import ksg_estimate
-from theorykit.information.estimators.noise import noisy_information
+from theorykit.information.estimators.noise import noisy_information, with_noise
 from theorykit.information.estimators.objectives import OBJECTIVES, Method
 from theorykit.information.estimators.pairs import checked_pair
 from theorykit.information.estimators.ranks import seeded
@@ -195,8 +195,7 @@ def calibrate_mutual_information(
     generator = _own(generator)
     pair = checked_pair(x, y, groups)
     if noise is not None:
-        deviation = positive_number("noise", noise)
-        pair = replace(pair, y=pair.y + deviation * generator.standard_normal(pair.y.shape))
+        pair = with_noise(pair, noise, generator)
     if information is None:
         found = gaussian_estimate(pair.x, pair.y).information
         information = 0.1 if found is None or not np.isfinite(found) else max(0.1, found)

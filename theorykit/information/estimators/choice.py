@@ -71,9 +71,13 @@ def _against_gaussian(copula: InformationEstimate, mine: InformationEstimate, ks
     return ""
 
 
+def _gain(mine: InformationEstimate) -> tuple[float, float] | None:
+    return mine.gain if isinstance(mine, TrainedEstimate) else None
+
+
 def _adds(mine: InformationEstimate, copula: InformationEstimate) -> bool:
     """Return whether a critic adds more to the Gaussian relation than chance and rounding do."""
-    gain = mine.gain if isinstance(mine, TrainedEstimate) else None
+    gain = _gain(mine)
     if gain is None:
         return False
     return gain[0] > max(_SIGNIFICANT * gain[1], _SMALL_GAIN, _SMALL_GAIN * (copula.information or 0.0))
@@ -94,7 +98,7 @@ def _gaussian_choice(
     settings: TrainingSettings,
 ) -> Choice:
     reason = "the normal scores pass the tests of a Gaussian relation"
-    gain = mine.gain if isinstance(mine, TrainedEstimate) else None
+    gain = _gain(mine)
     if gain is None:
         return Choice(copula, reason, ("no critic could be trained to check that the relation is Gaussian",))
     warnings: tuple[str, ...] = ()

@@ -11,9 +11,15 @@ import numpy as np
 from theorykit.checks import positive_number
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.gaussian import gaussian_estimate
-from theorykit.information.estimators.pairs import checked_pair
+from theorykit.information.estimators.pairs import Pair, checked_pair
 
 Estimator = Callable[..., InformationEstimate]
+
+
+def with_noise(pair: Pair, noise: float, generator: np.random.Generator) -> Pair:
+    """Return (x, y + τZ), Z standard normal."""
+    deviation = positive_number("noise", noise)
+    return replace(pair, y=pair.y + deviation * generator.standard_normal(pair.y.shape))
 
 
 def noisy_information(
@@ -60,8 +66,8 @@ def noisy_information(
     """
     deviation = positive_number("noise", noise)
     pair = checked_pair(x, y, groups)
-    noisy = pair.y + deviation * generator.standard_normal(pair.y.shape)
-    found = estimator(pair.x, noisy, groups=pair.groups, **options)
+    noisy = with_noise(pair, deviation, generator)
+    found = estimator(noisy.x, noisy.y, groups=noisy.groups, **options)
     return replace(
         found,
         method=f"{found.method} at noise {deviation:g}",

@@ -15,7 +15,9 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.samples import NORMAL_QUANTILE
 
-LOWER_BOUND = "a held-out fit gives a lower bound: the interval is that of the bound, not of how far I lies above it"
+BOUND = "gives a lower bound: the interval is that of the bound, not of how far I lies above it"
+"""Ends the warning of every estimate that is a lower bound."""
+LOWER_BOUND = f"a held-out fit {BOUND}"
 """Said of every estimate from canonical pairs or decoders that were fitted on other rows."""
 
 _SAFE = 1e100

@@ -20,6 +20,7 @@ from theorykit.information.estimators.anchor import gaussian_anchor
 from theorykit.information.estimators.critics import Critic
 from theorykit.information.estimators.objectives import OBJECTIVES, Method, Objective
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
+from theorykit.information.estimators.records import BOUND
 from theorykit.information.estimators.splits import Indices, Splits, partner_shifts, scaled, split_rows
 from theorykit.information.estimators.training import (
     MOST_SCORES,
@@ -34,7 +35,7 @@ from theorykit.information.samples import NORMAL_QUANTILE
 if TYPE_CHECKING:
     import torch
 
-LOWER_BOUND = "a trained critic gives a lower bound: the interval is that of the bound, not of how far I lies above it"
+LOWER_BOUND = f"a trained critic {BOUND}"
 """Said of every MINE, NWJ and InfoNCE estimate."""
 
 NO_BOUND = "SMILE clips the density ratio: neither a lower nor an upper bound"
