@@ -78,16 +78,16 @@ class Allocation:
 
 def _hull(option: LayerOptions) -> list[int]:
     """Return the indices of the lower convex hull of (cost, loss), from the cheapest to the one of least loss."""
-    order = np.lexsort((option.losses, option.costs))
+    costs, losses = option.costs.tolist(), option.losses.tolist()  # a loop over floats, not over NumPy's scalars
     hull: list[int] = []
-    for index in order.tolist():
-        cost, loss = option.costs[index], option.losses[index]
-        if hull and (loss >= option.losses[hull[-1]] or cost == option.costs[hull[-1]]):
+    for index in np.lexsort((option.losses, option.costs)).tolist():
+        cost, loss = costs[index], losses[index]
+        if hull and (loss >= losses[hull[-1]] or cost == costs[hull[-1]]):
             continue
         while len(hull) >= 2:
             before, last = hull[-2], hull[-1]
-            left = (option.losses[before] - option.losses[last]) * (cost - option.costs[last])
-            right = (option.losses[last] - loss) * (option.costs[last] - option.costs[before])
+            left = (losses[before] - losses[last]) * (cost - costs[last])
+            right = (losses[last] - loss) * (costs[last] - costs[before])
             if left > right:
                 break
             hull.pop()

@@ -85,15 +85,14 @@ def _fit_by_distance(logs: Floats) -> tuple[Floats, Floats, list[int]]:
     sizes = _candidate_sizes(logs.shape[1])
     exponents = np.empty((logs.shape[0], len(sizes)))
     distances = np.empty_like(exponents)
-    for column, size in enumerate(sizes):
-        excess = logs[:, :size] - logs[:, size : size + 1]
-        mean = excess.mean(axis=1)
-        exponents[:, column] = mean
-        with np.errstate(divide="ignore", invalid="ignore"):
-            survival = np.exp(-excess / mean[:, None])  # ascending along the row, since excess descends
-        steps = np.arange(size + 1) / size
-        gaps = np.maximum(np.abs(survival - steps[:-1]), np.abs(survival - steps[1:]))
-        distances[:, column] = np.where(mean > 0, gaps.max(axis=1), np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for column, size in enumerate(sizes):
+            excess = logs[:, :size] - logs[:, size : size + 1]
+            mean = excess.mean(axis=1)
+            exponents[:, column] = mean
+            above = np.exp(-excess / mean[:, None]) - np.arange(size) / size  # the survival ascends, excess descends
+            gaps = np.maximum(above.max(axis=1), 1 / size - above.min(axis=1))
+            distances[:, column] = np.where(mean > 0, gaps, np.inf)
     return exponents, distances, sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +69,11 @@ def truncation_errors(singular_values: Any) -> Floats:
     return np.asarray(scale * np.sqrt(tail_energies(values / scale)), dtype=np.float64)
 
 
+def _read_only(values: Floats) -> Floats:
+    values.flags.writeable = False
+    return values
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Spectrum(Result):
     """All singular values of an m × n matrix.
@@ -94,8 +100,7 @@ class Spectrum(Result):
                 f"{values.size} singular values for shape {m} × {n}",
                 f"give all min(m, n) = {min(m, n)} of them",
             )
-        values.flags.writeable = False
-        object.__setattr__(self, "singular_values", values)
+        object.__setattr__(self, "singular_values", _read_only(values))
         object.__setattr__(self, "shape", (m, n))
 
     @property
@@ -108,15 +113,15 @@ class Spectrum(Result):
         """Return ‖W‖_F."""
         return float(self.truncation_errors[0])
 
-    @property
+    @cached_property
     def tail_energies(self) -> Floats:
         """Return ε(r)² for r = 0 … q, ``[q + 1]``."""
-        return tail_energies(self.singular_values)
+        return _read_only(tail_energies(self.singular_values))
 
-    @property
+    @cached_property
     def truncation_errors(self) -> Floats:
         """Return ε(r) for r = 0 … q, ``[q + 1]``."""
-        return truncation_errors(self.singular_values)
+        return _read_only(truncation_errors(self.singular_values))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per rank: s_r, ε(r) and ε(r)/‖W‖_F."""

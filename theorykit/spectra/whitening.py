@@ -16,7 +16,7 @@ import numpy as np
 
 from theorykit.checks import Floats, finite_matrix, moment_matrix, positive_integer
 from theorykit.errors import InputError
-from theorykit.spectra.spectrum import Spectrum, tail_energies
+from theorykit.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class WhitenedSpectrum(Spectrum):
     @property
     def predicted_losses(self) -> Floats:
         """Return ½ Σ_{i>r} σ_i² for r = 0 … q, ``[q + 1]``; nats per token where the metric is Fisher's."""
-        return tail_energies(self.singular_values) / 2
+        return self.tail_energies / 2
 
 
 def square_root(moment: torch.Tensor, ridge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
