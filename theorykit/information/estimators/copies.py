@@ -67,7 +67,7 @@ def _projected(x: Floats, y: Floats) -> Floats:
 
     Of a wide side every so many columns are enough: copies are alike in any.
     """
-    x, y = (side[:, :: -(-side.shape[1] // _MOST_SEEN)] for side in (x, y))
+    x, y = (side[:, :: -(-side.shape[1] // _MOST_SEEN)].copy() for side in (x, y))  # strides cost more than the copy
     width = x.shape[1] + y.shape[1]
     directions = np.eye(width) if width <= _COLUMNS else np.random.default_rng(0).standard_normal((width, _COLUMNS))
     parts = zip((x, y), np.split(directions, [x.shape[1]]), strict=True)
