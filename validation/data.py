@@ -189,14 +189,26 @@ def nested_subset(blocks: Blocks, count: int, generator: np.random.Generator) ->
     return np.asarray(blocks[checked_generator(generator).permutation(blocks.shape[0])[:wanted]])
 
 
-def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
+def tokens_per_byte(blocks: Blocks, tokenizer: Any) -> float:
+    """Return how many predicted tokens there are per byte of UTF-8 text; the first token of a block is not predicted.
+
+    Args:
+        blocks: ``[n, T]``, T ≥ 2.
+        tokenizer: Theirs.
+    """
+    texts_of = tokenizer.batch_decode([row[1:].tolist() for row in blocks], skip_special_tokens=True)
+    n_bytes: int = sum(len(text.encode()) for text in texts_of)
+    return float((blocks.shape[1] - 1) * blocks.shape[0] / max(1, n_bytes))
+
+
+def bits_per_byte(nats_per_token: float, tokens_per_byte: float) -> float:
     """Return the loss in bits per byte of UTF-8 text, which does not depend on the tokenizer.
 
     Example:
-        >>> round(bits_per_byte(math.log(256), 10, 10), 12)  # a uniform guess, one byte a token
+        >>> round(bits_per_byte(math.log(256), 1.0), 12)  # a uniform guess, one byte a token
         8.0
     """
-    return nats_per_token * n_tokens / (math.log(2) * n_bytes)
+    return nats_per_token * tokens_per_byte / math.log(2)
 
 
 def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Any:

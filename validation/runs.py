@@ -12,12 +12,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,60 +24,12 @@ from safetensors.torch import load_file, save_file
 from theorykit.cli.output import environment
 from theorykit.errors import InputError
 from theorykit.results import to_json, write_whole
+from validation.config import RunConfig
+from validation.data import bits_per_byte
 from validation.training import StepRecord, Training
 
 _CHECKPOINTS = ("checkpoint", "checkpoint.old")
 """The second one is there alone where a run was killed while one took the other's place."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What a run is; two runs with equal fields are the same run.
-
-    Attributes:
-        teacher: Hub id, folder, or ``smollm2``.
-        method: ``lrc``, ``kd`` or ``finetune``.
-        student: ``factored``, or ``narrow`` for the residual width instead of the rank of each layer.
-        ranks: One per student: of all layers, or the residual width, which is then one for all.
-        start: ``svd`` or ``random``; for narrow students the leading directions of the residual stream, or random ones.
-        data: As for :func:`validation.data.read_corpus`.
-        n_blocks: Train blocks that each student may see; None for all.
-        length: Tokens in a block.
-        held_out_blocks: Blocks that losses are measured on.
-        steps: Updates.
-        batch_size: Blocks in a step.
-        learning_rate: Peak.
-        temperature: τ of the KL term.
-        clone_weight: λ.
-        evaluate_every: Steps between two looks at the held-out blocks.
-        checkpoint_every: Steps between two checkpoints.
-        seed: Of subset, order and random starts.
-    """
-
-    teacher: str
-    method: str = "lrc"
-    student: str = "factored"
-    ranks: tuple[int, ...] = (16,)
-    start: str = "svd"
-    data: str = "python-docs"
-    n_blocks: int | None = None
-    length: int = 128
-    held_out_blocks: int = 32
-    steps: int = 100
-    batch_size: int = 8
-    learning_rate: float = 3e-4
-    temperature: float = 2.0
-    clone_weight: float = 1.0
-    evaluate_every: int = 50
-    checkpoint_every: int = 50
-    seed: int = 0
-
-    @property
-    def identity(self) -> str:
-        """Return the hash that names the run: that of all fields but how often it is looked at and saved."""
-        fields = dataclasses.asdict(self)
-        del fields["checkpoint_every"]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class RunFolder:
@@ -105,15 +55,11 @@ class RunFolder:
             self._check(json.loads(file.read_text(encoding="utf-8")), resume)
         else:
             write_whole(path / "environment.json", to_json(environment()))
-            write_whole(file, to_json(dataclasses.asdict(config) | {"identity": config.identity}))
+            write_whole(file, to_json(config.to_dict() | {"identity": config.identity}))
 
     def _check(self, found: dict[str, Any], resume: bool) -> None:
         if found.get("identity") != self.config.identity:
-            changed = [
-                name
-                for name, value in json.loads(to_json(dataclasses.asdict(self.config))).items()
-                if found.get(name) != value and name != "checkpoint_every"
-            ]
+            changed = self.config.changed_from(found)
             raise InputError(
                 f"{self.path} holds a run with another {', '.join(changed) or 'identity'}", "give another folder"
             )
@@ -147,16 +93,31 @@ class RunFolder:
             training.run(until=training.step + self.config.checkpoint_every, progress=progress)
             self._append(training.records[done:])
             self._checkpoint(training)
-        found = {
-            "identity": self.config.identity,
-            "steps": training.step,
-            "deployed_parameters": training.students.deployed_parameters(),
-            "deployed_parameters_without_embeddings": training.students.deployed_parameters(embeddings=False),
-            "held_out": training.evaluate().tolist(),
-            "failures": training.failures,
-        }
+        found = self._result(training)
         write_whole(self.path / "result.json", to_json(found))
         return dict(json.loads(to_json(found)))
+
+    def _result(self, training: Training) -> dict[str, Any]:
+        """Return what is kept of a finished run: a row for each student, with the identity that it has alone."""
+        students, held_out = training.students, training.evaluate().tolist()
+        counts = {
+            f"{kind}_parameters{'' if embeddings else '_without_embeddings'}": count(embeddings=embeddings)
+            for kind, count in (("deployed", students.deployed_parameters), ("trained", students.trained_parameters))
+            for embeddings in (True, False)
+        }
+        rows = [
+            {
+                "identity": config.identity,
+                "failure": training.failures[number],
+                "held_out": None if training.failures[number] else held_out[number],
+                "bits_per_byte": None
+                if training.failures[number] or training.tokens_per_byte is None
+                else bits_per_byte(held_out[number], training.tokens_per_byte),
+                **{name: values[number] for name, values in counts.items()},
+            }
+            for number, config in enumerate(self.config.students())
+        ]
+        return {"identity": self.config.identity, "steps": training.step, "students": rows}
 
     def _append(self, records: list[StepRecord]) -> None:
         lines = "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records)

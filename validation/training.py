@@ -19,11 +19,10 @@ from theorykit.checks import positive_integer, positive_number
 from theorykit.errors import InputError
 from validation.batches import BlockOrders
 from validation.data import Blocks
-from validation.objectives import LossTerms, Objective, distillation_loss, language_model_loss
+from validation.objectives import LossTerms, Objective, distillation_loss, hint_loss, language_model_loss
 from validation.students.architecture import Architecture, Weights
-from validation.students.factored import Students
+from validation.students.batch import HIDDEN, REGRESSOR, Runner, StudentBatch
 from validation.students.forward import Output, forward
-from validation.students.narrow import NarrowStudents
 
 Optimiser = Literal["adamw", "sgd"]
 
@@ -38,7 +37,9 @@ class TrainingPlan:
         learning_rates: Peak learning rate of each student, or one for all.
         optimiser: ``adamw`` with warm-up and cosine, or ``sgd`` with a constant step, for Theorem 1.
         weight_decay: Of AdamW.
-        warmup: Share of the steps over which the learning rate rises linearly.
+        warmup: Share of the steps of a stage over which the learning rate rises linearly.
+        hint_steps: Of the first stage of FitNets: the layers up to the guided one learn the teacher's hint layer, and
+            nothing else; the second stage starts with a new optimiser and a new schedule.
         evaluate_every: Steps between two looks at the held-out blocks; 0 for the end alone.
     """
 
@@ -48,6 +49,7 @@ class TrainingPlan:
     optimiser: Optimiser = "adamw"
     weight_decay: float = 0.01
     warmup: float = 0.05
+    hint_steps: int = 0
     evaluate_every: int = 0
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class TrainingPlan:
         positive_number("weight_decay", self.weight_decay, allow_zero=True)
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup = {self.warmup!r} is not in [0, 1)", "give a share of the steps, as 0.05")
+        if not 0 <= self.hint_steps < self.steps:
+            raise InputError(f"hint_steps = {self.hint_steps} leaves no second stage", f"give 0 to {self.steps - 1}")
         if self.optimiser not in ("adamw", "sgd"):
             raise InputError(f"optimiser = {self.optimiser!r} is unknown", "choose adamw or sgd")
 
@@ -65,10 +69,12 @@ class TrainingPlan:
         """Return the learning rate of a step, counted from 0, over its peak: linear warm-up, then cosine to 0."""
         if self.optimiser == "sgd":
             return 1.0
-        rising = math.ceil(self.warmup * self.steps)
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising)))
+        hinted = step < self.hint_steps
+        place, steps = (step, self.hint_steps) if hinted else (step - self.hint_steps, self.steps - self.hint_steps)
+        rising = math.ceil(self.warmup * steps)
+        if place < rising:
+            return (place + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (place - rising) / max(1, steps - rising)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,26 +128,28 @@ class Training:
         orders: Which blocks each student sees, in which order.
         blocks: Train tokens ``[n, T]``.
         held_out: Held-out tokens ``[m, T]``.
-        teacher: Needed for KL and clone terms.
+        teacher: Needed for KL, clone and hint terms.
+        tokens_per_byte: Of the held-out text, for bits per byte.
     """
 
     def __init__(
         self,
-        students: Students | NarrowStudents,
+        students: StudentBatch,
         objective: Objective,
         plan: TrainingPlan,
         orders: BlockOrders,
         blocks: Blocks,
         held_out: Blocks,
         teacher: Teacher | None = None,
+        tokens_per_byte: float | None = None,
     ) -> None:
-        count = len(students.ranks)
+        count = students.count
         if orders.count != count:
             raise InputError(f"{orders.count} orders of blocks for {count} students", "give one per student")
         rates = np.broadcast_to(np.asarray(plan.learning_rates, dtype=float), (count,))
         self.students = replace(students, weights={name: part.clone() for name, part in students.weights.items()})
         self.objective, self.plan, self.orders, self.teacher = objective, plan, orders, teacher
-        self.blocks, self.held_out = blocks, held_out
+        self.blocks, self.held_out, self.tokens_per_byte = blocks, held_out, tokens_per_byte
         self.step = 0
         self.failures = [""] * count
         self.records: list[StepRecord] = []
@@ -177,20 +185,28 @@ class Training:
     def _update(self) -> StepRecord:
         tokens = torch.from_numpy(self.orders.next(self.blocks, self.plan.batch_size)).to(self._device, torch.int64)
         terms = self._loss(tokens)
-        gradients = torch.autograd.grad(terms.total.sum(), list(self._trained.values()))
-        norms = torch.stack([part.flatten(1).square().sum(dim=1) for part in gradients]).sum(dim=0).sqrt()
+        gradients = torch.autograd.grad(terms.total.sum(), list(self._trained.values()), allow_unused=True)
+        squares = [part.flatten(1).square().sum(dim=1) for part in gradients if part is not None]
+        norms = torch.stack(squares).sum(dim=0).sqrt()
         self._note_failures(terms.total, norms)
         record = self._record(terms, norms)
         self._apply(gradients)
         self.step += 1
+        if self.step == self.plan.hint_steps:
+            self._optimiser = self._new_optimiser()
         return record
 
     def _loss(self, tokens: torch.Tensor) -> LossTerms:
-        weights, cloned = self.students.effective(), self.objective.clone > 0
-        kept = {"signals" if self.students.clones_signals else "keep": cloned}
-        found = forward(self.students.architecture, weights, tokens, **kept)
+        """Return the terms of the present stage on tokens ``[S, B, T]``."""
+        runner = self.students.runner(self.step / self.plan.steps)
+        if self.step < self.plan.hint_steps:
+            return self._hint(runner, tokens)
+        cloned = self.objective.weighs("clone")
+        names = self.objective.clone_signals or self.students.default_signals
+        kept = {"keep": cloned and HIDDEN in names, "signals": cloned and any(name != HIDDEN for name in names)}
+        found = runner(tokens, **kept)
         taught = self.teacher(tokens, **kept) if self.teacher and self._needs_teacher else None
-        states, theirs = self.students.compared(found, taught) if cloned and taught is not None else ([], [])
+        states, theirs = self.students.compared(found, taught, names) if cloned and taught is not None else ([], [])
         return distillation_loss(
             self.objective,
             found.logits,
@@ -200,9 +216,19 @@ class Training:
             teacher_states=theirs,
         )
 
+    def _hint(self, runner: Runner, tokens: torch.Tensor) -> LossTerms:
+        """Return the loss of the middle hidden states, from which the layers behind them get no gradient."""
+        if self.teacher is None or REGRESSOR not in self.students.weights:
+            raise InputError("hints need a teacher and a regressor", "give both, or hint_steps = 0")
+        middle = self.students.architecture.depth // 2
+        guided = runner(tokens, keep=True).hidden[middle]
+        hint = self.teacher(tokens, keep=True).hidden[self.teacher.architecture.depth // 2]
+        loss = hint_loss(guided, hint, self.students.weights[REGRESSOR])
+        return LossTerms(loss, hint=loss)
+
     @property
     def _needs_teacher(self) -> bool:
-        return self.objective.distillation > 0 or self.objective.clone > 0
+        return self.objective.weighs("distillation") or self.objective.weighs("clone")
 
     def _note_failures(self, losses: torch.Tensor, norms: torch.Tensor) -> None:
         fine = (torch.isfinite(losses) & torch.isfinite(norms)).tolist()
@@ -210,7 +236,7 @@ class Training:
             if not good and not self.failures[number]:
                 self.failures[number] = f"the loss or its gradient was not finite at step {self.step}"
 
-    def _apply(self, gradients: Sequence[torch.Tensor]) -> None:
+    def _apply(self, gradients: Sequence[torch.Tensor | None]) -> None:
         """Take one step of each student that has not failed, scaled to its own learning rate.
 
         The steps of AdamW and SGD are proportional to the learning rate, weight decay included.
@@ -220,7 +246,8 @@ class Training:
         share = self._shares * torch.tensor(self.alive, dtype=torch.float32, device=self._device)
         before = [part.detach().clone() for part in self._trained.values()] if bool((share != 1).any()) else []
         for part, gradient in zip(self._trained.values(), gradients, strict=True):
-            part.grad = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+            # what the loss does not depend on is left alone, by weight decay too
+            part.grad = None if gradient is None else torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         self._optimiser.step()
         with torch.no_grad():
             for part, old in zip(self._trained.values(), before, strict=False):
@@ -231,16 +258,14 @@ class Training:
         size = self.plan.batch_size
         total = torch.zeros(len(self.failures), dtype=torch.float64, device=self._device)
         with torch.no_grad():
-            weights = self.students.effective()
+            runner = self.students.runner(self.step / self.plan.steps)
             for start in range(0, len(self.held_out), size):
                 part = torch.from_numpy(np.array(self.held_out[start : start + size])).to(self._device, torch.int64)
-                logits = forward(self.students.architecture, weights, part).logits
-                total += language_model_loss(logits, part).double() * len(part)
+                total += language_model_loss(runner(part).logits, part).double() * len(part)
         return total / len(self.held_out)
 
     def _record(self, terms: LossTerms, norms: torch.Tensor) -> StepRecord:
-        named = {name: getattr(terms, name) for name in ("language_model", "distillation", "clone")}
-        shown = {name: self._shown(value) for name, value in named.items() if value is not None}
+        shown = {name: self._shown(value) for name, value in terms.named().items()}
         return StepRecord(self.step, self._shown(terms.total), shown, self._shown(norms))
 
     def _shown(self, values: torch.Tensor) -> tuple[float | None, ...]:

@@ -82,7 +82,7 @@ def test_subsets_are_nested(tokenizer):
 
 
 def test_bits_per_byte_do_not_depend_on_how_tokens_are_cut():
-    assert bits_per_byte(2.0, 100, 400) == pytest.approx(bits_per_byte(1.0, 200, 400))
+    assert bits_per_byte(2.0, 0.25) == pytest.approx(bits_per_byte(1.0, 0.5))
 
 
 def test_refusals(tokenizer, tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM
 
 from tests.validation_students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
-from validation.students.export import merged_model, merged_weights
+from theorykit.models.statistics import RIDGE, LayerStatistics
+from validation.students.export import merged_model
 from validation.students.factored import factored_students
 from validation.students.forward import forward
 
@@ -49,9 +50,13 @@ def test_the_whitened_start_is_nearest_in_its_metric(rng):
     teacher = gpt2()
     name = "transformer.h.0.mlp.c_fc"
     inputs, outputs = (side @ side.T + np.eye(len(side)) for side in (rng.standard_normal((n, n)) for n in (24, 96)))
-    students = factored_students(teacher, [{name: 4}, {name: 9}], start="whitened", moments={name: (inputs, outputs)})
-    matrix = teacher.get_parameter(f"{name}.weight").double().numpy()
-    roots = [np.linalg.cholesky(moment) for moment in (inputs, outputs)]
+    weight = teacher.get_parameter(f"{name}.weight").detach().T
+    own, gradient = torch.from_numpy(inputs), torch.from_numpy(outputs)
+    statistics = {name: LayerStatistics(name, weight, own, weight.double().T @ gradient @ weight.double(), 100)}
+    students = factored_students(teacher, [{name: 4}, {name: 9}], start="whitened", statistics=statistics)
+    matrix = weight.T.double().numpy()
+    ridge = RIDGE * np.trace(inputs) / 24 * np.eye(24)
+    roots = [np.linalg.cholesky(moment) for moment in (inputs + ridge, outputs)]
 
     def error(rank, number):
         right, left = (students.weights[f"{name}.{side}"][number].double().numpy() for side in ("right", "left"))
@@ -63,7 +68,7 @@ def test_the_whitened_start_is_nearest_in_its_metric(rng):
 
 
 def test_a_random_start_has_the_variance_of_the_models_own(rng):
-    students = factored_students(gpt2(), [2, 24], start="random", generator=rng)
+    students = factored_students(gpt2(), [2, 24], start="random", generators=rng.spawn(2))
     name = "transformer.h.0.mlp.c_fc"
     right, left, mask = (students.weights[f"{name}.{part}"] for part in ("right", "left", "mask"))
     products = torch.bmm(right * mask, left)
@@ -130,9 +135,9 @@ def test_refusals(rng):
         factored_students(teacher, [{"mlp": 3}])
     with pytest.raises(InputError, match="start = 'pca' is unknown"):
         factored_students(teacher, [3], start="pca")
-    with pytest.raises(InputError, match="needs moments"):
+    with pytest.raises(InputError, match="needs statistics"):
         factored_students(teacher, [{layer: 3}], start="whitened")
     with pytest.raises(InputError, match="needs a generator"):
         factored_students(teacher, [3], start="random")
     with pytest.raises(InputError, match="number = 1 is no student"):
-        merged_weights(factored_students(teacher, [3]), 1)
+        factored_students(teacher, [3]).merged(1)

@@ -29,7 +29,7 @@ def flat_final_norm(module):
 @pytest.mark.parametrize("tied", [False, True])
 def test_at_full_width_a_rotated_student_is_the_teacher(tied, rng):
     teacher = flat_final_norm(llama(tie_word_embeddings=tied))
-    students = narrow_students(teacher, 24, copies=2, generator=rng)
+    students = narrow_students(teacher, 24, copies=2, generators=rng.spawn(2))
     found = forward(students.architecture, students.effective(), TOKENS).logits
     for logits in found:
         torch.testing.assert_close(logits, teacher(TOKENS).logits, rtol=1e-3, atol=1e-4)
@@ -37,7 +37,7 @@ def test_at_full_width_a_rotated_student_is_the_teacher(tied, rng):
 
 def test_parameters_by_hand():
     """Width 8: q 8·24, k and v 8·12, o 24·8, gate, up and down 8·40, two gains of 8, in 3 blocks."""
-    students = narrow_students(llama(), 8, generator=np.random.default_rng(0))
+    students = narrow_students(llama(), 8, generators=[np.random.default_rng(0)])
     blocks = 3 * (8 * 24 + 2 * 8 * 12 + 24 * 8 + 3 * 8 * 40 + 2 * 8) + 8
     assert students.deployed_parameters(embeddings=False) == [blocks]
     assert students.deployed_parameters() == [blocks + 2 * VOCABULARY * 8]
@@ -47,7 +47,7 @@ def test_parameters_by_hand():
 
 def test_export_is_an_ordinary_smaller_model(tmp_path):
     teacher = llama()
-    students = narrow_students(teacher, 8, copies=2, generator=np.random.default_rng(0))
+    students = narrow_students(teacher, 8, copies=2, generators=np.random.default_rng(0).spawn(2))
     merged_model(students, 1, teacher).save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     assert (loaded.config.hidden_size, loaded.config.head_dim) == (8, 6)
@@ -61,7 +61,7 @@ def test_it_trains_and_the_basis_of_the_residual_stream_is_a_better_start():
     orders = [BlockOrders([np.arange(40)], [0]) for _ in bases]
     found = [
         Training(
-            narrow_students(teacher, 12, basis=basis, generator=np.random.default_rng(0)),
+            narrow_students(teacher, 12, basis=basis, generators=[np.random.default_rng(0)]),
             Objective(1, 0, 0),
             TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
             own,
@@ -79,10 +79,10 @@ def test_it_trains_and_the_basis_of_the_residual_stream_is_a_better_start():
 
 def test_clone_signals_are_equal_at_full_width_and_seen_through_the_projection(rng):
     teacher = flat_final_norm(llama())
-    students = narrow_students(teacher, 24, generator=rng)
+    students = narrow_students(teacher, 24, generators=[rng])
     own = forward(students.architecture, students.effective(), TOKENS, signals=True)
     taught = Teacher(architecture_of(teacher), dense_weights(teacher))(TOKENS[None], signals=True)
-    ours, theirs = students.compared(own, taught)
+    ours, theirs = students.compared(own, taught, students.default_signals)
     assert len(ours) == 3 * 7
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
@@ -121,12 +121,12 @@ def test_the_basis_holds_most_of_the_stream():
 
 def test_refusals(rng):
     with pytest.raises(InputError, match="needs a Llama-type teacher"):
-        narrow_students(gpt2(), 8, generator=rng)
+        narrow_students(gpt2(), 8, generators=[rng])
     with pytest.raises(InputError, match="width = 25"):
-        narrow_students(llama(), 25, generator=rng)
+        narrow_students(llama(), 25, generators=[rng])
     with pytest.raises(InputError, match="width = 10 is no multiple of the 4 heads"):
-        narrow_students(llama(), 10, generator=rng)
-    with pytest.raises(InputError, match="needs a basis or a generator"):
+        narrow_students(llama(), 10, generators=[rng])
+    with pytest.raises(InputError, match="need a basis, or a generator each"):
         narrow_students(llama(), 8)
     with pytest.raises(InputError, match=r"basis has shape \(24, 9\), not \(24, 8\)"):
         narrow_students(llama(), 8, basis=torch.zeros(24, 9))

@@ -14,9 +14,11 @@ import pytest
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 from theorykit.errors import InputError
-from validation.__main__ import PRESETS
-from validation.prepare import objective_of, prepare
-from validation.runs import RunConfig, RunFolder
+from validation.config import RunConfig
+from validation.methods import objective_of
+from validation.prepare import prepare
+from validation.presets import preset
+from validation.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +33,7 @@ def setting(tmp_path_factory):
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     return RunConfig(
         teacher=str(teacher),
-        ranks=(4, 12),
+        rank=(4, 12),
         data=str(folder / "text.txt"),
         length=16,
         held_out_blocks=4,
@@ -55,17 +57,21 @@ def whole(setting, tmp_path_factory):
     return contents(folder)
 
 
-@pytest.mark.parametrize("method", ["lrc", "kd", "finetune"])
+@pytest.mark.parametrize("method", ["lrc", "kd", "fitnets", "finetune"])
 def test_every_method_improves_the_held_out_loss(setting, method, tmp_path):
     config = dataclasses.replace(setting, method=method, steps=40)
     training = prepare(config)
     before = training.evaluate()
     result = RunFolder(tmp_path / "run", config).run(training)
     assert result["steps"] == 40
-    assert all(after < start for after, start in zip(result["held_out"], before.tolist(), strict=True))
+    assert all(after < start for after, start in zip(held_out(result), before.tolist(), strict=True))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(40))
     assert [line["step"] for line in lines if line["held_out"]] == [7, 15, 23, 31, 39]
+
+
+def held_out(result):
+    return [row["held_out"] for row in result["students"]]
 
 
 class Killed(Exception):
@@ -75,11 +81,11 @@ class Killed(Exception):
 @pytest.mark.parametrize("start", ["svd", "random"])
 def test_narrow_students_of_a_llama_teacher(setting, start, tmp_path):
     teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
-    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", ranks=(24, 24), start=start, steps=40)
+    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start, steps=40)
     training = prepare(config)
     before = training.evaluate()
     result = RunFolder(tmp_path / "run", config).run(training)
-    assert all(after < first for after, first in zip(result["held_out"], before.tolist(), strict=True))
+    assert all(after < first for after, first in zip(held_out(result), before.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("writes", [1, 2, 4, 7, 12, 18, 23, 30])
@@ -105,7 +111,7 @@ def test_killed_between_any_two_writes_it_goes_on_bit_for_bit(setting, whole, wr
 
 def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
     config = dataclasses.replace(
-        RunConfig(setting.teacher, ranks=(4, 12), data=setting.data, **PRESETS["smoke"]), steps=150
+        RunConfig(setting.teacher, rank=(4, 12), data=setting.data, **preset("smoke")), steps=150
     )
     RunFolder(tmp_path / "whole", config).run(prepare(config))
     command = [
@@ -119,7 +125,7 @@ def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
     victim.wait()
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.count("nats per token held out") == 2
+    assert resumed.stdout.count("nats per token") == 2
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -133,7 +139,7 @@ def test_a_finished_run_is_not_repeated(setting, tmp_path):
 
 def test_the_identity_is_that_of_what_decides_the_numbers(setting):
     assert dataclasses.replace(setting, checkpoint_every=99).identity == setting.identity
-    for change in ({"ranks": (4,)}, {"seed": 1}, {"learning_rate": 1e-4}, {"data": "kjv"}):
+    for change in ({"rank": (4,)}, {"seed": 1}, {"learning_rate": 1e-4}, {"data": "kjv"}):
         assert dataclasses.replace(setting, **change).identity != setting.identity
 
 
@@ -146,8 +152,8 @@ def test_refusals(setting, tmp_path):
     RunFolder(tmp_path / "run", setting)
     with pytest.raises(InputError, match="holds this run already"):
         RunFolder(tmp_path / "run", setting)
-    with pytest.raises(InputError, match="holds a run with another ranks, seed"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, ranks=(3,), seed=4), resume=True)
+    with pytest.raises(InputError, match="holds a run with another rank, seed"):
+        RunFolder(tmp_path / "run", dataclasses.replace(setting, rank=(3,), seed=4), resume=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the run folder"):
         RunFolder(tmp_path / "file" / "run", setting)
@@ -158,13 +164,13 @@ def test_refusals(setting, tmp_path):
     with pytest.raises(InputError, match="n_blocks = 0 is not from 1"):
         prepare(dataclasses.replace(setting, n_blocks=0))
     with pytest.raises(InputError, match="rank = 99"):
-        prepare(dataclasses.replace(setting, ranks=(99,)))
+        prepare(dataclasses.replace(setting, rank=(99,)))
     with pytest.raises(InputError, match="student = 'round' is unknown"):
         prepare(dataclasses.replace(setting, student="round"))
     with pytest.raises(InputError, match=r"widths \(4, 12\) are no batch"):
         prepare(dataclasses.replace(setting, student="narrow"))
     with pytest.raises(InputError, match="needs a Llama-type teacher"):
-        prepare(dataclasses.replace(setting, student="narrow", ranks=(12,)))
+        prepare(dataclasses.replace(setting, student="narrow", rank=(12,)))
     with pytest.raises(InputError, match="start = 'pca' is unknown"):
         prepare(dataclasses.replace(setting, start="pca"))
     with pytest.raises(InputError, match="is no text"):

@@ -80,12 +80,16 @@ class LayerStatistics:
         """Return E ``[k, r]`` and C ``[r, k]``: W E C (n ≤ m) or (E C)ᵀ W (m < n) is the best rank-r matrix."""
         return self.basis(metric).projector(rank)
 
-    def truncated_weight(self, projector: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Return the projected weights ``[m, n]`` in the type of the weights."""
+    def factors(self, projector: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the projected weights as two factors ``[m, r]`` and ``[r, n]``, float64."""
         expand, contract = projector
         weight = self.weight.to(expand.dtype)
-        low = (weight @ expand) @ contract if self.on_inputs else contract.T @ (expand.T @ weight)
-        return low.to(self.weight.dtype)
+        return (weight @ expand, contract) if self.on_inputs else (contract.T, expand.T @ weight)
+
+    def truncated_weight(self, projector: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Return the projected weights ``[m, n]`` in the type of the weights."""
+        left, right = self.factors(projector)
+        return (left @ right).to(self.weight.dtype)
 
     def predicted_loss(self, metric: Metric, rank: int) -> float:
         """Return the second-order loss of the rank-r truncation in one metric; half the tail sum in the Fisher's."""

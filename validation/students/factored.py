@@ -11,63 +11,52 @@ import torch
 
 from theorykit.checks import positive_integer
 from theorykit.errors import InputError
+from theorykit.models.statistics import LayerStatistics
 from theorykit.spectra import whitened_truncation
-from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
-from validation.students.forward import Output
+from validation.students.architecture import Weights, architecture_of, dense_weights
+from validation.students.batch import REGRESSOR, StudentBatch, stored_shapes
 
 Start = Literal["svd", "whitened", "random"]
-Moments = Mapping[str, tuple[Any, Any]]
-"""Layer name to the second moments of its inputs ``[in, in]`` and of its output gradients ``[out, out]``, or None."""
+Statistics = Mapping[str, LayerStatistics]
+"""Layer name to the second moments of a calibration, as of :func:`theorykit.models.calibration.collect_statistics`."""
 Ranks = int | Mapping[str, int | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Students:
-    """S students of one teacher.
-
-    Attributes:
-        architecture: Theirs.
-        weights: ``[S, …]`` each; a factored layer as ``right`` and ``left``, with a ``mask`` where ranks differ.
-        ranks: For each student, the rank of each factored layer.
-    """
-
-    architecture: Architecture
-    weights: Weights
-    ranks: tuple[dict[str, int], ...]
+class FactoredStudents(StudentBatch):
+    """S students of the teacher's shape; a factored layer has ``right``, ``left`` and, where ranks differ, ``mask``."""
 
     @property
     def trainable(self) -> tuple[str, ...]:
         """Return the names of what is trained: everything but masks."""
         return tuple(name for name in self.weights if not name.endswith(".mask"))
 
-    clones_signals = False
-    """The clone loss compares hidden states (eq 4): they have the teacher's width."""
+    def deployed(self, number: int) -> Weights:
+        """Return one student's weights; columns that its mask switches off are not stored."""
+        self.check_number(number)
+        found: Weights = {}
+        for name, tensor in self.weights.items():
+            layer, part = name.rsplit(".", 1) if "." in name else (name, "")
+            if part == "mask" or name == REGRESSOR:
+                continue
+            one = tensor[number]
+            if part in ("right", "left"):
+                rank = self.ranks[number][layer]
+                one = one[:, :rank] if part == "right" else one[:rank]
+            found[name] = one
+        return found
 
-    def effective(self) -> Weights:
-        """Return what the forward pass runs on: the weights themselves."""
-        return self.weights
+    def merged(self, number: int) -> Weights:
+        """Return one student with its factors multiplied out."""
+        found = self.deployed(number)
+        for layer in self.ranks[number]:
+            found[f"{layer}.weight"] = found.pop(f"{layer}.right") @ found.pop(f"{layer}.left")
+        return stored_shapes(self.architecture, found)
 
-    def compared(self, own: Output, teacher: Output) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Return what the clone loss compares: the hidden states of both."""
-        return own.hidden, teacher.hidden
-
-    def deployed_parameters(self, *, embeddings: bool = True) -> list[int]:
-        """Return how many numbers each student stores; columns that a mask switches off are not stored.
-
-        Args:
-            embeddings: Count token and position embeddings and the head.
-        """
-        counted = {name for name in self.trainable if embeddings or not _is_embedding(self.architecture, name)}
-        factors = {f"{layer}.{side}" for ranks in self.ranks for layer in ranks for side in ("right", "left")}
-        common = sum(self.weights[name][0].numel() for name in counted - factors)
-        return [common + sum(rank * self._per_rank(layer) for layer, rank in ranks.items()) for ranks in self.ranks]
-
-    def _per_rank(self, layer: str) -> int:
-        return self.weights[f"{layer}.right"].shape[1] + self.weights[f"{layer}.left"].shape[2]
-
-
-def _is_embedding(architecture: Architecture, name: str) -> bool:
-    return name in (architecture.embedding, "transformer.wpe.weight", "lm_head.weight")
+    def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
+        """Return how many numbers of each student are trained: all that it stores, and a regressor."""
+        regressor = self.weights[REGRESSOR][0].numel() if REGRESSOR in self.weights else 0
+        return [count + regressor for count in self.deployed_parameters(embeddings=embeddings)]
 
 
 def factored_students(
@@ -75,13 +64,14 @@ def factored_students(
     ranks: Sequence[Ranks],
     *,
     start: Start = "svd",
-    moments: Moments | None = None,
-    generator: np.random.Generator | None = None,
-) -> Students:
+    statistics: Statistics | None = None,
+    generators: Sequence[np.random.Generator] = (),
+) -> FactoredStudents:
     """Make one factored student for each entry of ``ranks``.
 
     ``svd`` starts at the truncated SVD of the teacher's matrices (Eckart and Young 1936: nearest in Frobenius norm),
-    ``whitened`` at the matrices nearest in ‖G^½ (W − W_r) A^½‖_F, both factors of each term equally long; ``random``
+    ``whitened`` at the matrices of least predicted loss ‖G^½ (W − W_r) A^½‖_F; both factors of each term are equally
+    long. ``random`` starts
     at new weights everywhere, products with the entries' variance that the model's own start has. Students of
     different rank are one batch: their factors have the columns of the largest rank, and a mask switches the rest off.
 
@@ -91,8 +81,8 @@ def factored_students(
             names to ranks; None, or a name that is left out, keeps that layer dense (as two factors of full rank where
             another student of the batch factors it).
         start: Where the students start.
-        moments: For ``whitened``.
-        generator: For ``random``.
+        statistics: For ``whitened``, of every layer that is factored.
+        generators: For ``random``, one for each student: none depends on the others of its batch.
 
     Raises:
         InputError: no students, a layer that is not there, a rank out of range, or a start without what it needs.
@@ -100,13 +90,12 @@ def factored_students(
     architecture = architecture_of(teacher)
     if not ranks:
         raise InputError("ranks is empty", "give one rank per student")
-    _check_start(start, moments, generator)
+    _check_start(start, statistics, len(ranks), generators)
     weights = dense_weights(teacher, copies=len(ranks))
     most = {name: min(weights[f"{name}.weight"].shape[1:]) for name in architecture.linear}
     chosen = [_checked_ranks(most, one) for one in ranks]
     if start == "random":
-        assert generator is not None
-        _draw_anew(weights, teacher.config.initializer_range, generator)
+        _draw_anew(weights, teacher.config.initializer_range, generators)
     factored = [name for name in architecture.linear if any(one.get(name) is not None for one in chosen)]
     final: list[dict[str, int]] = [{} for _ in chosen]
     for name in factored:
@@ -115,12 +104,11 @@ def factored_students(
         for student, rank in zip(final, wanted, strict=True):
             student[name] = rank
         if start == "random":
-            assert generator is not None
-            factors = _random_factors(dense, wanted, teacher.config.initializer_range, generator)
+            factors = _random_factors(dense, wanted, teacher.config.initializer_range, generators)
         else:
-            factors = _nearest_factors(dense[0], wanted, None if moments is None else moments.get(name, (None, None)))
+            factors = _nearest_factors(dense[0], wanted, statistics.get(name) if statistics else None)
         weights |= {f"{name}.{part}": value for part, value in factors.items()}
-    return Students(architecture, weights, tuple(final))
+    return FactoredStudents(architecture, weights, tuple(final))
 
 
 def _checked_ranks(most: dict[str, int], ranks: Ranks) -> dict[str, int | None]:
@@ -136,19 +124,27 @@ def _checked_ranks(most: dict[str, int], ranks: Ranks) -> dict[str, int | None]:
     return dict(ranks)
 
 
-def _check_start(start: str, moments: Moments | None, generator: np.random.Generator | None) -> None:
+def _check_start(
+    start: str, statistics: Statistics | None, count: int, generators: Sequence[np.random.Generator]
+) -> None:
     if start not in ("svd", "whitened", "random"):
         raise InputError(f"start = {start!r} is unknown", "choose svd, whitened or random")
-    if start == "whitened" and not moments:
-        raise InputError("start = 'whitened' needs moments", "give those of a calibration")
-    if start == "random" and generator is None:
-        raise InputError("start = 'random' needs a generator", "give numpy.random.default_rng(seed)")
+    if start == "whitened" and not statistics:
+        raise InputError("start = 'whitened' needs statistics", "give those of a calibration")
+    if start == "random" and len(generators) != count:
+        raise InputError(
+            f"start = 'random' needs a generator for each of {count} students, not {len(generators)}",
+            "give [numpy.random.default_rng(seed) for seed in seeds]",
+        )
 
 
-def _nearest_factors(matrix: torch.Tensor, ranks: list[int], moments: tuple[Any, Any] | None) -> Weights:
+def _nearest_factors(matrix: torch.Tensor, ranks: list[int], statistics: LayerStatistics | None) -> Weights:
     """Return the factors ``[S, in, r]`` and ``[S, r, out]`` of the best r terms, and the mask where ranks differ."""
-    inputs, outputs = (None, None) if moments is None else moments
-    left, right = whitened_truncation(matrix.T.double().numpy(force=True), max(ranks), inputs, outputs)
+    if statistics is None:
+        left, right = whitened_truncation(matrix.T.double().numpy(force=True), max(ranks))
+    else:
+        found = statistics.factors(statistics.projector("fisher", max(ranks)))
+        left, right = (part.numpy(force=True) for part in found)
     balance = np.sqrt(np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(right, axis=1), np.finfo(float).tiny))
     first, second = (
         torch.from_numpy(np.ascontiguousarray(factor)).to(matrix.dtype).to(matrix.device).repeat(len(ranks), 1, 1)
@@ -157,15 +153,17 @@ def _nearest_factors(matrix: torch.Tensor, ranks: list[int], moments: tuple[Any,
     return {"right": first, "left": second} | _mask(ranks, matrix)
 
 
-def _random_factors(dense: torch.Tensor, ranks: list[int], deviation: float, generator: np.random.Generator) -> Weights:
+def _random_factors(
+    dense: torch.Tensor, ranks: list[int], deviation: float, generators: Sequence[np.random.Generator]
+) -> Weights:
     """Return factors whose products have entries of this standard deviation, whatever the rank."""
     most = max(ranks)
     shapes = (dense.shape[1], most), (most, dense.shape[2])
     right, left = (np.zeros((len(ranks), *shape), dtype=np.float32) for shape in shapes)
-    for student, rank in enumerate(ranks):
+    for student, (rank, generator) in enumerate(zip(ranks, generators, strict=True)):
         scale = np.sqrt(deviation / np.sqrt(rank))
-        right[student] = scale * generator.standard_normal(shapes[0], dtype=np.float32)
-        left[student] = scale * generator.standard_normal(shapes[1], dtype=np.float32)
+        right[student, :, :rank] = scale * generator.standard_normal((dense.shape[1], rank), dtype=np.float32)
+        left[student, :rank] = scale * generator.standard_normal((rank, dense.shape[2]), dtype=np.float32)
     factors = {"right": torch.from_numpy(right).to(dense), "left": torch.from_numpy(left).to(dense)}
     return factors | _mask(ranks, dense)
 
@@ -177,11 +175,12 @@ def _mask(ranks: list[int], like: torch.Tensor) -> Weights:
     return {"mask": (columns < torch.tensor(ranks, device=like.device)[:, None]).to(like.dtype)[:, None]}
 
 
-def _draw_anew(weights: Weights, deviation: float, generator: np.random.Generator) -> None:
+def _draw_anew(weights: Weights, deviation: float, generators: Sequence[np.random.Generator]) -> None:
     """Put every weight where the model's own initialisation has it: normal matrices, norms 1, biases 0."""
     for name, tensor in weights.items():
         if tensor.ndim == 3:
-            drawn = deviation * generator.standard_normal(tuple(tensor.shape), dtype=np.float32)
-            tensor.copy_(torch.from_numpy(drawn))
+            shape = tuple(tensor.shape[1:])
+            drawn = [deviation * generator.standard_normal(shape, dtype=np.float32) for generator in generators]
+            tensor.copy_(torch.from_numpy(np.stack(drawn)))
         else:
             tensor.fill_(0.0 if name.endswith("bias") else 1.0)

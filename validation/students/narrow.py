@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,81 +13,61 @@ from theorykit.checks import checked_generator, positive_integer
 from theorykit.errors import InputError
 from validation.data import Blocks
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
-from validation.students.forward import Output, forward
+from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes
+from validation.students.forward import forward
 
 _INTO_HEADS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Layers that read the residual stream; ``o_proj`` and ``down_proj`` write to it."""
 _WRITERS = {"attention": "self_attn.o_proj", "feed_forward": "mlp.down_proj"}
 """Signals that are written to the residual stream, and by which layer."""
-_PROJECTION = ".projection"
+PROJECTION = ".projection"
 
 
 @dataclass(frozen=True, eq=False)
-class NarrowStudents:
+class NarrowStudents(StudentBatch):
     """S students whose residual stream has r of the teacher's d columns; heads, feed-forward width and depth stay.
 
+    ``weights`` are what is trained: a projection ``[S, d, r]`` for each matrix and the embedding, gains ``[S, r]``.
+
     Attributes:
-        architecture: Theirs: ``width`` is r.
-        weights: What is trained: a projection ``[S, d, r]`` for each matrix and the embedding, gains ``[S, r]``.
         teacher: The frozen matrices ``[1, …]``, the gains of the norms before them folded in.
-        ranks: Empty for each student: there are no factors.
     """
 
-    architecture: Architecture
-    weights: Weights
     teacher: Weights
-    ranks: tuple[dict[str, int], ...]
 
-    clones_signals = True
-    """Hidden states are narrower than the teacher's: the clone loss compares the signals inside the blocks."""
-
-    @property
-    def trainable(self) -> tuple[str, ...]:
-        """Return the names of what is trained."""
-        return tuple(self.weights)
+    default_signals = SIGNALS
 
     def effective(self) -> Weights:
         """Return the weights of ordinary smaller models ``[S, …]``, as functions of the projections."""
         found: Weights = {}
         for name, part in self.weights.items():
-            if not name.endswith(_PROJECTION):
+            if not name.endswith(PROJECTION):
                 found[name] = part
                 continue
-            target = name.removesuffix(_PROJECTION)
+            target = name.removesuffix(PROJECTION)
             matrix = self.teacher[target].expand(part.shape[0], -1, -1)
             reads = target.split(".")[-2] in _INTO_HEADS
             found[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
         return found
 
-    def compared(self, own: Output, teacher: Output) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Return the seven signals of each block, ours and the teacher's.
+    def _seen(self, signal: torch.Tensor, block: int, name: str) -> torch.Tensor:
+        """Return query, key, value, gate and up as they are, as they have the teacher's width.
 
-        Query, key, value, gate and up have the teacher's width. What o and down write is compared with what the
-        teacher's write, seen through their own projection: no map has to be learned beside the student's.
+        What o and down write is seen through their own projection: no map has to be learned beside the student's.
         """
-        ours, theirs = [], []
-        for number, (mine, taught) in enumerate(zip(own.signals, teacher.signals, strict=True)):
-            block = self.architecture.block(number)
-            for name, part in mine.items():
-                layer = _WRITERS.get(name)
-                ours.append(part)
-                if layer is None:
-                    theirs.append(taught[name])
-                else:
-                    theirs.append(torch.bmm(taught[name], self.weights[f"{block}{layer}.weight{_PROJECTION}"]))
-        return ours, theirs
+        if name not in _WRITERS:
+            return signal
+        layer = f"{self.architecture.block(block)}{_WRITERS[name]}"
+        return torch.bmm(signal, self.weights[f"{layer}.weight{PROJECTION}"])
 
-    def deployed_parameters(self, *, embeddings: bool = True) -> list[int]:
-        """Return how many numbers each merged student stores.
+    def deployed(self, number: int) -> Weights:
+        """Return the weights of one ordinary smaller model."""
+        self.check_number(number)
+        return {name: part[number] for name, part in self.effective().items() if name != REGRESSOR}
 
-        Args:
-            embeddings: Count the token embedding and the head.
-        """
-        with torch.no_grad():
-            merged = self.effective()
-        skipped = () if embeddings else (self.architecture.embedding, "lm_head.weight")
-        count = sum(part[0].numel() for name, part in merged.items() if name not in skipped)
-        return [count] * len(self.ranks)
+    def merged(self, number: int) -> Weights:
+        """Return the same in the shapes of its Hugging Face model."""
+        return stored_shapes(self.architecture, self.deployed(number))
 
 
 def residual_basis(teacher: Any, blocks: Blocks, width: int) -> torch.Tensor:
@@ -118,7 +99,7 @@ def narrow_students(
     copies: int = 1,
     *,
     basis: torch.Tensor | None = None,
-    generator: np.random.Generator | None = None,
+    generators: Sequence[np.random.Generator] = (),
 ) -> NarrowStudents:
     """Make students of width r from a Llama-type teacher, all projections starting at one basis.
 
@@ -131,11 +112,11 @@ def narrow_students(
         width: r in [1, d].
         copies: S.
         basis: P ``[d, r]``, orthonormal columns, as of :func:`residual_basis`; None for a random one.
-        generator: For a random basis.
+        generators: For random bases, one for each student.
 
     Raises:
         InputError: a GPT-2 teacher (its heads must fill its width), r out of range or no multiple of the heads, or
-            neither basis nor generator.
+            neither basis nor generators.
 
     References:
         Hao et al. (2025), A Token is Worth over 1,000 Tokens: Efficient Knowledge Distillation through Low-Rank Clone
@@ -151,26 +132,34 @@ def narrow_students(
             "Hugging Face's Llama files ask for one",
         )
     dense = dense_weights(teacher)
-    start = _random_basis(architecture.width, rank, generator) if basis is None else basis
-    if start.shape != (architecture.width, rank):
-        raise InputError(f"basis has shape {tuple(start.shape)}, not {(architecture.width, rank)}", "give P [d, r]")
+    if basis is not None and basis.shape != (architecture.width, rank):
+        raise InputError(f"basis has shape {tuple(basis.shape)}, not {(architecture.width, rank)}", "give P [d, r]")
+    if basis is None and len(generators) != count:
+        raise InputError(
+            f"{count} narrow students need a basis, or a generator each and not {len(generators)}",
+            "give residual_basis(…)",
+        )
+    start = (
+        torch.stack([random_basis(architecture.width, rank, generator) for generator in generators])
+        if basis is None
+        else basis.expand(count, -1, -1)
+    )
     gain = float(np.sqrt(architecture.width / rank))
     weights: Weights = {}
     frozen: Weights = {}
     for name, tensor in dense.items():
         if tensor.ndim == 3:
             frozen[name] = tensor * _gain_before(architecture, dense, name)
-            weights[name + _PROJECTION] = start.to(tensor).repeat(count, 1, 1)
+            weights[name + PROJECTION] = start.to(tensor).clone()
         else:
             own = tensor.mean() if name == "model.norm.weight" else torch.ones(())
             weights[name] = (gain * own).to(tensor).expand(count, rank).clone()
     narrow = replace(architecture, width=rank)
-    return NarrowStudents(narrow, weights, frozen, tuple({} for _ in range(count)))
+    return NarrowStudents(narrow, weights, tuple({} for _ in range(count)), frozen)
 
 
-def _random_basis(width: int, rank: int, generator: np.random.Generator | None) -> torch.Tensor:
-    if generator is None:
-        raise InputError("a narrow student needs a basis or a generator", "give residual_basis(…)")
+def random_basis(width: int, rank: int, generator: np.random.Generator) -> torch.Tensor:
+    """Return random orthonormal columns ``[width, rank]``."""
     return torch.from_numpy(np.linalg.qr(checked_generator(generator).standard_normal((width, rank))).Q).float()
 
 

@@ -1,0 +1,147 @@
+"""``python -m validation train``: students of one teacher, as one batch, kept in a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from theorykit.errors import InputError
+from validation.config import RunConfig
+from validation.methods import METHODS
+from validation.presets import PRESETS, preset
+from validation.runs import RunFolder
+from validation.training import StepRecord
+
+_METHODS = "; ".join(f"{name}: {method.title}" for name, method in METHODS.items())
+_AGAIN = "; again for more students at once"
+
+
+def train(
+    teacher: Annotated[str, typer.Option(help="Hub id, folder, or smollm2.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Run folder.")],
+    method: Annotated[str, typer.Option(help=f"{_METHODS}.")] = "lrc",
+    student: Annotated[
+        str,
+        typer.Option(
+            help="factored: each layer two factors; narrow: the residual stream is --rank wide; square: every layer is "
+            "rank × rank; dense: the teacher's shape."
+        ),
+    ] = "factored",
+    rank: Annotated[list[int] | None, typer.Option(help=f"Rank of all layers, or width; 16{_AGAIN}.")] = None,
+    ranks: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Rank of each layer, from theorykit rank-select -o.")
+    ] = None,
+    start: Annotated[str, typer.Option(help="svd, whitened (by a calibration on train text) or random.")] = "svd",
+    data: Annotated[
+        str, typer.Option(help="File, folder, austen, kjv, anarchism, python-docs, wikitext-103 or ptb.")
+    ] = "python-docs",
+    size: Annotated[str, typer.Option("--preset", help=f"Steps and sizes: {', '.join(PRESETS)}.")] = "smoke",
+    steps: Annotated[int | None, typer.Option(help="Updates, in place of the preset's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Blocks in a step, in place of the preset's.")] = None,
+    length: Annotated[int | None, typer.Option(help="Tokens in a block, in place of the preset's.")] = None,
+    n: Annotated[list[int] | None, typer.Option("--n", help=f"Train blocks to see; all{_AGAIN}.")] = None,
+    optimiser: Annotated[str, typer.Option(help="adamw, or sgd with a constant step.")] = "adamw",
+    learning_rate: Annotated[list[float] | None, typer.Option(help=f"Peak; 3e-4{_AGAIN}.")] = None,
+    temperature: Annotated[list[float] | None, typer.Option(help=f"τ of the KL term; 2{_AGAIN}.")] = None,
+    clone_weight: Annotated[list[float] | None, typer.Option(help=f"λ of the clone term; 1{_AGAIN}.")] = None,
+    language_model_weight: Annotated[float | None, typer.Option(help="0: the ablation without labels.")] = None,
+    distillation_weight: Annotated[float | None, typer.Option(help="0: the ablation without soft targets.")] = None,
+    clone_signal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the clone term compares: hidden, query, key, value, attention, gate, up, feed_forward; again "
+            "for more."
+        ),
+    ] = None,
+    adapter_rank: Annotated[int | None, typer.Option(help="Of LoRA; a quarter of the rank.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help=f"Of subset, order and random starts; 0{_AGAIN}.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU where there is one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+) -> None:
+    """Train low-rank students of a teacher and keep the run in a folder."""
+    given: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "length": length,
+        "rank": rank,
+        "n_blocks": n,
+        "learning_rate": learning_rate,
+        "temperature": temperature,
+        "clone_weight": clone_weight,
+        "language_model_weight": language_model_weight,
+        "distillation_weight": distillation_weight,
+        "clone_signals": clone_signal,
+        "adapter_rank": adapter_rank,
+        "seed": seed,
+        "layer_ranks": None if ranks is None else read_ranks(ranks),
+    }
+    fixed = {"method": method, "student": student, "start": start, "data": data, "optimiser": optimiser}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    config = RunConfig.from_dict({"teacher": teacher} | preset(size) | fixed | overrides)
+    from validation.prepare import prepare
+
+    folder = RunFolder(out, config, resume=resume)
+    if folder.result is None:
+        folder.run(prepare(config, cache=Path(".work/blocks"), device=device), live_line(config))
+        sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    _report(config, folder.result or {})
+
+
+def read_ranks(file: Path) -> dict[str, int | None]:
+    """Read the rank of each layer from the JSON of ``theorykit rank-select``.
+
+    Raises:
+        InputError: no such file, or not of that kind.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["result"]["layers"]
+        return {str(row["layer"]): row["rank"] for row in rows}
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}", "give what theorykit rank-select -o wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} holds no ranks of layers", "give what theorykit rank-select -o wrote") from error
+
+
+def _report(config: RunConfig, result: dict[str, Any]) -> None:
+    for one, row in zip(config.students(), result["students"], strict=True):
+        loss = row["held_out"]
+        shown = row["failure"] or (
+            f"held out {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.4g}, "
+            f"{row['bits_per_byte']:.4f} bits per byte"
+        )
+        size = "ranks of the file" if config.layer_ranks else f"rank {one.rank[0]}"
+        typer.echo(f"{size}, seed {one.seed[0]}: {row['deployed_parameters']:,} parameters, {shown}")
+
+
+def live_line(config: RunConfig) -> Callable[[StepRecord], None]:
+    """Return a callback that writes one live line to stderr, or nothing in pipes."""
+    started, first = time.perf_counter(), -1
+
+    def show(record: StepRecord) -> None:
+        nonlocal first
+        if not sys.stderr.isatty():
+            return
+        first = record.step if first < 0 else first
+        taken, passed = record.step + 1 - first, time.perf_counter() - started
+        tokens = taken * config.batch_size * config.length * config.count / passed
+        parts = [f"{name.replace('_', ' ')} {_first(values)}" for name, values in record.terms.items()]
+        labels = record.terms.get("language_model", (None,))[0]
+        parts += [] if labels is None else [f"perplexity {math.exp(min(labels, 700)):.4g}"]
+        parts += [f"gradient {_first(record.gradient_norm)}", f"{tokens:,.0f} tokens/s"]
+        left = passed / taken * (config.steps - record.step - 1)
+        more = f"  (first of {config.count})" if config.count > 1 else ""
+        sys.stderr.write(f"\r\033[Kstep {record.step + 1}/{config.steps}  {'  '.join(parts)}  {left:.0f} s left{more}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _first(values: tuple[float | None, ...]) -> str:
+    return "failed" if values[0] is None else f"{values[0]:.4g}"
