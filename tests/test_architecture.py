@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "theorykit"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
-    **dict.fromkeys(("errors", "checks", "array_checks", "devices", "results"), 0),
+    **dict.fromkeys(("errors", "checks", "array_checks", "devices", "memory", "results"), 0),
     **dict.fromkeys(("spectra", "complexity", "information", "convergence", "verdicts"), 1),
     "models": 2,
     "rank_selection": 3,

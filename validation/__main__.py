@@ -6,12 +6,15 @@ import sys
 
 import typer
 
-from theorykit.cli.output import fail
-from theorykit.errors import TheorykitError
+from theorykit.cli.entry import run
+from validation.commands.compare import compare
+from validation.commands.sweep import sweep
 from validation.commands.train import train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(train)
+app.command()(sweep)
+app.command()(compare)
 
 
 @app.callback()
@@ -19,15 +22,9 @@ def root() -> None:
     """Trains students of real teachers and holds the paper's statements against them."""
 
 
-def main() -> None:
-    """Run and exit: 0 done, 1 failed, 2 wrong usage or bad input, 130 interrupted."""
-    try:
-        app(prog_name="python -m validation")
-    except TheorykitError as error:
-        fail(error.message, error.hint)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit as :func:`theorykit.cli.entry.run` says."""
+    run(app, "python -m validation", sys.argv[1:] if arguments is None else arguments)
 
 
 if __name__ == "__main__":

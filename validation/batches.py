@@ -20,6 +20,9 @@ class BlockOrders:
     Args:
         subsets: For each student, the numbers of the blocks that it may see, as from a nested subset.
         seeds: For each student.
+
+    Attributes:
+        subsets: As given.
     """
 
     def __init__(self, subsets: Sequence[Indices], seeds: Sequence[int]) -> None:
@@ -27,14 +30,14 @@ class BlockOrders:
             raise InputError(f"{len(subsets)} subsets and {len(seeds)} seeds", "give one of both for each student")
         if any(len(subset) == 0 for subset in subsets):
             raise InputError("a subset holds no block", "give each student at least one")
-        self._subsets = [np.asarray(subset, dtype=np.intp) for subset in subsets]
+        self.subsets = [np.asarray(subset, dtype=np.intp) for subset in subsets]
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         self._waiting: list[Indices] = [np.empty(0, dtype=np.intp) for _ in subsets]
 
     @property
     def count(self) -> int:
         """Return S."""
-        return len(self._subsets)
+        return len(self.subsets)
 
     def next(self, blocks: Blocks, size: int) -> Blocks:
         """Return the next ``size`` blocks of each student ``[S, size, T]``."""
@@ -42,7 +45,7 @@ class BlockOrders:
 
     def _taken(self, number: int, size: int) -> Indices:
         while self._waiting[number].size < size:
-            order = self._generators[number].permutation(self._subsets[number])
+            order = self._generators[number].permutation(self.subsets[number])
             self._waiting[number] = np.concatenate([self._waiting[number], order])
         taken, self._waiting[number] = np.split(self._waiting[number], [size])
         return taken

@@ -126,7 +126,12 @@ def split_documents(corpus: Corpus, share: float = 0.1) -> Corpus:
 
 
 def token_blocks(
-    documents: Sequence[str], tokenizer: Any, length: int, cache: str | os.PathLike[str] | None = None
+    documents: Sequence[str],
+    tokenizer: Any,
+    length: int,
+    cache: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "the text",
 ) -> Blocks:
     """Return the text as blocks of tokens ``[n, length]``, memory-mapped where a cache folder is given.
 
@@ -137,31 +142,32 @@ def token_blocks(
         tokenizer: A Hugging Face tokenizer.
         length: T, tokens in a block.
         cache: Folder of finished blocks, keyed by the text, the tokenizer and the length; None for none.
+        name: How an error calls the text.
 
     Raises:
         InputError: the text is shorter than one block.
     """
     size = positive_integer("length", length)
     if cache is None:
-        return _tokenised(documents, tokenizer, size)
+        return _tokenised(documents, tokenizer, size, name)
     file = Path(cache) / f"{_key(documents, tokenizer, size)}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        blocks = _tokenised(documents, tokenizer, size)
+        blocks = _tokenised(documents, tokenizer, size, name)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as handle:
             np.save(handle, blocks)
         os.replace(handle.name, file)  # whole or not at all
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
-def _tokenised(documents: Sequence[str], tokenizer: Any, length: int) -> Blocks:
+def _tokenised(documents: Sequence[str], tokenizer: Any, length: int, name: str) -> Blocks:
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     tokens: list[int] = []
     for ids in tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]:
         tokens += [*ids, *end]
     count = len(tokens) // length
     if count == 0:
-        raise InputError(f"the text has {len(tokens)} tokens, fewer than one block of {length}", "give more text")
+        raise InputError(f"{name} has {len(tokens)} tokens, fewer than one block of {length}", "give more text")
     return np.array(tokens[: count * length], dtype=np.int32).reshape(count, length)
 
 
@@ -187,6 +193,28 @@ def nested_subset(blocks: Blocks, count: int, generator: np.random.Generator) ->
     """
     wanted = positive_integer("count", count, maximum=blocks.shape[0])
     return np.asarray(blocks[checked_generator(generator).permutation(blocks.shape[0])[:wanted]])
+
+
+def train_and_held_out(
+    corpus: Corpus, tokenizer: Any, length: int, held_out: int, cache: str | os.PathLike[str] | None = None
+) -> tuple[Blocks, Blocks]:
+    """Return the train blocks and the first held-out blocks of a corpus that was split.
+
+    Args:
+        corpus: As of :func:`split_documents`.
+        tokenizer: A Hugging Face tokenizer.
+        length: T, at least 2: the first token of a block is not predicted.
+        held_out: How many held-out blocks, at most.
+        cache: As for :func:`token_blocks`.
+
+    Raises:
+        InputError: a part of the text is shorter than one block, or ``length`` or ``held_out`` out of range.
+    """
+    if positive_integer("length", length) < 2:
+        raise InputError("length = 1 leaves no token to predict", "give at least 2")
+    most = positive_integer("held_out_blocks", held_out)
+    train = token_blocks(corpus.documents, tokenizer, length, cache, name="the train text")
+    return train, token_blocks(corpus.held_out, tokenizer, length, cache, name="the held-out text")[:most]
 
 
 def tokens_per_byte(blocks: Blocks, tokenizer: Any) -> float:

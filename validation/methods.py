@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from theorykit.errors import InputError
 from validation.config import RunConfig
-from validation.objectives import Objective
+from validation.objectives import CloneScale, Objective
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Method:
         clones: Whether the clone loss counts, with the run's λ.
         hints: Whether a first stage learns the teacher's middle layer.
         adapters: Whether the students are adapters of ``peft`` on frozen matrices.
+        fades: Whether these matrices fade out.
+        start: Where students start unless the run says otherwise.
     """
 
     title: str
@@ -28,6 +31,8 @@ class Method:
     clones: bool = False
     hints: bool = False
     adapters: bool = False
+    fades: bool = False
+    start: str = "svd"
 
 
 METHODS = {
@@ -45,6 +50,8 @@ METHODS = {
         "labels and the teacher's states; adapters on matrices that fade out (Hwang et al. 2024)",
         clones=True,
         adapters=True,
+        fades=True,
+        start="random",
     ),
     "finetune": Method("labels alone"),
 }
@@ -75,6 +82,7 @@ def objective_of(config: RunConfig) -> Objective:
         clone=config.clone_weight if method.clones else 0.0,
         temperature=config.temperature,
         clone_signals=config.clone_signals,
+        clone_scale=cast(CloneScale, config.clone_scale),
     )
 
 
@@ -88,4 +96,6 @@ def hint_steps_of(config: RunConfig) -> int:
         return 0
     if not 0 < config.hint_share < 1:
         raise InputError(f"hint_share = {config.hint_share!r} is not in (0, 1)", "give a share of the steps, as 0.3")
-    return max(1, round(config.hint_share * config.steps))
+    if config.steps < 2:
+        raise InputError(f"steps = {config.steps} is too few for the two stages of FitNets", "give at least 2")
+    return min(config.steps - 1, max(1, round(config.hint_share * config.steps)))

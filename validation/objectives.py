@@ -7,17 +7,20 @@ the batch size, the sequence length, the width or the depth. The paper prints su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import mse_loss, pad
 
-from theorykit.checks import positive_number
+from theorykit.checks import one_of, positive_number
 from theorykit.errors import InputError
+from validation.logit_losses import NO_LABEL, token_losses
 from validation.students.batch import HIDDEN, SIGNALS
 
 TERMS = ("language_model", "distillation", "clone", "hint")
+CloneScale = Literal["raw", "relative"]
 PerStudent = float | tuple[float, ...]
 """One number for all students of a batch, or one for each."""
 
@@ -57,6 +60,7 @@ class Objective:
         temperature: τ.
         clone_signals: What the clone loss compares: ``hidden`` (eq 4) or names of signals inside the blocks; empty for
             the students' own default.
+        clone_scale: ``raw`` (eq 4) or ``relative`` to the teacher's states, which gives λ a scale.
     """
 
     language_model: PerStudent = 1.0
@@ -64,6 +68,7 @@ class Objective:
     clone: PerStudent = 1.0
     temperature: PerStudent = 2.0
     clone_signals: tuple[str, ...] = ()
+    clone_scale: CloneScale = "raw"
 
     def __post_init__(self) -> None:
         for name in ("language_model", "distillation", "clone", "temperature"):
@@ -72,6 +77,7 @@ class Objective:
         weights = np.broadcast_arrays(*(_each(part) for part in (self.language_model, self.distillation, self.clone)))
         if not np.any(weights, axis=0).all():
             raise InputError("all weights are 0", "give at least one term a weight above 0")
+        one_of("clone_scale", self.clone_scale, ("raw", "relative"))
         unknown = [name for name in self.clone_signals if name not in (HIDDEN, *SIGNALS)]
         if unknown:
             raise InputError(f"clone signal {unknown[0]!r} is unknown", f"choose from {', '.join((HIDDEN, *SIGNALS))}")
@@ -79,6 +85,16 @@ class Objective:
     def weighs(self, term: str) -> bool:
         """Return whether any student weighs a term."""
         return any(_each(getattr(self, term)))
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Return whether any student weighs a term that compares it with the teacher."""
+        return self.weighs("distillation") or self.weighs("clone")
+
+    def of(self, number: int) -> Objective:
+        """Return the objective of one student."""
+        own = {name: getattr(self, name) for name in ("language_model", "distillation", "clone", "temperature")}
+        return replace(self, **{name: part[number] for name, part in own.items() if isinstance(part, tuple)})
 
 
 def _each(value: PerStudent) -> tuple[float, ...]:
@@ -97,10 +113,7 @@ def language_model_loss(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Ten
         logits: ``[S, B, T, V]``, T ≥ 2.
         tokens: ``[B, T]`` or ``[S, B, T]``.
     """
-    students, vocabulary = logits.shape[0], logits.shape[-1]
-    labels = tokens.expand(students, *tokens.shape[-2:])[..., 1:]
-    losses = cross_entropy(logits[..., :-1, :].reshape(-1, vocabulary), labels.reshape(-1), reduction="none")
-    return losses.view(students, -1).mean(dim=1)
+    return _logit_terms(logits, tokens, None, 1.0)[0]
 
 
 def distillation_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: PerStudent) -> torch.Tensor:
@@ -118,20 +131,39 @@ def distillation_kl(student: torch.Tensor, teacher: torch.Tensor, temperature: P
         >>> round(float(distillation_kl(torch.zeros(1, 1, 1, 2), one, 1.0)), 4)  # ¾ log 3 − log 2
         0.1308
     """
-    tau = _spread(temperature, student)
-    scale = tau.view(-1, 1, 1, 1) if isinstance(tau, torch.Tensor) else tau
-    of_student = log_softmax(student / scale, dim=-1)
-    of_teacher = log_softmax(teacher / scale, dim=-1)
-    divergence = (of_teacher.exp() * (of_teacher - of_student)).sum(dim=-1)
-    return tau**2 * divergence.flatten(1).mean(dim=1)
+    return _logit_terms(student, None, teacher, temperature)[1]
 
 
-def clone_loss(student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the squared distance of states, mean over coordinates, tokens and states, ``[S]`` (eq 4, reduced).
+def _logit_terms(
+    logits: torch.Tensor, tokens: torch.Tensor | None, teacher: torch.Tensor | None, temperature: PerStudent
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the losses of labels and of soft targets in one pass over the logits, ``[S]`` each."""
+    students, batch, length, _ = logits.shape
+    labels = rows = tau = None
+    if tokens is not None:
+        # the last position has no label: leaving it out would copy all logits
+        labels = pad(tokens.expand(students, batch, length)[..., 1:], (0, 1), value=NO_LABEL).flatten()
+    if teacher is not None:
+        rows = teacher.expand_as(logits).flatten(0, 2)
+        each = torch.as_tensor(_spread(temperature, logits), dtype=logits.dtype, device=logits.device)
+        tau = each.expand(students).repeat_interleave(batch * length)
+    of_labels, of_teacher = token_losses(logits.flatten(0, 2), labels, rows, tau)
+    count = batch * (length - 1)
+    return of_labels.view(students, -1).sum(dim=1) / count, of_teacher.view(students, -1).mean(dim=1)
+
+
+def clone_loss(
+    student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor], scale: CloneScale = "raw"
+) -> torch.Tensor:
+    """Return the squared distance of states, ``[S]`` (eq 4, reduced to a mean over tokens and states).
+
+    ``raw``: mean over coordinates, in the squared unit of the states, so that λ has no scale: a few huge activations
+    can outweigh all else. ``relative``: ‖ours − theirs‖²/‖theirs‖² of each token, no unit; 1 is the loss of zeros.
 
     Args:
         student: Hidden states, attention outputs or other signals, ``[S, …, d]`` each.
         teacher: The same of the teacher, ``[…, d]`` or ``[1, …, d]``, in the same order.
+        scale: As above.
 
     Raises:
         InputError: different numbers of states, none, or different widths: eq 4 is undefined then.
@@ -144,8 +176,16 @@ def clone_loss(student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor])
                 f"a state of width {ours.shape[-1]} cannot be compared with one of width {theirs.shape[-1]}",
                 "compare signals of equal width, or project one side",
             )
-    distances = [(ours - theirs).square().flatten(1).mean(dim=1) for ours, theirs in zip(student, teacher, strict=True)]
+    distances = [_distance(ours, theirs.expand_as(ours), scale) for ours, theirs in zip(student, teacher, strict=True)]
     return torch.stack(distances).mean(dim=0)
+
+
+def _distance(ours: torch.Tensor, theirs: torch.Tensor, scale: CloneScale) -> torch.Tensor:
+    squares = mse_loss(ours, theirs, reduction="none")
+    if scale == "raw":
+        return squares.flatten(1).mean(dim=1)
+    norms = theirs.square().sum(dim=-1).clamp(min=torch.finfo(theirs.dtype).tiny)
+    return (squares.sum(dim=-1) / norms).flatten(1).mean(dim=1)
 
 
 def hint_loss(guided: torch.Tensor, hint: torch.Tensor, regressor: torch.Tensor) -> torch.Tensor:
@@ -181,22 +221,30 @@ def distillation_loss(
     Raises:
         InputError: a term has a weight and not what it needs, or vocabularies differ.
     """
-    language_model = distillation = clone = None
-    total = torch.zeros(logits.shape[0], dtype=logits.dtype, device=logits.device)
-    if objective.weighs("language_model"):
-        language_model = language_model_loss(logits, tokens)
-        total = total + _spread(objective.language_model, total) * language_model
-    if objective.weighs("distillation"):
-        if teacher_logits is None:
-            raise InputError("the distillation term needs the teacher's logits", "run the teacher on the same tokens")
-        if teacher_logits.shape[-1] != logits.shape[-1]:
-            raise InputError(
-                f"vocabularies differ: {logits.shape[-1]} of the student, {teacher_logits.shape[-1]} of the teacher",
-                "use the teacher's tokenizer",
-            )
-        distillation = distillation_kl(logits, teacher_logits, objective.temperature)
-        total = total + _spread(objective.distillation, total) * distillation
+    wants_labels, wants_teacher = objective.weighs("language_model"), objective.weighs("distillation")
+    if wants_teacher:
+        _check_teacher(logits, teacher_logits)
+    terms: dict[str, torch.Tensor] = {}
+    if wants_labels or wants_teacher:
+        labels, soft = _logit_terms(
+            logits,
+            tokens if wants_labels else None,
+            teacher_logits if wants_teacher else None,
+            objective.temperature,
+        )
+        terms |= {"language_model": labels} if wants_labels else {}
+        terms |= {"distillation": soft} if wants_teacher else {}
     if objective.weighs("clone"):
-        clone = clone_loss(states, teacher_states)
-        total = total + _spread(objective.clone, total) * clone
-    return LossTerms(total, language_model, distillation, clone)
+        terms["clone"] = clone_loss(states, teacher_states, objective.clone_scale)
+    total = torch.stack([_spread(getattr(objective, name), logits) * loss for name, loss in terms.items()]).sum(dim=0)
+    return LossTerms(total, **terms)
+
+
+def _check_teacher(logits: torch.Tensor, teacher_logits: torch.Tensor | None) -> None:
+    if teacher_logits is None:
+        raise InputError("the distillation term needs the teacher's logits", "run the teacher on the same tokens")
+    if teacher_logits.shape[-1] != logits.shape[-1]:
+        raise InputError(
+            f"vocabularies differ: {logits.shape[-1]} of the student, {teacher_logits.shape[-1]} of the teacher",
+            "use the teacher's tokenizer",
+        )

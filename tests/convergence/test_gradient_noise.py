@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from theorykit.convergence import gradient_variance, model_gradient_variance
+from theorykit.convergence import gradient_variance, model_gradient_variance, paired_gradient_variance
 from theorykit.errors import InputError, NonFiniteError
 
 
@@ -164,6 +164,20 @@ def test_refused_arguments(rng, change, message):
     if "batch_size" in change:
         with pytest.raises(InputError, match=message):
             gradient_variance(np.eye(5)).at_batch_size(change["batch_size"])
+
+
+def test_pairs_are_those_of_the_model():
+    theta = torch.zeros(1, requires_grad=True)
+    gradients = [1.0, -2.0, 0.5, 3.0, -1.0, 0.0, 2.0, 2.5]
+    first, second = np.array(gradients[::2]), np.array(gradients[1::2])
+    of_model = model_gradient_variance(lambda x: (theta * x).sum(), [theta], gradients, batch_size=3)
+    assert paired_gradient_variance((first - second) ** 2 / 2, first * second, batch_size=3) == of_model
+    with pytest.raises(InputError, match=r"of shape \(4,\) and products of shape \(3,\) are no pairs"):
+        paired_gradient_variance([1.0] * 4, [1.0] * 3)
+    with pytest.raises(InputError, match="minibatches holds 3 pairs"):
+        paired_gradient_variance([1.0] * 3, [1.0] * 3)
+    with pytest.raises(NonFiniteError, match="a gradient holds NaN or infinity"):
+        paired_gradient_variance([1.0] * 4, [1.0, 1.0, 1.0, float("nan")])
 
 
 def test_refused_models():

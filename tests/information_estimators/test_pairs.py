@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from theorykit.information.estimators import pairs
 from theorykit.information.estimators.canonical import cca_estimate
 from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
-from theorykit.information.estimators.pairs import check_memory, checked_pair, free_bytes
+from theorykit.information.estimators.pairs import check_memory, checked_pair
 from theorykit.information.estimators.records import Outcome, in_range, recorded
+from theorykit.memory import free_bytes
 
 
 def samples(rng: np.random.Generator, count: int = 60, width: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -154,13 +156,13 @@ def test_unknown_memory_is_not_held_against_anybody(monkeypatch):
     def missing(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(pairs.Path, "read_text", missing)
+    monkeypatch.setattr(Path, "read_text", missing)
     assert pairs.free_bytes() is None
 
 
 def test_memory_under_a_limit(monkeypatch):
     texts = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 5 kB\n", "/sys/fs/cgroup/memory.max": "3000"}
-    monkeypatch.setattr(pairs.Path, "read_text", lambda self, **_: texts.get(str(self), "1000"))
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: texts.get(str(self), "1000"))
     assert free_bytes() == 2000
     texts["/sys/fs/cgroup/memory.max"] = "max"
     assert free_bytes() == 5120

@@ -157,9 +157,9 @@ def test_a_model_that_is_no_language_model(llama_folder):
 
 
 def test_too_little_memory_is_a_reason(llama_folder, monkeypatch):
-    monkeypatch.setattr(module_under_test, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(module_under_test, "free_bytes", lambda: 1000)
     assert "of memory are needed" in why_not_runnable(str(llama_folder))
-    monkeypatch.setattr(module_under_test, "_free_memory", lambda: None)
+    monkeypatch.setattr(module_under_test, "free_bytes", lambda: None)
     assert why_not_runnable(str(llama_folder)) == ""
 
 

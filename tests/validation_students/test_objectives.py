@@ -99,3 +99,52 @@ def test_refusals():
         clone_loss([drawn(1, 2, 4)], [drawn(2, 5)])
     with pytest.raises(InputError, match="0 states of the student and 1"):
         clone_loss([], [drawn(2, 5)])
+
+
+def test_a_batch_with_weights_and_temperatures_of_its_own_is_its_students():
+    """λ, τ and the weight of the labels for each student; one that weighs a term by 0 has the others' gradient only."""
+    count, labels, weights, temperatures = 3, (1.0, 0.5, 0.0), (0.0, 0.5, 2.0), (1.0, 2.0, 4.0)
+    logits, states = drawn(count, 2, 4, 5).requires_grad_(), drawn(count, 2, 4, 3).requires_grad_()
+    teacher, theirs = drawn(2, 4, 5), drawn(count, 2, 4, 3)
+    tokens = torch.randint(5, (2, 4), generator=GENERATOR)
+
+    def loss(objective, chosen):
+        return distillation_loss(
+            objective,
+            logits[chosen],
+            tokens,
+            teacher_logits=teacher,
+            states=[states[chosen]],
+            teacher_states=[theirs[chosen]],
+        )
+
+    together = loss(Objective(labels, 1.0, weights, temperatures), slice(0, count))
+    gradients = torch.autograd.grad(together.total.sum(), (logits, states), retain_graph=True)
+    for number in range(count):
+        one = slice(number, number + 1)
+        alone = loss(Objective(temperature=temperatures[number]), one)
+        expected = labels[number] * alone.language_model + alone.distillation + weights[number] * alone.clone
+        torch.testing.assert_close(together.total[one], expected)
+        torch.testing.assert_close(together.distillation[one], alone.distillation)
+        for found, own in zip(gradients, torch.autograd.grad(expected.sum(), (logits, states)), strict=True):
+            torch.testing.assert_close(found[number], own[number])
+    assert torch.all(gradients[1][0] == 0)
+
+
+def test_a_student_without_any_term_is_refused():
+    with pytest.raises(InputError, match="all weights are 0"):
+        Objective((1.0, 0.0), 0.0, (1.0, 0.0))
+    with pytest.raises(InputError, match="clone signal 'touch' is unknown"):
+        Objective(clone_signals=("touch",))
+
+
+def test_the_relative_clone_loss_has_no_scale():
+    ours, theirs = drawn(2, 3, 5, 7), drawn(2, 3, 5, 7)
+    found = clone_loss([ours], [theirs], "relative")
+    expected = ((ours - theirs).square().sum(-1) / theirs.square().sum(-1)).flatten(1).mean(1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(clone_loss([1e3 * ours], [1e3 * theirs], "relative"), found)
+    torch.testing.assert_close(clone_loss([0 * ours], [theirs], "relative"), torch.ones(2))
+    assert clone_loss([0 * ours], [0 * theirs], "relative").eq(0).all()
+    with pytest.raises(InputError, match="clone_scale = 'cosine'"):
+        Objective(clone_scale="cosine")

@@ -57,7 +57,7 @@ def whole(setting, tmp_path_factory):
     return contents(folder)
 
 
-@pytest.mark.parametrize("method", ["lrc", "kd", "fitnets", "finetune"])
+@pytest.mark.parametrize("method", ["lrc", "kd", "fitnets", "lora", "pc-lora", "finetune"])
 def test_every_method_improves_the_held_out_loss(setting, method, tmp_path):
     config = dataclasses.replace(setting, method=method, steps=40)
     training = prepare(config)
@@ -144,12 +144,12 @@ def test_the_identity_is_that_of_what_decides_the_numbers(setting):
 
 
 def test_subsets_of_different_size_are_nested(setting):
-    few, many = (prepare(dataclasses.replace(setting, n_blocks=count)).orders._subsets[0] for count in (5, 20))
+    few, many = (prepare(dataclasses.replace(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
     np.testing.assert_array_equal(few, many[:5])
 
 
 def test_refusals(setting, tmp_path):
-    RunFolder(tmp_path / "run", setting)
+    RunFolder(tmp_path / "run", setting).run(prepare(setting))
     with pytest.raises(InputError, match="holds this run already"):
         RunFolder(tmp_path / "run", setting)
     with pytest.raises(InputError, match="holds a run with another rank, seed"):

@@ -122,6 +122,19 @@ def test_a_student_whose_loss_is_not_finite_stops_alone():
     assert both.step < 6
 
 
+def test_the_first_step_of_adamw_goes_against_the_gradient():
+    """Of every weight: the gradient of a tied embedding does not lie in memory as the embedding does."""
+    found = training([4, 9], dataclasses.replace(PLAN, weight_decay=0.0))
+    before = {name: part.detach().clone() for name, part in found.students.weights.items()}
+    tokens = torch.from_numpy(BlockOrders([np.arange(30)] * 2, [7] * 2).next(BLOCKS, PLAN.batch_size)).long()
+    weights = [found.students.weights[name] for name in found.students.trainable]
+    gradients = torch.autograd.grad(found.loss(tokens)[0].total.sum(), weights)
+    found.run(until=1)
+    for name, part, gradient in zip(found.students.trainable, weights, gradients, strict=True):
+        clear = gradient.abs() > 1e-6
+        assert torch.equal((part.detach() - before[name])[clear].sign(), -gradient[clear].sign()), name
+
+
 def test_the_schedule_is_warm_up_then_cosine():
     plan = TrainingPlan(steps=100, warmup=0.1)
     rates = [plan.rate(step) for step in range(100)]

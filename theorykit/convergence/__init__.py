@@ -1,6 +1,11 @@
 """Convergence of distillation: gradients of the factors, smoothness, gradient noise, SGD (Lemma 1 and Theorem 1)."""
 
-from theorykit.convergence.gradient_noise import GradientVariance, gradient_variance, model_gradient_variance
+from theorykit.convergence.gradient_noise import (
+    GradientVariance,
+    gradient_variance,
+    model_gradient_variance,
+    paired_gradient_variance,
+)
 from theorykit.convergence.gradient_preservation import (
     factor_gradient_bound,
     factor_gradients,
@@ -24,6 +29,7 @@ __all__ = [
     "gradient_variance",
     "measured_constants",
     "model_gradient_variance",
+    "paired_gradient_variance",
     "printed_gradient_bound",
     "printed_sgd_bound",
     "sgd_convergence_bound",

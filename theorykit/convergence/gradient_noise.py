@@ -171,19 +171,51 @@ def model_gradient_variance(
         >>> found.variance, found.squared_norm
         (2.0, -1.0)
     """
-    size = positive_integer("batch_size", batch_size)
-    level = single_probability("confidence", confidence)
     given = list(parameters)
     if not given or not all(entry.requires_grad for entry in given):
         raise InputError("parameters has to be a non-empty list of tensors that require gradients", "see nn.Module")
-    variances, products = _pairs(loss, given, minibatches)
+    return paired_gradient_variance(*_pairs(loss, given, minibatches), batch_size=batch_size, confidence=confidence)
+
+
+def paired_gradient_variance(
+    half_squared_distances: Any, products: Any, *, batch_size: int = 1, confidence: float = 0.95
+) -> GradientVariance:
+    """Estimate E‖g − ∇L‖² (squared norm) from pairs (a, b) of independent stochastic gradients at one θ.
+
+    The means over the pairs are unbiased; see :func:`model_gradient_variance`. For gradients too large to be kept.
+
+    Args:
+        half_squared_distances: ½‖a − b‖² of each pair ``[k]``, k ≥ 4.
+        products: ⟨a, b⟩ ``[k]``.
+        batch_size: Samples in each minibatch.
+        confidence: Level of the interval, in (0, 1).
+
+    Raises:
+        InputError: fewer than 4 pairs, unequal numbers, a level outside (0, 1).
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> found = paired_gradient_variance([2.0, 2.0, 2.0, 2.0], [-1.0, -1.0, -1.0, -1.0])
+        >>> found.variance, found.squared_norm, found.n_gradients
+        (2.0, -1.0, 8)
+    """
+    size = positive_integer("batch_size", batch_size)
+    level = single_probability("confidence", confidence)
+    variances, squares = (np.asarray(part, dtype=np.float64) for part in (half_squared_distances, products))
+    if variances.shape != squares.shape or variances.ndim != 1:
+        raise InputError(
+            f"half_squared_distances of shape {variances.shape} and products of shape {squares.shape} are no pairs",
+            "give one number of both for each pair",
+        )
     if variances.size < _FEWEST:
         raise InputError(f"minibatches holds {variances.size} pairs", f"give at least {2 * _FEWEST} minibatches")
+    if not np.isfinite(variances).all() or not np.isfinite(squares).all():
+        raise NonFiniteError("a gradient holds NaN or infinity", "check the loss and the parameters")
     variance = float(variances.mean())
     return GradientVariance(
         variance=variance,
         interval=_log_interval(variance, variances, 1.0, level),
-        squared_norm=float(products.mean()),
+        squared_norm=float(squares.mean()),
         n_gradients=2 * variances.size,
         batch_size=size,
         confidence=level,
@@ -192,7 +224,7 @@ def model_gradient_variance(
 
 def _pairs(
     loss: Callable[[Any], torch.Tensor], parameters: list[torch.Tensor], minibatches: Iterable[Any]
-) -> tuple[Floats, Floats]:
+) -> tuple[list[float], list[float]]:
     """Return ½‖a − b‖² and ⟨a, b⟩ of each pair of gradients."""
     import torch
 
@@ -210,6 +242,4 @@ def _pairs(
         variances.append(sum(float((a - b).square().sum()) for a, b in pairs) / 2)
         products.append(sum(float((a * b).sum()) for a, b in pairs))
         first = None
-    if not np.isfinite(variances).all():
-        raise NonFiniteError("a gradient holds NaN or infinity", "check the loss and the parameters")
-    return np.array(variances, dtype=np.float64), np.array(products, dtype=np.float64)
+    return variances, products

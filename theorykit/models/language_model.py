@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from theorykit.devices import torch_device
 from theorykit.errors import CheckpointError, InputError
+from theorykit.memory import free_bytes
 from theorykit.models.locations import locate
 from theorykit.models.sources import open_weights, require_runnable
 
@@ -132,19 +133,10 @@ def why_not_runnable(model: str) -> str:
         if not [name for name in _TOKENIZERS if (folder / name).exists()]:
             return f"{folder} has no tokenizer"
         size = 2 * sum(file.stat().st_size for file in weights)  # from 16 bits to 32
-    free = _free_memory()
+    free = free_bytes()
     if free is not None and 3 * size > free:
         return f"about {3 * size / 2**30:.0f} GiB of memory are needed and {free / 2**30:.0f} are free"
     return ""
-
-
-def _free_memory() -> int | None:
-    """Return the bytes of memory that are free, where the system tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
 
 
 def context_length(model: LanguageModel) -> int | None:

@@ -12,11 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
+from theorykit.cli.options import Debug
 from theorykit.errors import InputError
 from validation.config import RunConfig
+from validation.measurements import MEASUREMENTS
 from validation.methods import METHODS
 from validation.presets import PRESETS, preset
 from validation.runs import RunFolder
+from validation.runtime import Runtime, launched
 from validation.training import StepRecord
 
 _METHODS = "; ".join(f"{name}: {method.title}" for name, method in METHODS.items())
@@ -24,7 +27,13 @@ _AGAIN = "; again for more students at once"
 
 
 def train(
-    teacher: Annotated[str, typer.Option(help="Hub id, folder, or smollm2.")],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="Hub id, folder or smollm2; scratch:SIZE,FIELD=VALUE,… for one trained on the text (tiny, small, "
+            "medium or base; e.g. scratch:tiny,steps=500,seed=1)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Run folder.")],
     method: Annotated[str, typer.Option(help=f"{_METHODS}.")] = "lrc",
     student: Annotated[
@@ -38,7 +47,13 @@ def train(
     ranks: Annotated[
         Path | None, typer.Option(metavar="JSON", help="Rank of each layer, from theorykit rank-select -o.")
     ] = None,
-    start: Annotated[str, typer.Option(help="svd, whitened (by a calibration on train text) or random.")] = "svd",
+    start: Annotated[
+        str,
+        typer.Option(
+            help="svd, whitened (by a calibration on train text) or random; svd, and random for pc-lora.",
+            show_default=False,
+        ),
+    ] = "",
     data: Annotated[
         str, typer.Option(help="File, folder, austen, kjv, anarchism, python-docs, wikitext-103 or ptb.")
     ] = "python-docs",
@@ -48,6 +63,9 @@ def train(
     length: Annotated[int | None, typer.Option(help="Tokens in a block, in place of the preset's.")] = None,
     n: Annotated[list[int] | None, typer.Option("--n", help=f"Train blocks to see; all{_AGAIN}.")] = None,
     optimiser: Annotated[str, typer.Option(help="adamw, or sgd with a constant step.")] = "adamw",
+    step_size: Annotated[
+        str | None, typer.Option(help="1/L or tuned: measured at the start in place of --learning-rate, for sgd.")
+    ] = None,
     learning_rate: Annotated[list[float] | None, typer.Option(help=f"Peak; 3e-4{_AGAIN}.")] = None,
     temperature: Annotated[list[float] | None, typer.Option(help=f"τ of the KL term; 2{_AGAIN}.")] = None,
     clone_weight: Annotated[list[float] | None, typer.Option(help=f"λ of the clone term; 1{_AGAIN}.")] = None,
@@ -60,10 +78,27 @@ def train(
             "for more."
         ),
     ] = None,
+    clone_scale: Annotated[
+        str, typer.Option(help="relative to the teacher's states, or raw as eq 4 has it, where λ has no scale.")
+    ] = "relative",
     adapter_rank: Annotated[int | None, typer.Option(help="Of LoRA; a quarter of the rank.")] = None,
+    fade_share: Annotated[
+        float | None, typer.Option(help="Of the steps, over which pc-lora's frozen matrices fade out; 0.8.")
+    ] = None,
+    hint_share: Annotated[float | None, typer.Option(help="Of the steps, for FitNets' first stage; 0.3.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help=f"Of subset, order and random starts; 0{_AGAIN}.")] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(MEASUREMENTS)}: into measurements.jsonl; again for more.")
+    ] = None,
+    measure_every: Annotated[
+        int | None, typer.Option(help="Steps between two measurements; 0 for start and end.")
+    ] = None,
+    mixed_precision: Annotated[
+        str, typer.Option(help="no, or bf16 for products in bfloat16; several GPUs: accelerate launch -m validation …")
+    ] = "no",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU where there is one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Train low-rank students of a teacher and keep the run in a folder."""
     given: dict[str, Any] = {
@@ -78,20 +113,45 @@ def train(
         "language_model_weight": language_model_weight,
         "distillation_weight": distillation_weight,
         "clone_signals": clone_signal,
+        "clone_scale": clone_scale,
         "adapter_rank": adapter_rank,
+        "fade_share": fade_share,
+        "hint_share": hint_share,
         "seed": seed,
+        "measurements": measure,
+        "measure_every": measure_every,
+        "step_size": step_size,
+        "mixed_precision": mixed_precision,
         "layer_ranks": None if ranks is None else read_ranks(ranks),
     }
     fixed = {"method": method, "student": student, "start": start, "data": data, "optimiser": optimiser}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = RunConfig.from_dict({"teacher": teacher} | preset(size) | fixed | overrides)
+    runtime = launched(mixed_precision, device)
+    result = _run(config, out, resume, device, runtime)
+    if runtime.main:
+        _report(config, result)
+    runtime.close()
+    if any(row["failure"] for row in result.get("students", ())):
+        raise typer.Exit(1)
+
+
+def _run(config: RunConfig, out: Path, resume: bool, device: str | None, runtime: Runtime) -> dict[str, Any]:
+    """Train, or read what a finished run gave; the main process alone looks at the folder first and writes."""
     from validation.prepare import prepare
 
-    folder = RunFolder(out, config, resume=resume)
-    if folder.result is None:
-        folder.run(prepare(config, cache=Path(".work/blocks"), device=device), live_line(config))
-        sys.stderr.write("\n" if sys.stderr.isatty() else "")
-    _report(config, folder.result or {})
+    ours = RunFolder(out, config, resume=resume) if runtime.main else None
+    result = runtime.agreed(ours.result if ours else None)
+    if result is not None:
+        return result
+    shown = live_line if runtime.main else None
+    training = prepare(config, cache=Path(".work/blocks"), device=device, runtime=runtime, progress=shown)
+    if ours is None:
+        RunFolder(out, config, resume=True).follow(training)
+        return {}
+    result = ours.run(training, live_line(config))
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    return result
 
 
 def read_ranks(file: Path) -> dict[str, int | None]:
@@ -112,9 +172,10 @@ def read_ranks(file: Path) -> dict[str, int | None]:
 def _report(config: RunConfig, result: dict[str, Any]) -> None:
     for one, row in zip(config.students(), result["students"], strict=True):
         loss = row["held_out"]
+        bits = row["bits_per_byte"]
         shown = row["failure"] or (
-            f"held out {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.4g}, "
-            f"{row['bits_per_byte']:.4f} bits per byte"
+            f"held out {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.4g}"
+            f"{'' if bits is None else f', {bits:.4f} bits per byte'}"
         )
         size = "ranks of the file" if config.layer_ranks else f"rank {one.rank[0]}"
         typer.echo(f"{size}, seed {one.seed[0]}: {row['deployed_parameters']:,} parameters, {shown}")

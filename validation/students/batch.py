@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 
@@ -64,6 +64,13 @@ class StudentBatch(ABC):
     def merged(self, number: int) -> Weights:
         """Return one student as dense weights under the names and in the shapes of its Hugging Face model."""
 
+    def alone(self, number: int) -> Self:
+        """Return one student as a batch of its own, with copies of its weights."""
+        self.check_number(number)
+        chosen = slice(number, number + 1)
+        weights = {name: part.detach()[chosen].clone() for name, part in self.weights.items()}
+        return replace(self, weights=weights, ranks=self.ranks[chosen])
+
     def effective(self) -> Weights:
         """Return the weights that the forward pass runs on."""
         return self.weights
@@ -95,6 +102,22 @@ class StudentBatch(ABC):
                     theirs.append(self._seen(taught[name], number, name))
         return ours, theirs
 
+    def check_signals(self, names: Sequence[str], width: int) -> None:
+        """Raise where the clone loss would compare nothing, or hidden states that are not as wide as the teacher's.
+
+        Args:
+            names: As for :meth:`compared`.
+            width: Of the teacher.
+        """
+        own = self.architecture.width
+        if HIDDEN in names and own != width:
+            raise InputError(
+                f"hidden states {own} wide cannot be compared with the teacher's {width}",
+                f"compare signals inside the blocks: {', '.join(SIGNALS)}",
+            )
+        if set(names) == {"gate"} and self.architecture.family == "gpt2":
+            raise InputError("GPT-2 has no gate that a clone loss could compare", "compare up")
+
     def _seen(self, signal: torch.Tensor, block: int, name: str) -> torch.Tensor:
         """Return the teacher's signal as this student can be compared with it."""
         del block, name
@@ -117,10 +140,10 @@ class StudentBatch(ABC):
         """Return how many numbers of each student are trained, projections and regressors included.
 
         Args:
-            embeddings: Count token and position embeddings and the head.
+            embeddings: Count token and position embeddings and the head, or their projections.
         """
         skipped = () if embeddings else embedding_names(self.architecture)
-        count = sum(self.weights[name][0].numel() for name in self.trainable if name not in skipped)
+        count = sum(self.weights[name][0].numel() for name in self.trainable if not name.startswith(skipped))
         return [count] * self.count
 
     def check_number(self, number: int) -> None:
@@ -132,6 +155,14 @@ class StudentBatch(ABC):
 def embedding_names(architecture: Architecture) -> tuple[str, ...]:
     """Return the names of embeddings and head."""
     return (architecture.embedding, "transformer.wpe.weight", "lm_head.weight")
+
+
+def multiplied_out(weights: Weights, layers: Iterable[str]) -> Weights:
+    """Return one model's weights with the factors ``right`` and ``left`` of these layers as one matrix."""
+    found = dict(weights)
+    for layer in layers:
+        found[f"{layer}.weight"] = found.pop(f"{layer}.right") @ found.pop(f"{layer}.left")
+    return found
 
 
 def stored_shapes(architecture: Architecture, weights: Weights) -> Weights:

@@ -14,7 +14,7 @@ from theorykit.errors import InputError
 from theorykit.models.statistics import LayerStatistics
 from theorykit.spectra import whitened_truncation
 from validation.students.architecture import Weights, architecture_of, dense_weights
-from validation.students.batch import REGRESSOR, StudentBatch, stored_shapes
+from validation.students.batch import REGRESSOR, StudentBatch, multiplied_out, stored_shapes
 
 Start = Literal["svd", "whitened", "random"]
 Statistics = Mapping[str, LayerStatistics]
@@ -48,10 +48,7 @@ class FactoredStudents(StudentBatch):
 
     def merged(self, number: int) -> Weights:
         """Return one student with its factors multiplied out."""
-        found = self.deployed(number)
-        for layer in self.ranks[number]:
-            found[f"{layer}.weight"] = found.pop(f"{layer}.right") @ found.pop(f"{layer}.left")
-        return stored_shapes(self.architecture, found)
+        return stored_shapes(self.architecture, multiplied_out(self.deployed(number), self.ranks[number]))
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: all that it stores, and a regressor."""
@@ -93,7 +90,7 @@ def factored_students(
     _check_start(start, statistics, len(ranks), generators)
     weights = dense_weights(teacher, copies=len(ranks))
     most = {name: min(weights[f"{name}.weight"].shape[1:]) for name in architecture.linear}
-    chosen = [_checked_ranks(most, one) for one in ranks]
+    chosen = [checked_ranks(most, one) for one in ranks]
     if start == "random":
         _draw_anew(weights, teacher.config.initializer_range, generators)
     factored = [name for name in architecture.linear if any(one.get(name) is not None for one in chosen)]
@@ -106,12 +103,15 @@ def factored_students(
         if start == "random":
             factors = _random_factors(dense, wanted, teacher.config.initializer_range, generators)
         else:
-            factors = _nearest_factors(dense[0], wanted, statistics.get(name) if statistics else None)
+            known = statistics if start == "whitened" and statistics else {}
+            if start == "whitened" and name not in known:
+                raise InputError(f"statistics hold nothing of {name}", "give those of every layer that is factored")
+            factors = _nearest_factors(dense[0], wanted, known.get(name))
         weights |= {f"{name}.{part}": value for part, value in factors.items()}
     return FactoredStudents(architecture, weights, tuple(final))
 
 
-def _checked_ranks(most: dict[str, int], ranks: Ranks) -> dict[str, int | None]:
+def checked_ranks(most: dict[str, int], ranks: Ranks) -> dict[str, int | None]:
     """Return the rank of each layer; one rank for all is cut to what the smaller layers have."""
     if not isinstance(ranks, Mapping):
         rank = positive_integer("rank", ranks, maximum=max(most.values()))

@@ -12,6 +12,7 @@ from validation.data import Blocks
 from validation.students.batch import StudentBatch
 from validation.students.factored import Ranks, Start, Statistics, factored_students
 from validation.students.narrow import narrow_students, residual_basis
+from validation.students.square import square_students
 
 KINDS = ("factored", "narrow", "square", "dense")
 
@@ -71,11 +72,14 @@ def make_students(
     if start == "svd" and blocks is None:
         raise InputError(f"a {kind} student that starts at svd needs blocks of tokens", "give some, or start = random")
     basis = residual_basis(teacher, blocks, width) if start == "svd" and blocks is not None else None
-    return narrow_students(teacher, width, len(ranks), basis=basis, generators=generators)
+    make = narrow_students if kind == "narrow" else square_students
+    return make(teacher, width, len(ranks), basis=basis, generators=generators)
 
 
 def _one_width(kind: str, ranks: Sequence[Ranks]) -> int:
-    if not ranks or any(isinstance(one, Mapping) for one in ranks) or len({cast(int, one) for one in ranks}) != 1:
+    if any(isinstance(one, Mapping) for one in ranks):
+        raise InputError(f"{kind} students have one width and not a rank for each layer", "give one rank")
+    if not ranks or len({cast(int, one) for one in ranks}) != 1:
         raise InputError(
             f"{kind} students of widths {tuple(ranks)} are no batch", "give one width, or one run for each"
         )

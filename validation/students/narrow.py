@@ -83,9 +83,11 @@ def residual_basis(teacher: Any, blocks: Blocks, width: int) -> torch.Tensor:
     architecture = architecture_of(teacher)
     rank = positive_integer("width", width, maximum=architecture.width)
     with torch.no_grad():
-        tokens = torch.from_numpy(np.array(blocks)).to(torch.int64)
-        states = forward(architecture, dense_weights(teacher), tokens, keep=True).hidden
-    moment = torch.zeros(architecture.width, architecture.width, dtype=torch.float64)
+        weights = dense_weights(teacher)
+        device = weights[architecture.embedding].device
+        tokens = torch.from_numpy(np.array(blocks)).to(device, torch.int64)
+        states = forward(architecture, weights, tokens, keep=True).hidden
+    moment = torch.zeros(architecture.width, architecture.width, dtype=torch.float64, device=device)
     for state in states:
         rows = state.flatten(0, -2).double()
         moment += rows.T @ rows / rows.square().sum()

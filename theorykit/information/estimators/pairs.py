@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from theorykit.checks import Floats, _floats, finite_matrix
 from theorykit.errors import InputError
 from theorykit.information.estimators.copies import near_copies
+from theorykit.memory import free_bytes
 
 Indices = NDArray[np.intp]
 
@@ -206,21 +206,6 @@ def _repeats(pair: Pair) -> list[str]:
         return []
     verb = "repeats" if repeated == 1 else "repeat"
     return [f"{repeated} of {pair.n_samples} pairs {verb} an earlier one: discrete values or dependent draws"]
-
-
-def free_bytes() -> int | None:
-    """Return the memory that is free in bytes (what the system calls available), or None where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
-    free = kibibytes * 1024
-    try:
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-    except (OSError, ValueError):  # no limit is written as "max"
-        return free
-    return min(free, max(0, limit - used))
 
 
 def check_memory(needed: int) -> None:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from theorykit.errors import InputError
+from validation.comparison import compare, to_markdown
+
+LOSSES = {"kd": [3.0, 3.2, 3.4], "lrc": [2.9, 3.15, 3.2]}
+
+
+def table(**changes):
+    rows = [
+        {"identity": f"{method}{seed}", "method": method, "steps": 60, "seed": seed, "failure": "", "held_out": loss}
+        for method, losses in LOSSES.items()
+        for seed, loss in enumerate(losses)
+    ]
+    frame = pd.DataFrame(rows).assign(bits_per_byte=1.5, deployed_parameters=7, trained_parameters=5)
+    frame["deployed_parameters_without_embeddings"] = 4
+    return frame.assign(**changes)
+
+
+def test_means_intervals_and_paired_differences_by_hand():
+    first, second = compare(table(), ["method"])
+    assert (first.name, first.seeds, first.difference) == ({"method": "kd"}, (0, 1, 2), None)
+    assert first.held_out == pytest.approx(3.2)
+    assert first.perplexity == pytest.approx(math.exp(3.2))
+    half = t.ppf(0.975, 2) * 0.2 / np.sqrt(3)
+    assert first.interval == pytest.approx((3.2 - half, 3.2 + half))
+    gaps = np.subtract(LOSSES["lrc"], LOSSES["kd"])
+    half = t.ppf(0.975, 2) * gaps.std(ddof=1) / np.sqrt(3)
+    assert second.difference == pytest.approx(gaps.mean())
+    assert second.difference_interval == pytest.approx((gaps.mean() - half, gaps.mean() + half))
+
+
+def test_differences_are_paired_by_seed_whatever_the_order():
+    shuffled = table().sample(frac=1, random_state=0)
+    found = {group.name["method"]: group for group in compare(shuffled, ["method"], {"method": "kd"})}
+    assert found["lrc"].difference == pytest.approx(np.subtract(LOSSES["lrc"], LOSSES["kd"]).mean())
+
+
+def test_failed_students_are_counted_and_left_out():
+    frame = table()
+    frame.loc[1, ["failure", "held_out"]] = ["not finite", None]
+    first, second = compare(frame, ["method"])
+    assert (first.seeds, first.failed) == ((0, 2), 1)
+    assert first.held_out == pytest.approx(3.2)
+    assert second.difference == pytest.approx(np.mean([2.9 - 3.0, 3.2 - 3.4]))
+    frame.loc[:2, "failure"] = "not finite"
+    none = compare(frame, ["method"])[0]
+    assert (none.held_out, none.interval, none.failed) == (None, None, 3)
+    assert "| failed |" in to_markdown(compare(frame, ["method"]), "title")
+
+
+def test_one_seed_has_no_interval():
+    found = compare(table()[lambda rows: rows["seed"] == 0], ["method"])
+    assert [(one.interval, one.difference_interval) for one in found] == [(None, None)] * 2
+
+
+def test_the_table_has_the_best_first():
+    lines = to_markdown(compare(table(), ["method"]), "title").splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| lrc", "| kd"]
+    assert "reference" in lines[5]
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="no students to compare"):
+        compare(pd.DataFrame(), ["method"])
+    with pytest.raises(InputError, match="no field 'colour'"):
+        compare(table(), ["colour"])
+    with pytest.raises(InputError, match="differ in steps"):
+        compare(table(steps=range(6)), ["method"])
+    with pytest.raises(InputError, match="no students with"):
+        compare(table(), ["method"], {"method": "magic"})

@@ -1,0 +1,142 @@
+"""Groups of students side by side: means over seeds with intervals, and differences from one of them, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.weightstats import DescrStatsW
+
+from theorykit.errors import InputError
+
+MEASURED = "held_out"
+_LEVEL = 0.05
+_FACTS = ("deployed_parameters", "deployed_parameters_without_embeddings", "trained_parameters")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Students that differ in the seed alone.
+
+    Attributes:
+        name: Values of the fields that tell the groups apart.
+        seeds: Of the students that ended.
+        failed: Students that failed.
+        held_out: Mean loss in nats per token.
+        interval: 95 % t interval of that mean over seeds; None below 2 seeds.
+        perplexity: exp of the mean loss.
+        bits_per_byte: Mean.
+        difference: Mean over common seeds of the loss less the reference's; None for the reference.
+        difference_interval: Its 95 % t interval, paired by seed.
+        facts: Parameter counts, equal for all seeds.
+    """
+
+    name: dict[str, Any]
+    seeds: tuple[int, ...]
+    failed: int
+    held_out: float | None
+    interval: tuple[float, float] | None
+    perplexity: float | None
+    bits_per_byte: float | None
+    difference: float | None
+    difference_interval: tuple[float, float] | None
+    facts: dict[str, int]
+
+
+def compare(rows: pd.DataFrame, by: Sequence[str], reference: dict[str, Any] | None = None) -> list[Group]:
+    """Compare the students of a store (:meth:`validation.store.Store.to_frame`).
+
+    Args:
+        rows: One student each.
+        by: Fields that tell the groups apart; all others but the seed have to be equal within a group.
+        reference: Values of these fields of the group that the others are held against; the first one if None.
+
+    Raises:
+        InputError: no students, a field that they do not have, students of one group that differ in more than the seed,
+            or no such reference.
+    """
+    if rows.empty:
+        raise InputError("there are no students to compare", "sweep a plan first")
+    missing = [name for name in by if name not in rows]
+    if missing:
+        raise InputError(f"the students have no field {missing[0]!r}", f"choose from {', '.join(rows.columns)}")
+    parts = dict(list(rows.groupby(list(by), sort=False, dropna=False)))
+    for part in parts.values():
+        _check_alike(part, by)
+    wanted = tuple(reference[name] for name in by) if reference else next(iter(parts))
+    if wanted not in parts:
+        raise InputError(f"no students with {reference}", "give the fields of one of the groups")
+    against = _losses(parts[wanted])
+    return [
+        _group(dict(zip(by, key, strict=True)), part, None if key == wanted else against) for key, part in parts.items()
+    ]
+
+
+def _check_alike(part: pd.DataFrame, by: Sequence[str]) -> None:
+    fields = [name for name in part.columns if name not in (*by, "seed", "identity", "failure")]
+    configured = fields[: fields.index(MEASURED)] if MEASURED in fields else fields
+    for name in configured:
+        if part[name].map(repr).nunique() > 1:
+            raise InputError(f"students of one group differ in {name}", f"add it: --by {name}")
+
+
+def _losses(part: pd.DataFrame) -> pd.Series[float]:
+    done = part[part["failure"] == ""] if "failure" in part else part
+    return done.set_index("seed")[MEASURED].astype(float).sort_index()
+
+
+def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
+    losses = _losses(part)
+    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
+    done = part[part["failure"] == ""]
+    mean = None if losses.empty else float(losses.mean())
+    return Group(
+        name=name,
+        seeds=tuple(int(seed) for seed in losses.index),
+        failed=len(part) - len(losses),
+        held_out=mean,
+        interval=_interval(losses.to_numpy()),
+        perplexity=None if mean is None else math.exp(mean),
+        bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
+        difference=float(differences.mean()) if differences.size else None,
+        difference_interval=_interval(differences),
+        facts={} if losses.empty else {fact: int(done[fact].iloc[0]) for fact in _FACTS},
+    )
+
+
+def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+    """Return the t interval of a mean; None below two values or where all are equal."""
+    if values.size < 2 or np.ptp(values) == 0:
+        return None
+    low, high = DescrStatsW(values).tconfint_mean(_LEVEL)
+    return float(low), float(high)
+
+
+def to_markdown(groups: Sequence[Group], title: str) -> str:
+    """Return the comparison as a table, best first."""
+    ranked = sorted(groups, key=lambda group: math.inf if group.held_out is None else group.held_out)
+    names = list(ranked[0].name)
+    head = [*names, "deployed", "of these outside embeddings", "trained", "seeds", "nats per token", "perplexity"]
+    head += ["bits per byte", "less the reference's loss"]
+    lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(group: Group) -> list[str]:
+    counts = [f"{group.facts[fact]:,}" if group.facts else "" for fact in _FACTS]
+    seeds = f"{len(group.seeds)}" + (f", {group.failed} failed" if group.failed else "")
+    first = [str(value) for value in group.name.values()]
+    if group.held_out is None or group.perplexity is None or group.bits_per_byte is None:
+        return [*first, *counts, seeds, "failed", "", "", ""]
+    loss = f"{group.held_out:.4f}{_shown(group.interval)}"
+    gap = "reference" if group.difference is None else f"{group.difference:+.4f}{_shown(group.difference_interval)}"
+    return [*first, *counts, seeds, loss, f"{group.perplexity:.2f}", f"{group.bits_per_byte:.4f}", gap]
+
+
+def _shown(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"

@@ -1,0 +1,39 @@
+"""Measurements during training: each takes a training as it is, changes nothing, and gives one value per student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from validation.measurements.constants import layer_constants
+from validation.measurements.curvature import hessian
+from validation.measurements.gradients import gradient_norm, gradient_variance
+from validation.measurements.losses import loss_terms
+from validation.measurements.samples import MeasurementSettings
+from validation.measurements.states import LayerStates, hidden_states, load_states
+from validation.measurements.weights import weight_error
+from validation.training import Training
+
+MEASUREMENTS: dict[str, Callable[[Training, MeasurementSettings], list[Any]]] = {
+    "gradient_norm": gradient_norm,
+    "gradient_variance": gradient_variance,
+    "loss_terms": loss_terms,
+    "weight_error": weight_error,
+    "layer_constants": layer_constants,
+    "hidden_states": hidden_states,
+    "hessian": hessian,
+}
+
+__all__ = [
+    "MEASUREMENTS",
+    "LayerStates",
+    "MeasurementSettings",
+    "gradient_norm",
+    "gradient_variance",
+    "hessian",
+    "hidden_states",
+    "layer_constants",
+    "load_states",
+    "loss_terms",
+    "weight_error",
+]
