@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch.nn.functional import gelu, scaled_dot_product_attention, silu
+from torch.nn.functional import linear as linear_of_one
 
 from validation.students.architecture import Architecture, Weights
 
@@ -77,8 +78,17 @@ def forward(
     x = _norm(architecture, weights, f"{architecture.prefix}{'ln_f' if architecture.family == 'gpt2' else 'norm'}", x)
     hidden[-1] = x
     head = embedding if architecture.tied else weights["lm_head.weight"]
-    logits = torch.bmm(x, head.transpose(1, 2)).view(*shape, -1)
+    logits = _head(x, head).view(*shape, -1)
     return Output(logits, [state.view(*shape, -1) for state in hidden] if keep else [], traces if signals else [])
+
+
+def _head(x: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+    """Return the logits ``[S, N, V]`` of rows ``[S, N, width]`` and a head ``[S, V, width]``.
+
+    The gradient of a batched product with a transposed head comes transposed too; that of the product for one student
+    lies as the head does, which spares a copy of the largest matrix.
+    """
+    return linear_of_one(x[0], head[0]).unsqueeze(0) if len(head) == 1 else torch.bmm(x, head.transpose(1, 2))
 
 
 def _block(
