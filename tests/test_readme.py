@@ -41,6 +41,17 @@ def test_command_lines_parse_and_those_without_a_model_run(command, tmp_path):
         assert re.search(rf"(^|[\s,]){re.escape(option)}\b", run.stdout), f"{option} is not an option"
 
 
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("python -m validation")])
+def test_options_of_the_harness_exist(command):
+    name, *words = shlex.split(command)[3:]
+    run = subprocess.run(
+        [sys.executable, "-m", "validation", name, "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", run.stdout), f"{option} is not an option"
+
+
 def test_make_targets_exist():
     named = re.findall(r"(?:`|\$ )make (\w+)", README)
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
@@ -49,17 +60,19 @@ def test_make_targets_exist():
 
 
 def test_named_files_exist():
-    names = re.findall(r"(?:benchmarks|theorykit|scripts)/[\w/]+\.\w+|[A-Z]+\.md", README)
+    names = re.findall(r"(?:benchmarks|theorykit|scripts|validation)/[\w/]+\.\w+|[A-Z]+\.md", README)
     assert names
     for name in names:
         assert (ROOT / name).exists(), name
 
 
-def test_python_runs():
+def test_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.S))
     scope: dict = {}
     exec(code, scope)
     assert scope["selection"].share <= 0.5
+    assert (tmp_path / "student" / "model.safetensors").exists()
 
 
 def test_tables_are_those_of_the_records():
