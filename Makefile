@@ -61,6 +61,7 @@ benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher .work/benchmark-mi
 	$(VENV)/bin/python benchmarks/mine_speed.py --benchmark-mi .work/benchmark-mi/bin/python
 	$(VENV)/bin/python benchmarks/information_tasks.py
 	$(VENV)/bin/python benchmarks/students_speed.py
+	$(VENV)/bin/python benchmarks/step_speed.py
 	$(VENV)/bin/python benchmarks/sweep_kill.py
 	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 

@@ -133,6 +133,26 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
         "≥ 2 ×",
     ),
     (
+        "step_speed_cpu",
+        "a factored student's step against a dense Hugging Face GPT-2's: times over floating-point operations",
+        lambda found: f"{found['time_ratio_over_operations_ratio']:.2f} ×",
+        "≤ 1.25 ×",
+    ),
+    (
+        "step_speed_cpu",
+        "a Low-Rank Clone's step against the same losses in Hugging Face's Trainer",
+        lambda found: f"{found['speed_up_over_trainer']:.2f} × faster",
+        "≥ 1.2 ×",
+    ),
+    (
+        "sweep_kill",
+        "a sweep killed 20 times and resumed: records equal bit for bit; lost or written again",
+        lambda found: (
+            f"{found['records_equal_bit_for_bit']} of {found['students']}; {found['records_lost_or_written_again']}"
+        ),
+        "all; 0",
+    ),
+    (
         "gaussian_information",
         "corrected Gaussian information, 768 + 768 columns, N = 10⁴",
         lambda found: f"{found['d=768']['seconds']:.2f} s",
