@@ -28,6 +28,7 @@ class Group:
         failed: Students that failed.
         held_out: Mean loss in nats per token.
         interval: 95 % t interval of that mean over seeds; None below 2 seeds.
+        held_out_at_start: Mean loss of what would be deployed without any training.
         perplexity: exp of the mean loss.
         bits_per_byte: Mean.
         difference: Mean over common seeds of the loss less the reference's; None for the reference.
@@ -40,6 +41,7 @@ class Group:
     failed: int
     held_out: float | None
     interval: tuple[float, float] | None
+    held_out_at_start: float | None
     perplexity: float | None
     bits_per_byte: float | None
     difference: float | None
@@ -100,6 +102,7 @@ def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] |
         failed=len(part) - len(losses),
         held_out=mean,
         interval=_interval(losses.to_numpy()),
+        held_out_at_start=None if losses.empty else float(done["held_out_at_start"].astype(float).mean()),
         perplexity=None if mean is None else math.exp(mean),
         bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
         difference=float(differences.mean()) if differences.size else None,
@@ -120,7 +123,16 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
     """Return the comparison as a table, best first."""
     ranked = sorted(groups, key=lambda group: math.inf if group.held_out is None else group.held_out)
     names = list(ranked[0].name)
-    head = [*names, "deployed", "of these outside embeddings", "trained", "seeds", "nats per token", "perplexity"]
+    head = [
+        *names,
+        "deployed",
+        "of these outside embeddings",
+        "trained",
+        "seeds",
+        "start",
+        "nats per token",
+        "perplexity",
+    ]
     head += ["bits per byte", "less the reference's loss"]
     lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
@@ -131,11 +143,12 @@ def _cells(group: Group) -> list[str]:
     counts = [f"{group.facts[fact]:,}" if group.facts else "" for fact in _FACTS]
     seeds = f"{len(group.seeds)}" + (f", {group.failed} failed" if group.failed else "")
     first = [str(value) for value in group.name.values()]
+    start = "" if group.held_out_at_start is None else f"{group.held_out_at_start:.4f}"
     if group.held_out is None or group.perplexity is None or group.bits_per_byte is None:
-        return [*first, *counts, seeds, "failed", "", "", ""]
+        return [*first, *counts, seeds, "", "failed", "", "", ""]
     loss = f"{group.held_out:.4f}{_shown(group.interval)}"
     gap = "reference" if group.difference is None else f"{group.difference:+.4f}{_shown(group.difference_interval)}"
-    return [*first, *counts, seeds, loss, f"{group.perplexity:.2f}", f"{group.bits_per_byte:.4f}", gap]
+    return [*first, *counts, seeds, start, loss, f"{group.perplexity:.2f}", f"{group.bits_per_byte:.4f}", gap]
 
 
 def _shown(interval: tuple[float, float] | None) -> str:

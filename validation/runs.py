@@ -4,6 +4,7 @@
 
     RUN/config.json       what was asked; its hash is the run's identity
     RUN/environment.json  versions, machine, commit
+    RUN/start.json        held-out losses of what would be deployed without any training
     RUN/metrics.jsonl     one record per step
     RUN/measurements.jsonl  one line per step that was looked at, where measurements were asked for
     RUN/states/           hidden states, where they were
@@ -141,6 +142,7 @@ class RunFolder:
         self._log.restore(training.step)
         if training.step == 0:
             self._log.look(training)
+            self._note_start(training)
         while training.step < training.plan.steps and any(training.alive):
             done = len(training.records)
             self._train(training, training.step + self.config.checkpoint_every, progress)
@@ -150,6 +152,10 @@ class RunFolder:
         found = self._result(training)
         write_whole(self.path / "result.json", to_json(found))
         return dict(json.loads(to_json(found)))
+
+    def _note_start(self, training: Training) -> None:
+        """Keep the held-out losses of what would be deployed without any training."""
+        write_whole(self.path / "start.json", to_json({"held_out": training.evaluate(progress=1.0).tolist()}))
 
     def _train(self, training: Training, until: int, progress: Callable[[StepRecord], None] | None) -> None:
         """Train to a step or to the end, and measure on the way."""
@@ -161,6 +167,7 @@ class RunFolder:
     def _result(self, training: Training) -> dict[str, Any]:
         """Return what is kept of a finished run: a row for each student, with the identity that it has alone."""
         students, held_out = training.students, training.evaluate().tolist()
+        start = json.loads((self.path / "start.json").read_text(encoding="utf-8"))["held_out"]
         counts = {
             f"{kind}_parameters{'' if embeddings else '_without_embeddings'}": count(embeddings=embeddings)
             for kind, count in (("deployed", students.deployed_parameters), ("trained", students.trained_parameters))
@@ -171,6 +178,7 @@ class RunFolder:
                 "identity": config.identity,
                 "failure": training.failures[number],
                 "held_out": None if training.failures[number] else held_out[number],
+                "held_out_at_start": start[number],
                 "bits_per_byte": None
                 if training.failures[number] or training.tokens_per_byte is None
                 else bits_per_byte(held_out[number], training.tokens_per_byte),

@@ -310,12 +310,16 @@ class Training:
             for part, old in zip(self._trained.values(), before, strict=False):
                 part.copy_(old + share.view(-1, *[1] * (part.ndim - 1)) * (part - old))
 
-    def evaluate(self) -> torch.Tensor:
-        """Return the mean cross-entropy of each student on the held-out blocks, ``[S]`` in nats per token."""
+    def evaluate(self, progress: float | None = None) -> torch.Tensor:
+        """Return the mean cross-entropy of each student on the held-out blocks, ``[S]`` in nats per token.
+
+        Args:
+            progress: Share of the training that counts as done; 1 is what would be deployed now, None the present one.
+        """
         size = self.plan.batch_size
         total = torch.zeros(len(self.failures), dtype=torch.float64, device=self._device)
         with torch.no_grad():
-            runner = self.students.runner(self.step / self.plan.steps)
+            runner = self.students.runner(self.step / self.plan.steps if progress is None else progress)
             for start in range(0, len(self.held_out), size):
                 part = torch.from_numpy(np.array(self.held_out[start : start + size])).to(self._device, torch.int64)
                 total += language_model_loss(self.runtime.run(runner, part).logits, part).double() * len(part)

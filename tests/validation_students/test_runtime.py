@@ -92,6 +92,7 @@ def test_two_processes_go_on_as_one_does(tmp_path):
     stopped = prepared()
     run.begin()
     run.restore(stopped)
+    run._note_start(stopped)
     stopped.run(until=5)
     run._append(stopped.records)
     run._checkpoint(stopped)

@@ -182,7 +182,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(good, whole, broken, 
 
     def full(*arguments):
         calls.append(arguments)
-        if len(calls) > (2 if broken == "save_file" else 6):
+        if len(calls) > (2 if broken == "save_file" else 7):
             Path(arguments[1] if broken == "save_file" else tmp_path / "checkpoint.new" / "half").write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(*arguments)

@@ -174,7 +174,8 @@ def _report(config: RunConfig, result: dict[str, Any]) -> None:
         loss = row["held_out"]
         bits = row["bits_per_byte"]
         shown = row["failure"] or (
-            f"held out {loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.4g}"
+            f"held out {row['held_out_at_start']:.4f} before, {loss:.4f} nats per token now, "
+            f"perplexity {math.exp(min(loss, 700)):.4g}"
             f"{'' if bits is None else f', {bits:.4f} bits per byte'}"
         )
         size = "ranks of the file" if config.layer_ranks else f"rank {one.rank[0]}"
