@@ -31,7 +31,7 @@ class BlockOrders:
         if any(len(subset) == 0 for subset in subsets):
             raise InputError("a subset holds no block", "give each student at least one")
         self.subsets = [np.asarray(subset, dtype=np.intp) for subset in subsets]
-        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self._generators = [np.random.default_rng([seed, 2]) for seed in seeds]  # not the draws of the subsets
         self._waiting: list[Indices] = [np.empty(0, dtype=np.intp) for _ in subsets]
 
     @property

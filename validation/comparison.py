@@ -15,6 +15,7 @@ from theorykit.errors import InputError
 
 MEASURED = "held_out"
 _LEVEL = 0.05
+_EXPERIMENT = ("teacher", "data", "length", "held_out_blocks", "steps", "batch_size")
 _FACTS = ("deployed_parameters", "deployed_parameters_without_embeddings", "trained_parameters")
 
 
@@ -31,7 +32,8 @@ class Group:
         held_out_at_start: Mean loss of what would be deployed without any training.
         perplexity: exp of the mean loss.
         bits_per_byte: Mean.
-        difference: Mean over common seeds of the loss less the reference's; None for the reference.
+        pairs: Seeds in common with the reference.
+        difference: Mean over these seeds of the loss less the reference's; None for the reference.
         difference_interval: Its 95 % t interval, paired by seed.
         facts: Parameter counts, equal for all seeds.
     """
@@ -44,6 +46,7 @@ class Group:
     held_out_at_start: float | None
     perplexity: float | None
     bits_per_byte: float | None
+    pairs: int
     difference: float | None
     difference_interval: tuple[float, float] | None
     facts: dict[str, int]
@@ -61,21 +64,42 @@ def compare(rows: pd.DataFrame, by: Sequence[str], reference: dict[str, Any] | N
         InputError: no students, a field that they do not have, students of one group that differ in more than the seed,
             or no such reference.
     """
-    if rows.empty:
+    if rows.empty or (MEASURED not in rows and "failure" not in rows):
         raise InputError("there are no students to compare", "sweep a plan first")
     missing = [name for name in by if name not in rows]
     if missing:
         raise InputError(f"the students have no field {missing[0]!r}", f"choose from {', '.join(rows.columns)}")
-    parts = dict(list(rows.groupby(list(by), sort=False, dropna=False)))
+    names = pd.Series(list(zip(*(rows[name].map(str) for name in by), strict=True)), index=rows.index)
+    parts: dict[tuple[str, ...], pd.DataFrame] = {key: rows[names == key] for key in dict.fromkeys(names)}
     for part in parts.values():
         _check_alike(part, by)
-    wanted = tuple(reference[name] for name in by) if reference else next(iter(parts))
-    if wanted not in parts:
-        raise InputError(f"no students with {reference}", "give the fields of one of the groups")
+    _check_comparable(rows, by)
+    wanted = _reference(list(parts), by, reference)
     against = _losses(parts[wanted])
     return [
         _group(dict(zip(by, key, strict=True)), part, None if key == wanted else against) for key, part in parts.items()
     ]
+
+
+def _reference(keys: Sequence[tuple[str, ...]], by: Sequence[str], reference: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return the one group that has these values, or the first."""
+    if not reference:
+        return keys[0]
+    unknown = [name for name in reference if name not in by]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} does not tell the groups apart", f"choose from {', '.join(by)}")
+    wanted = {by.index(name): str(value) for name, value in reference.items()}
+    found = [key for key in keys if all(key[place] == value for place, value in wanted.items())]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} groups have {reference}", f"name one of them by {', '.join(by)}")
+    return found[0]
+
+
+def _check_comparable(rows: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise where groups differ in what makes their losses another experiment."""
+    for name in _EXPERIMENT:
+        if name in rows and name not in by and rows[name].map(repr).nunique() > 1:
+            raise InputError(f"the students differ in {name}: no comparison", f"sweep them alike, or add --by {name}")
 
 
 def _check_alike(part: pd.DataFrame, by: Sequence[str]) -> None:
@@ -87,14 +111,20 @@ def _check_alike(part: pd.DataFrame, by: Sequence[str]) -> None:
 
 
 def _losses(part: pd.DataFrame) -> pd.Series[float]:
-    done = part[part["failure"] == ""] if "failure" in part else part
-    return done.set_index("seed")[MEASURED].astype(float).sort_index()
+    return _done(part).set_index("seed")[MEASURED].astype(float).sort_index()
+
+
+def _done(part: pd.DataFrame) -> pd.DataFrame:
+    """Return the students that ended with a loss: one that is missing or not finite is a failure."""
+    if MEASURED not in part:
+        return part.iloc[:0].assign(**{MEASURED: []})
+    return part[(part["failure"] == "") & np.isfinite(part[MEASURED].astype(float))]
 
 
 def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
     losses = _losses(part)
     differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
-    done = part[part["failure"] == ""]
+    done = _done(part)
     mean = None if losses.empty else float(losses.mean())
     return Group(
         name=name,
@@ -103,8 +133,9 @@ def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] |
         held_out=mean,
         interval=_interval(losses.to_numpy()),
         held_out_at_start=None if losses.empty else float(done["held_out_at_start"].astype(float).mean()),
-        perplexity=None if mean is None else math.exp(mean),
+        perplexity=None if mean is None else math.exp(min(mean, 700.0)),
         bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
+        pairs=int(differences.size),
         difference=float(differences.mean()) if differences.size else None,
         difference_interval=_interval(differences),
         facts={} if losses.empty else {fact: int(done[fact].iloc[0]) for fact in _FACTS},
@@ -133,7 +164,7 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
         "nats per token",
         "perplexity",
     ]
-    head += ["bits per byte", "less the reference's loss"]
+    head += ["bits per byte", "less the reference's loss (seeds in common)"]
     lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
     return "\n".join(lines) + "\n"
@@ -147,7 +178,11 @@ def _cells(group: Group) -> list[str]:
     if group.held_out is None or group.perplexity is None or group.bits_per_byte is None:
         return [*first, *counts, seeds, "", "failed", "", "", ""]
     loss = f"{group.held_out:.4f}{_shown(group.interval)}"
-    gap = "reference" if group.difference is None else f"{group.difference:+.4f}{_shown(group.difference_interval)}"
+    gap = (
+        "reference"
+        if group.difference is None
+        else f"{group.difference:+.4f}{_shown(group.difference_interval)} ({group.pairs})"
+    )
     return [*first, *counts, seeds, start, loss, f"{group.perplexity:.2f}", f"{group.bits_per_byte:.4f}", gap]
 
 

@@ -112,6 +112,9 @@ class RunConfig:
                 object.__setattr__(self, one.name, _plain(one.name, str(one.type), getattr(self, one.name)))
         if not isinstance(self.layer_ranks, dict | None):
             raise InputError(f"layer_ranks = {self.layer_ranks!r} is no table", "give layer = rank for each layer")
+        if self.evaluate_every < 0 or not self.data.strip():
+            name = "data" if self.evaluate_every >= 0 else "evaluate_every"
+            raise InputError(f"{name} = {getattr(self, name)!r} is out of range", "give a text, and 0 or more steps")
         for name in ("checkpoint_every", "held_out_blocks"):
             positive_integer(name, getattr(self, name))
         given = {name: getattr(self, name) for name in PER_STUDENT}

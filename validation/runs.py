@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from theorykit.cli.output import environment
 from theorykit.errors import InputError
-from theorykit.results import to_json, write_whole
+from theorykit.results import plain, to_json, write_whole
 from validation.config import RunConfig
 from validation.data import bits_per_byte
 from validation.measurements.log import MeasurementLog
@@ -167,7 +166,8 @@ class RunFolder:
     def _result(self, training: Training) -> dict[str, Any]:
         """Return what is kept of a finished run: a row for each student, with the identity that it has alone."""
         students, held_out = training.students, training.evaluate().tolist()
-        start = json.loads((self.path / "start.json").read_text(encoding="utf-8"))["held_out"]
+        file = self.path / "start.json"  # a run that an older version began has none
+        start = json.loads(file.read_text(encoding="utf-8"))["held_out"] if file.exists() else [None] * students.count
         counts = {
             f"{kind}_parameters{'' if embeddings else '_without_embeddings'}": count(embeddings=embeddings)
             for kind, count in (("deployed", students.deployed_parameters), ("trained", students.trained_parameters))
@@ -190,7 +190,7 @@ class RunFolder:
         return {"identity": self.config.identity, "steps": training.step, "students": rows}
 
     def _append(self, records: list[StepRecord]) -> None:
-        lines = "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records)
+        lines = "".join(json.dumps(plain(record), allow_nan=False) + "\n" for record in records)
         file = self.path / "metrics.jsonl"
         write_whole(file, file.read_text(encoding="utf-8") + lines)
 

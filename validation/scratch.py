@@ -241,7 +241,7 @@ def _untrained(asked: ScratchTeacher, tokenizer: Any) -> Any:
 
 def _training(config: RunConfig, module: Any, tokenizer: Any, corpus: Corpus, cache: Path | None) -> Training:
     train, held_out = train_and_held_out(corpus, tokenizer, config.length, config.held_out_blocks, cache)
-    generators = [np.random.default_rng([seed, 1]) for seed in config.seed]
+    generators = [np.random.default_rng([seed, 4]) for seed in config.seed]
     return Training(
         factored_students(module, [{}], start="random", generators=generators),
         Objective(1.0, 0.0, 0.0),

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from theorykit.memory import free_bytes
 from validation.students.architecture import Architecture, Weights
 from validation.students.forward import Output, forward
 
+_ATTENTION = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.MATH,
+]
 FREE_SHARE = 0.25
 """Of the free memory of the device; outputs of all blocks together have to fit in it to be kept."""
 
@@ -78,8 +85,13 @@ class Teacher:
         return Output(found.logits, found.hidden if keep else [], found.signals if signals else [])
 
     def _run(self, rows: torch.Tensor, keep: bool, signals: bool) -> Output:
-        """Return the outputs of blocks ``[U, T]``, with axes ``[1, U, …]``."""
-        return forward(self.architecture, self.weights, rows, keep=keep, signals=signals)
+        """Return the outputs of blocks ``[U, T]``, with axes ``[1, U, …]``.
+
+        Attention is chosen as anywhere, whatever the caller asks of the students': second derivatives allow one kind
+        only, and outputs that are kept must not depend on who asked first.
+        """
+        with sdpa_kernel(_ATTENTION):
+            return forward(self.architecture, self.weights, rows, keep=keep, signals=signals)
 
 
 def _distinct(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

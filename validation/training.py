@@ -191,7 +191,9 @@ class Training:
             record = self._update()
             every = self.plan.evaluate_every
             if self.step == self.plan.steps or (every and self.step % every == 0):
-                record = replace(record, held_out=self._shown(self.evaluate()))
+                held_out = self.evaluate()
+                self._note_failures(torch.isfinite(held_out), "the held-out loss")
+                record = replace(record, held_out=self._shown(held_out))
             self.records.append(record)
             if progress is not None:
                 progress(record)
@@ -209,7 +211,7 @@ class Training:
         terms, gradients = self.runtime.mean(terms, gradients)
         parts = [torch.linalg.vector_norm(part.flatten(1), dim=1) for part in gradients if part is not None]
         norms = torch.linalg.vector_norm(torch.stack(parts), dim=0)
-        self._note_failures(terms.total, norms)
+        self._note_failures(torch.isfinite(terms.total) & torch.isfinite(norms), "the loss or its gradient")
         record = self._record(terms, norms)
         self._apply(gradients)
         self.step += 1
@@ -284,11 +286,10 @@ class Training:
         loss = hint_loss(guided, hint, batch.weights[REGRESSOR])
         return LossTerms(loss, hint=loss), found
 
-    def _note_failures(self, losses: torch.Tensor, norms: torch.Tensor) -> None:
-        fine = (torch.isfinite(losses) & torch.isfinite(norms)).tolist()
-        for number, good in enumerate(fine):
+    def _note_failures(self, fine: torch.Tensor, what: str) -> None:
+        for number, good in enumerate(fine.tolist()):
             if not good and not self.failures[number]:
-                self.failures[number] = f"the loss or its gradient was not finite at step {self.step}"
+                self.failures[number] = f"{what} was not finite at step {self.step}"
 
     def _apply(self, gradients: Gradients) -> None:
         """Take one step of each student that has not failed, scaled to its own learning rate.
@@ -351,7 +352,10 @@ class Training:
         for key, tensor in tensors.items():
             if key.startswith("optimiser/"):
                 _, slot, name = key.split("/", 2)
-                self._optimiser.state[self._trained[name]][slot] = tensor.clone()
+                part = self._trained[name]
+                # fused AdamW reads moments in the memory layout of the weights; files keep none
+                moments = torch.empty_like(part).copy_(tensor) if tensor.shape == part.shape else tensor.clone()
+                self._optimiser.state[part][slot] = moments
         self.step, self.failures = int(values["step"]), list(values["failures"])
         self.orders.restore(values["orders"])
         self._use_step_sizes(values["step_sizes"])

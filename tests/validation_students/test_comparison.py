@@ -76,5 +76,32 @@ def test_refusals():
         compare(table(), ["colour"])
     with pytest.raises(InputError, match="differ in steps"):
         compare(table(steps=range(6)), ["method"])
-    with pytest.raises(InputError, match="no students with"):
+    with pytest.raises(InputError, match="0 groups have"):
         compare(table(), ["method"], {"method": "magic"})
+    with pytest.raises(InputError, match="'start' does not tell the groups apart"):
+        compare(table(), ["method"], {"start": "svd"})
+    with pytest.raises(InputError, match="2 groups have"):
+        compare(table(student="factored"), ["method", "student"], {"student": "factored"})
+    with pytest.raises(InputError, match="the students differ in teacher: no comparison"):
+        compare(table(teacher=[*"aaabbb"]), ["method"])
+
+
+def test_a_reference_needs_only_what_tells_it_from_the_others():
+    found = compare(table(student="factored"), ["method", "student"], {"method": "lrc"})
+    assert [one.difference is None for one in found] == [False, True]
+    assert found[0].pairs == 3
+
+
+def test_groups_by_lists_and_missing_values():
+    frame = table(clone_signals=[["hidden"]] * 3 + [[]] * 3, n_blocks=[None] * 3 + [5] * 3)
+    names = [one.name for one in compare(frame, ["method", "clone_signals", "n_blocks"])]
+    assert names[0]["clone_signals"] == "['hidden']"
+
+
+def test_a_loss_that_is_not_finite_is_a_failure():
+    frame = table()
+    frame.loc[0, "held_out"] = float("nan")
+    first, second = compare(frame, ["method"])
+    assert (first.seeds, first.failed, second.pairs) == ((1, 2), 1, 2)
+    frame["failure"] = "out of memory"
+    assert all(one.failed == 3 for one in compare(frame.drop(columns="held_out"), ["method"]))

@@ -109,6 +109,25 @@ def test_killed_between_any_two_writes_it_goes_on_bit_for_bit(setting, whole, wr
     assert contents(tmp_path) == whole
 
 
+@pytest.mark.parametrize("start", ["svd", "random"])
+def test_narrow_students_go_on_bit_for_bit(setting, start, tmp_path):
+    """Their projections lie in memory as columns, which files do not keep."""
+    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
+    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start)
+    RunFolder(tmp_path / "whole", config).run(prepare(config))
+    half = dataclasses.replace(config, checkpoint_every=12)
+    run, stopped = RunFolder(tmp_path / "stopped", half), prepare(half)
+    with pytest.raises(Killed):
+        run.run(stopped, lambda record: _kill(record.step == 17))
+    RunFolder(tmp_path / "stopped", half, resume=True).run(prepare(half))
+    assert contents(tmp_path / "stopped")["metrics.jsonl"] == contents(tmp_path / "whole")["metrics.jsonl"]
+
+
+def _kill(now):
+    if now:
+        raise Killed
+
+
 def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
     config = dataclasses.replace(
         RunConfig(setting.teacher, rank=(4, 12), data=setting.data, **preset("smoke")), steps=150

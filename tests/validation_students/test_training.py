@@ -52,6 +52,14 @@ def test_a_batch_is_its_students_one_after_another():
         np.testing.assert_allclose(*norms, rtol=5e-3)
 
 
+def test_a_student_that_diverges_in_its_last_step_has_failed():
+    plan = dataclasses.replace(PLAN, optimiser="sgd", learning_rates=(1e30, 1e-2), steps=1)
+    found = training([4, 4], plan)
+    found.run()
+    assert "held-out loss was not finite" in found.failures[0]
+    assert (found.failures[1], found.records[0].held_out[0]) == ("", None)
+
+
 def test_masked_columns_never_wake_up():
     found = training([3, 20])
     found.run()
