@@ -8,6 +8,7 @@ import typer
 
 from theorykit.cli.entry import run
 from validation.commands.compare import compare
+from validation.commands.export import export
 from validation.commands.sweep import sweep
 from validation.commands.train import train
 
@@ -15,6 +16,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.command()(train)
 app.command()(sweep)
 app.command()(compare)
+app.command()(export)
 
 
 @app.callback()

@@ -94,10 +94,10 @@ class RunFolder:
     def follow(self, training: Training) -> None:
         """Train beside the main process, which writes: the same start and steps as :meth:`run`, and no file."""
         if self.result is None:
-            self._load(training)
+            self.load(training)
             training.run()
 
-    def _load(self, training: Training) -> bool:
+    def load(self, training: Training) -> bool:
         """Bring a training to the last checkpoint; return whether there is one."""
         folder = next((self.path / name for name in _CHECKPOINTS if (self.path / name).exists()), None)
         if folder is None:
@@ -108,7 +108,7 @@ class RunFolder:
 
     def restore(self, training: Training) -> None:
         """Bring a training to the last checkpoint, and the metrics with it."""
-        if not self._load(training):
+        if not self.load(training):
             write_whole(self.path / "metrics.jsonl", "")
             return
         lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

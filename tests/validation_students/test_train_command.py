@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from theorykit.errors import InputError
 from validation.__main__ import main
+from validation.config import RunConfig
+from validation.prepare import prepare
+from validation.runs import RunFolder
 from validation.training import Training
 
 ROOT = Path(__file__).parents[2]
@@ -222,3 +228,33 @@ def test_ranks_of_a_file(call, teachers, words, name, monkeypatch, tmp_path):
             assert shapes[f"{stored}.right"] == (1, n, row["rank"])
             assert shapes[f"{stored}.left"] == (1, row["rank"], m)
             assert f"{stored}.weight" not in shapes
+
+
+@pytest.mark.parametrize("method", ["finetune", "pc-lora"])
+def test_a_trained_student_becomes_a_model(method, call, train, tmp_path):
+    assert train("--method", method, "--rank", 3, "--rank", 5).code == 0
+    done = call("export", "run", "--number", 1, "-o", "student")
+    assert done == Done(0, "student 1 after 3 steps: student\n", done.err)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "student", dtype=torch.float32).eval()
+    config = RunConfig.from_dict(
+        {k: v for k, v in json.loads(Path("run/config.json").read_text()).items() if k != "identity"}
+    )
+    training = prepare(config)
+    RunFolder(Path("run"), config, resume=True).load(training)
+    tokens = torch.from_numpy(np.array(training.held_out[:2])).to(torch.int64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(tokens).logits, training.students.runner()(tokens).logits[1], rtol=1e-4, atol=1e-5
+        )
+    assert AutoTokenizer.from_pretrained(tmp_path / "student")("w1 w2")["input_ids"]
+    assert call("export", "run", "--factors", "-o", "factors").code == 0
+    assert (tmp_path / "factors" / "factors.safetensors").exists()
+
+
+def test_what_cannot_be_exported(call, train):
+    assert "nowhere holds no run" in call("export", "nowhere", "-o", "student").err
+    assert train("--rank", 3).code == 0
+    done = call("export", "run", "--number", 1, "-o", "student")
+    assert (done.code, done.out) == (2, "")
+    assert "number = 1 is no student" in done.err
+    assert not Path("student").exists()
