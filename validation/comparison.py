@@ -75,7 +75,7 @@ def compare(rows: pd.DataFrame, by: Sequence[str], reference: dict[str, Any] | N
         _check_alike(part, by)
     _check_comparable(rows, by)
     wanted = _reference(list(parts), by, reference)
-    against = _losses(parts[wanted])
+    against = _losses(_done(parts[wanted]))
     return [
         _group(dict(zip(by, key, strict=True)), part, None if key == wanted else against) for key, part in parts.items()
     ]
@@ -110,8 +110,8 @@ def _check_alike(part: pd.DataFrame, by: Sequence[str]) -> None:
             raise InputError(f"students of one group differ in {name}", f"add it: --by {name}")
 
 
-def _losses(part: pd.DataFrame) -> pd.Series[float]:
-    return _done(part).set_index("seed")[MEASURED].astype(float).sort_index()
+def _losses(done: pd.DataFrame) -> pd.Series[float]:
+    return done.set_index("seed")[MEASURED].astype(float).sort_index()
 
 
 def _done(part: pd.DataFrame) -> pd.DataFrame:
@@ -122,9 +122,9 @@ def _done(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
-    losses = _losses(part)
-    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
     done = _done(part)
+    losses = _losses(done)
+    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
     mean = None if losses.empty else float(losses.mean())
     return Group(
         name=name,

@@ -170,7 +170,7 @@ class AdapterStudents(StudentBatch):
 
 def frozen_weights(architecture: Architecture, model: Any) -> Weights:
     """Return the weights of a model, with adapters or without, matrices as ``[in, out]`` and without adapters."""
-    turned = {f"{name}.weight" for name in architecture.linear} if architecture.family == "llama" else set()
+    turned = architecture.turned
     found = {
         name.removeprefix(PREFIX).replace(".base_layer.", "."): part.detach()
         for name, part in model.named_parameters()

@@ -77,6 +77,11 @@ class Architecture:
         names = _GPT2_LINEAR if self.family == "gpt2" else _LLAMA_LINEAR
         return tuple(self.block(number) + name for number in range(self.depth) for name in names)
 
+    @property
+    def turned(self) -> frozenset[str]:
+        """Return the names of the matrices that the model stores as ``[out, in]`` and we as ``[in, out]``."""
+        return frozenset(f"{name}.weight" for name in self.linear) if self.family == "llama" else frozenset()
+
 
 def architecture_of(module: Any) -> Architecture:
     """Read the architecture of a Hugging Face causal language model.
@@ -147,12 +152,11 @@ def dense_weights(module: Any, copies: int = 1) -> Weights:
         copies: S; the students share no memory.
     """
     architecture = architecture_of(module)
-    matrices = {f"{name}.weight" for name in architecture.linear}
+    turned = architecture.turned
     found: Weights = {}
     for name, tensor in module.state_dict().items():
         if name == "lm_head.weight" and architecture.tied:
             continue
-        turned = architecture.family == "llama" and name in matrices
-        tensor = tensor.detach().T if turned else tensor.detach()
+        tensor = tensor.detach().T if name in turned else tensor.detach()
         found[name] = tensor.unsqueeze(0).repeat(copies, *[1] * tensor.ndim)
     return found

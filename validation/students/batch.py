@@ -167,7 +167,7 @@ def multiplied_out(weights: Weights, layers: Iterable[str]) -> Weights:
 
 def stored_shapes(architecture: Architecture, weights: Weights) -> Weights:
     """Return one model's weights with matrices turned from ``[in, out]`` to what its Hugging Face model stores."""
-    turned = {f"{name}.weight" for name in architecture.linear} if architecture.family == "llama" else set()
+    turned = architecture.turned
     return {
         name: (part.T if name in turned else part).detach().clone().contiguous()
         for name, part in weights.items()

@@ -134,13 +134,7 @@ def narrow_students(
             "Hugging Face's Llama files ask for one",
         )
     dense = dense_weights(teacher)
-    if basis is not None and basis.shape != (architecture.width, rank):
-        raise InputError(f"basis has shape {tuple(basis.shape)}, not {(architecture.width, rank)}", "give P [d, r]")
-    if basis is None and len(generators) != count:
-        raise InputError(
-            f"{count} narrow students need a basis, or a generator each and not {len(generators)}",
-            "give residual_basis(…)",
-        )
+    check_start(basis, (architecture.width, rank), f"{count} narrow students", count, generators)
     start = (
         torch.stack([random_basis(architecture.width, rank, generator) for generator in generators])
         if basis is None
@@ -158,6 +152,22 @@ def narrow_students(
             weights[name] = (gain * own).to(tensor).expand(count, rank).clone()
     narrow = replace(architecture, width=rank)
     return NarrowStudents(narrow, weights, tuple({} for _ in range(count)), frozen)
+
+
+def check_start(
+    basis: torch.Tensor | None,
+    shape: tuple[int, int],
+    whose: str,
+    count: int,
+    generators: Sequence[np.random.Generator],
+) -> None:
+    """Raise where students have neither a basis of this shape nor a generator each."""
+    if basis is not None and basis.shape != shape:
+        raise InputError(f"basis has shape {tuple(basis.shape)}, not {shape}", "give P [d, r]")
+    if basis is None and len(generators) != count:
+        raise InputError(
+            f"{whose} need a basis, or a generator each and not {len(generators)}", "give residual_basis(…)"
+        )
 
 
 def random_basis(width: int, rank: int, generator: np.random.Generator) -> torch.Tensor:

@@ -13,7 +13,7 @@ from theorykit.checks import positive_integer
 from theorykit.errors import InputError
 from validation.students.architecture import Architecture, Family, Weights, architecture_of, dense_weights
 from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes
-from validation.students.narrow import PROJECTION, random_basis
+from validation.students.narrow import PROJECTION, check_start, random_basis
 from validation.students.square_start import Projections, residual_start
 
 LEFT, RIGHT = ".left", ".right"
@@ -122,13 +122,7 @@ def square_students(
     dense = dense_weights(teacher)
     frozen = {name: _split(architecture, name, tensor) for name, tensor in dense.items() if tensor.ndim == 3}
     rank, count = _checked_width(architecture, frozen, width), positive_integer("copies", copies)
-    if basis is not None and basis.shape != (architecture.width, rank):
-        raise InputError(f"basis has shape {tuple(basis.shape)}, not {(architecture.width, rank)}", "give P [d, r]")
-    if basis is None and len(generators) != count:
-        raise InputError(
-            f"{count} square students need a basis, or a generator each and not {len(generators)}",
-            "give residual_basis(…)",
-        )
+    check_start(basis, (architecture.width, rank), f"{count} square students", count, generators)
     if basis is None:
         starts = [_random_start(architecture, frozen, dense, rank, generator) for generator in generators]
     else:
