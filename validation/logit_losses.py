@@ -50,5 +50,6 @@ def _losses_of_rows(
         of_labels = cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
     if teacher is not None and temperature is not None:
         ours, theirs = (log_softmax(part / temperature[:, None], dim=-1) for part in (logits, teacher))
+        theirs = theirs.clamp(min=torch.finfo(theirs.dtype).min)  # a teacher's −∞ has probability 0 and no share in KL
         of_teacher = temperature**2 * (theirs.exp() * (theirs - ours)).sum(dim=-1)
     return of_labels, of_teacher

@@ -101,9 +101,13 @@ def _each(value: PerStudent) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _spread(value: PerStudent, like: torch.Tensor) -> torch.Tensor | float:
-    """Return one number for all, or ``[S]``."""
-    return torch.tensor(value, dtype=like.dtype, device=like.device) if isinstance(value, tuple) else value
+def _spread(name: str, value: PerStudent, like: torch.Tensor) -> torch.Tensor | float:
+    """Return one number for all, or ``[S]`` as the first axis of ``like``."""
+    if not isinstance(value, tuple):
+        return value
+    if len(value) != like.shape[0]:
+        raise InputError(f"{name} has {len(value)} values for {like.shape[0]} students", "give one, or one for each")
+    return torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
 def language_model_loss(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -141,11 +145,13 @@ def _logit_terms(
     students, batch, length, _ = logits.shape
     labels = rows = tau = None
     if tokens is not None:
+        if length < 2:
+            raise InputError(f"blocks of {length} token hold no label", "give at least 2 tokens")
         # the last position has no label: leaving it out would copy all logits
         labels = pad(tokens.expand(students, batch, length)[..., 1:], (0, 1), value=NO_LABEL).flatten()
     if teacher is not None:
         rows = teacher.expand_as(logits).flatten(0, 2)
-        each = torch.as_tensor(_spread(temperature, logits), dtype=logits.dtype, device=logits.device)
+        each = torch.as_tensor(_spread("temperature", temperature, logits), dtype=logits.dtype, device=logits.device)
         tau = each.expand(students).repeat_interleave(batch * length)
     of_labels, of_teacher = token_losses(logits.flatten(0, 2), labels, rows, tau)
     count = batch * (length - 1)
@@ -158,7 +164,8 @@ def clone_loss(
     """Return the squared distance of states, ``[S]`` (eq 4, reduced to a mean over tokens and states).
 
     ``raw``: mean over coordinates, in the squared unit of the states, so that λ has no scale: a few huge activations
-    can outweigh all else. ``relative``: ‖ours − theirs‖²/‖theirs‖² of each token, no unit; 1 is the loss of zeros.
+    can outweigh all else. ``relative``: ‖ours − theirs‖²/‖theirs‖² of each token, no unit; 1 is the loss of zeros, and
+    where the teacher's state is zero it counts with norm 1.
 
     Args:
         student: Hidden states, attention outputs or other signals, ``[S, …, d]`` each.
@@ -184,8 +191,8 @@ def _distance(ours: torch.Tensor, theirs: torch.Tensor, scale: CloneScale) -> to
     squares = mse_loss(ours, theirs, reduction="none")
     if scale == "raw":
         return squares.flatten(1).mean(dim=1)
-    norms = theirs.square().sum(dim=-1).clamp(min=torch.finfo(theirs.dtype).tiny)
-    return (squares.sum(dim=-1) / norms).flatten(1).mean(dim=1)
+    norms = theirs.square().sum(dim=-1)
+    return (squares.sum(dim=-1) / torch.where(norms > 0, norms, 1.0)).flatten(1).mean(dim=1)
 
 
 def hint_loss(guided: torch.Tensor, hint: torch.Tensor, regressor: torch.Tensor) -> torch.Tensor:
@@ -219,7 +226,8 @@ def distillation_loss(
         teacher_states: The same of the teacher.
 
     Raises:
-        InputError: a term has a weight and not what it needs, or vocabularies differ.
+        InputError: a term has a weight and not what it needs, vocabularies differ, blocks of one token have no labels,
+            or weights or temperatures are not one or one for each student.
     """
     wants_labels, wants_teacher = objective.weighs("language_model"), objective.weighs("distillation")
     if wants_teacher:
@@ -236,7 +244,8 @@ def distillation_loss(
         terms |= {"distillation": soft} if wants_teacher else {}
     if objective.weighs("clone"):
         terms["clone"] = clone_loss(states, teacher_states, objective.clone_scale)
-    total = torch.stack([_spread(getattr(objective, name), logits) * loss for name, loss in terms.items()]).sum(dim=0)
+    weighted = [_spread(name, getattr(objective, name), logits) * loss for name, loss in terms.items()]
+    total = torch.stack(weighted).sum(dim=0)
     return LossTerms(total, **terms)
 
 

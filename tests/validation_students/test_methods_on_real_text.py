@@ -10,7 +10,7 @@ from validation.prepare import prepare
 from validation.presets import preset
 from validation.runs import RunFolder
 
-TEACHER = "scratch:tiny,steps=80"
+TEACHER = "scratch:tiny,steps=240"
 
 
 @pytest.fixture(scope="module")

@@ -148,3 +148,28 @@ def test_the_relative_clone_loss_has_no_scale():
     assert clone_loss([0 * ours], [0 * theirs], "relative").eq(0).all()
     with pytest.raises(InputError, match="clone_scale = 'cosine'"):
         Objective(clone_scale="cosine")
+
+
+def test_one_number_for_all_students_or_one_for_each():
+    logits, tokens = torch.zeros(3, 1, 4, 5), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(InputError, match="temperature has 2 values for 3 students"):
+        distillation_kl(logits, logits[0], (1.0, 2.0))
+    with pytest.raises(InputError, match="language_model has 2 values for 3 students"):
+        distillation_loss(Objective((1.0, 0.5), 0.0, 0.0), logits, tokens)
+
+
+def test_blocks_of_one_token_have_no_labels():
+    with pytest.raises(InputError, match="blocks of 1 token"):
+        language_model_loss(torch.zeros(1, 2, 1, 5), torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_tokens_that_the_teacher_rules_out_do_not_count_in_the_kl():
+    teacher = torch.tensor([0.0, 0.0, -math.inf]).view(1, 1, 1, 3)
+    student = torch.tensor([0.0, 0.0, -1.0]).view(1, 1, 1, 3)
+    expected = math.log((2 + math.exp(-1.0)) / 2)  # KL of (½, ½, 0) from softmax(0, 0, −1)
+    assert distillation_kl(student, teacher, 1.0).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_zero_state_of_the_teacher_counts_with_norm_one():
+    ours = torch.full((1, 1, 2, 4), 0.5)
+    assert clone_loss([ours], [torch.zeros(1, 2, 4)], "relative").item() == pytest.approx(1.0)
