@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from theorykit.errors import InputError
 from validation.config import RunConfig
-from validation.objectives import CloneScale, Objective
+
+if TYPE_CHECKING:
+    from validation.objectives import CloneScale, Objective
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def objective_of(config: RunConfig) -> Objective:
     Raises:
         InputError: an unknown method, or weights that leave nothing.
     """
+    from validation.objectives import Objective
+
     method = method_of(config)
     own = config.language_model_weight, config.distillation_weight
     return Objective(
@@ -82,7 +86,7 @@ def objective_of(config: RunConfig) -> Objective:
         clone=config.clone_weight if method.clones else 0.0,
         temperature=config.temperature,
         clone_signals=config.clone_signals,
-        clone_scale=cast(CloneScale, config.clone_scale),
+        clone_scale=cast("CloneScale", config.clone_scale),
     )
 
 

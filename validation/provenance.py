@@ -22,7 +22,7 @@ def command_line() -> str:
 def portable(argument: str) -> str:
     """Return an argument without the path of this machine."""
     path = Path(argument)
-    if path.exists() and path.resolve().is_relative_to(ROOT):
+    if os.path.exists(argument) and path.resolve().is_relative_to(ROOT):  # Path.exists raises for long names
         return str(path.absolute().relative_to(ROOT))
     return path.name if path.is_absolute() else argument
 

@@ -181,6 +181,11 @@ def trained_teacher(
     return home / "model"
 
 
+def has_teacher(name: str, corpus: Corpus, folder: Path) -> bool:
+    """Return whether a teacher from scratch is there and need not be trained."""
+    return (folder / scratch_teacher(name).config(_digest(corpus)).identity / "model").exists()
+
+
 def _train(
     asked: ScratchTeacher,
     config: RunConfig,

@@ -114,6 +114,25 @@ def test_the_run_folder_says_which_step_was_taken(tmp_path, monkeypatch):
         assert row["step_size"]["rule"] == "1/L"
 
 
+def test_where_no_student_has_a_step_the_start_is_measured_once(tmp_path, monkeypatch):
+    import validation.measurements.curvature as curvature
+
+    setting = measured_setting(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def never(*_):
+        raise ConvergenceError("Lanczos did not end")
+
+    monkeypatch.setattr(curvature, "top_eigenvalue", never)
+    found = CliRunner().invoke(
+        app,
+        f"train --teacher {setting.teacher} --data {setting.data} --rank 2 --steps 3 --length 16 --out run "
+        "--optimiser sgd --step-size 1/L --measure gradient_norm",
+    )
+    assert found.exit_code == 1
+    assert [row["step"] for row in read_measurements(tmp_path / "run")] == [0]
+
+
 def test_refusals():
     with pytest.raises(InputError, match="step_size = '1/L' is for sgd on one loss"):
         TrainingPlan(steps=3, step_size="1/L")

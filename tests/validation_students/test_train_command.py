@@ -48,10 +48,11 @@ def call(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def train(call, teachers, words):
-    """Train on the tiny GPT-2 into ``run``, unless the arguments say otherwise: what is given last counts."""
+    """Train on the tiny GPT-2 into ``run``, unless the arguments say otherwise."""
 
     def run(*arguments):
-        given = ["--teacher", teachers["gpt2"], "--data", words, "--steps", 3, "--length", 16, "--out", "run"]
+        usual = {"--teacher": teachers["gpt2"], "--data": words, "--steps": 3, "--length": 16, "--out": "run"}
+        given = [word for option in usual.items() if option[0] not in arguments for word in option]
         return call("train", *given, *arguments)
 
     return run

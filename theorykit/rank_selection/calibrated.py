@@ -165,8 +165,8 @@ def _measure_anchors(
         [(plan.ranks, "fisher") for plan in plans],
         tokens,
     )
-    # the tool's own rule is the last, since it is the one asked for
+    # the tool's own rule is the last, since it is the one asked for; rounding can leave a KL of 0 a little below it
     return tuple(
-        LossAnchor(plan.share, plan.rules[-1].second_order_loss or 0.0, loss.kl)
+        LossAnchor(plan.share, plan.rules[-1].second_order_loss or 0.0, max(loss.kl, 0.0))
         for plan, loss in zip(plans, losses, strict=True)
     )

@@ -13,18 +13,22 @@ from theorykit.cli.output import environment
 from theorykit.errors import InputError
 from theorykit.results import to_json, write_whole
 from validation import provenance
-from validation.comparison import compare as compared
-from validation.comparison import to_markdown
-from validation.store import Store
 
 
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What a sweep was given as --out.")],
     by: Annotated[
-        list[str] | None, typer.Option(help="Field that tells groups apart; method, student and start; again for more.")
+        list[str] | None,
+        typer.Option(
+            help="Field that tells groups apart. [default: method, student, start] May be given several times."
+        ),
     ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="FIELD=VALUE of the group that the others are held against; the first one.")
+        list[str] | None,
+        typer.Option(
+            help="FIELD=VALUE of the group that the others are held against. [default: the first group] May be given "
+            "several times."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="NAME", help="Write NAME.json and NAME.md.")
@@ -32,6 +36,10 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Show mean held-out losses with 95 % intervals over seeds, and differences paired by seed."""
+    from validation.comparison import compare as compared
+    from validation.comparison import to_markdown
+    from validation.store import Store
+
     fields = by or ["method", "student", "start"]
     store = Store(folder)
     groups = compared(store.to_frame(), fields, _parsed(reference or []))

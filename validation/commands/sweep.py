@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.checks import one_of, positive_integer
+from theorykit.checks import positive_integer
 from theorykit.cli.options import Debug
 from theorykit.cli.output import warn
-from theorykit.errors import InputError
+from validation.commands.execution import alone, check_executor, chosen_executor
 from validation.commands.train import live_line
 from validation.config import PER_STUDENT
 from validation.plans import Plan, read_plan
-from validation.store import Store
 
-_EXECUTORS = ("local", "ray")
+if TYPE_CHECKING:
+    from validation.store import Store
 
 
 def sweep(
@@ -41,23 +41,18 @@ def sweep(
     asked = read_plan(plan)
     if batch_students is not None:
         asked = replace(asked, batch_students=positive_integer("batch_students", batch_students))
-    if one_of("executor", executor, _EXECUTORS) != "ray" and address is not None:
-        raise InputError(f"address = {address!r} is for a Ray cluster", "add --executor ray")
+    check_executor(executor, address)
+    from validation.store import Store
+
     store = Store(out)
     if dry_run:
         _list(asked, store)
         return
-    from theorykit.devices import torch_device
-    from validation.executors import here, processes, ray_cluster
     from validation.sweep import run_sweep
 
-    alone = executor == "local" and workers in (None, 1)
-    execute = ray_cluster(address, workers) if executor == "ray" else here if alone else processes(workers or 0)
-    if device is not None and executor == "local":  # a cluster has devices that are not here
-        torch_device(device)
-    records = run_sweep(
-        asked, store, execute, device=device, retry=retry, live=live_line if alone else None, progress=_show
-    )
+    execute = chosen_executor(executor, address, workers, device)
+    live = live_line if alone(executor, workers) else None
+    records = run_sweep(asked, store, execute, device=device, retry=retry, live=live, progress=_show)
     _report(records, store)
 
 

@@ -8,22 +8,38 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from theorykit.cli.options import Debug
 from theorykit.errors import InputError
 from validation.config import RunConfig
-from validation.measurements import MEASUREMENTS
 from validation.methods import METHODS
 from validation.presets import PRESETS, preset
-from validation.runs import RunFolder
-from validation.runtime import Runtime, launched
-from validation.training import StepRecord
+
+if TYPE_CHECKING:
+    from validation.runtime import Runtime
+    from validation.training import StepRecord
 
 _METHODS = "; ".join(f"{name}: {method.title}" for name, method in METHODS.items())
-_AGAIN = "; again for more students at once"
+MEASURED = (
+    "gradient_norm",
+    "gradient_variance",
+    "loss_terms",
+    "weight_error",
+    "layer_constants",
+    "gradient_deviation",
+    "deviation_ascent",
+    "hidden_states",
+    "hessian",
+)
+"""Names of :data:`validation.measurements.MEASUREMENTS`, which would import torch for the help alone."""
+
+
+def _several(usual: str) -> str:
+    """Return what the help says of an option that holds one value for all students or one for each."""
+    return f" [default: {usual}] May be given several times, for students of one batch."
 
 
 def train(
@@ -43,7 +59,7 @@ def train(
             "rank × rank; dense: the teacher's shape."
         ),
     ] = "factored",
-    rank: Annotated[list[int] | None, typer.Option(help=f"Rank of all layers, or width; 16{_AGAIN}.")] = None,
+    rank: Annotated[list[int] | None, typer.Option(help=f"Rank of all layers, or width.{_several('16')}")] = None,
     ranks: Annotated[
         Path | None, typer.Option(metavar="JSON", help="Rank of each layer, from theorykit rank-select -o.")
     ] = None,
@@ -61,21 +77,21 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates, in place of the preset's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Blocks in a step, in place of the preset's.")] = None,
     length: Annotated[int | None, typer.Option(help="Tokens in a block, in place of the preset's.")] = None,
-    n: Annotated[list[int] | None, typer.Option("--n", help=f"Train blocks to see; all{_AGAIN}.")] = None,
+    n: Annotated[list[int] | None, typer.Option("--n", help=f"Train blocks to see.{_several('all')}")] = None,
     optimiser: Annotated[str, typer.Option(help="adamw, or sgd with a constant step.")] = "adamw",
     step_size: Annotated[
         str | None, typer.Option(help="1/L or tuned: measured at the start in place of --learning-rate, for sgd.")
     ] = None,
-    learning_rate: Annotated[list[float] | None, typer.Option(help=f"Peak; 3e-4{_AGAIN}.")] = None,
-    temperature: Annotated[list[float] | None, typer.Option(help=f"τ of the KL term; 2{_AGAIN}.")] = None,
-    clone_weight: Annotated[list[float] | None, typer.Option(help=f"λ of the clone term; 1{_AGAIN}.")] = None,
+    learning_rate: Annotated[list[float] | None, typer.Option(help=f"Peak.{_several('3e-4')}")] = None,
+    temperature: Annotated[list[float] | None, typer.Option(help=f"τ of the KL term.{_several('2')}")] = None,
+    clone_weight: Annotated[list[float] | None, typer.Option(help=f"λ of the clone term.{_several('1')}")] = None,
     language_model_weight: Annotated[float | None, typer.Option(help="0: the ablation without labels.")] = None,
     distillation_weight: Annotated[float | None, typer.Option(help="0: the ablation without soft targets.")] = None,
     clone_signal: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the clone term compares: hidden, query, key, value, attention, gate, up, feed_forward; again "
-            "for more."
+            help="What the clone term compares: hidden, query, key, value, attention, gate, up, feed_forward. May be "
+            "given several times."
         ),
     ] = None,
     clone_scale: Annotated[
@@ -86,9 +102,10 @@ def train(
         float | None, typer.Option(help="Of the steps, over which pc-lora's frozen matrices fade out; 0.8.")
     ] = None,
     hint_share: Annotated[float | None, typer.Option(help="Of the steps, for FitNets' first stage; 0.3.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help=f"Of subset, order and random starts; 0{_AGAIN}.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help=f"Of subset, order and random starts.{_several('0')}")] = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(MEASUREMENTS)}: into measurements.jsonl; again for more.")
+        list[str] | None,
+        typer.Option(help=f"{', '.join(MEASURED)}: into measurements.jsonl. May be given several times."),
     ] = None,
     measure_every: Annotated[
         int | None, typer.Option(help="Steps between two measurements; 0 for start and end.")
@@ -101,6 +118,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train low-rank students of a teacher and keep the run in a folder."""
+    from validation.runtime import launched
+
     given: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
@@ -139,6 +158,7 @@ def train(
 def _run(config: RunConfig, out: Path, resume: bool, device: str | None, runtime: Runtime) -> dict[str, Any]:
     """Train, or read what a finished run gave; the main process alone looks at the folder first and writes."""
     from validation.prepare import prepare
+    from validation.runs import RunFolder
 
     ours = RunFolder(out, config, resume=resume) if runtime.main else None
     result = runtime.agreed(ours.result if ours else None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from validation.measurements.constants import layer_constants
 from validation.measurements.curvature import hessian
+from validation.measurements.deviation import deviation_ascent, gradient_deviation
 from validation.measurements.gradients import gradient_norm, gradient_variance
 from validation.measurements.losses import loss_terms
 from validation.measurements.samples import MeasurementSettings
@@ -20,6 +21,8 @@ MEASUREMENTS: dict[str, Callable[[Training, MeasurementSettings], list[Any]]] = 
     "loss_terms": loss_terms,
     "weight_error": weight_error,
     "layer_constants": layer_constants,
+    "gradient_deviation": gradient_deviation,
+    "deviation_ascent": deviation_ascent,
     "hidden_states": hidden_states,
     "hessian": hessian,
 }
@@ -28,6 +31,8 @@ __all__ = [
     "MEASUREMENTS",
     "LayerStates",
     "MeasurementSettings",
+    "deviation_ascent",
+    "gradient_deviation",
     "gradient_norm",
     "gradient_variance",
     "hessian",

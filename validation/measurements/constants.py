@@ -94,14 +94,15 @@ class _MultipliedOut(StudentBatch):
         return self.original.compared(own, teacher, names)
 
 
-def _multiplied_out(students: StudentBatch, weights: Weights) -> StudentBatch:
+def on_products(students: StudentBatch, weights: Weights) -> StudentBatch:
+    """Return students that run on dense weights ``[S, …]``, products of their factors, in place of the factors."""
     detached = {name: part.detach() for name, part in weights.items()}
     return _MultipliedOut(students.architecture, detached, students.ranks, students)
 
 
 def _square(students: SquareStudents) -> tuple[StudentBatch, list[list[_Layer]]]:
     with torch.no_grad():
-        dense = _multiplied_out(students, students.effective())
+        dense = on_products(students, students.effective())
     layers = [
         [
             _Layer(name, matrix, students.weights[name + LEFT][number, part], right[part], right.shape[-1], part, parts)
@@ -140,4 +141,4 @@ def _factored(training: Training) -> tuple[StudentBatch, list[list[_Layer]]] | N
                 for name, rank in ranks.items()
             ]
         )
-    return _multiplied_out(students, weights), layers
+    return on_products(students, weights), layers

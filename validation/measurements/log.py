@@ -40,6 +40,7 @@ class MeasurementLog:
             folder=folder / "states",
         )
         self._lines: list[str] = []
+        self._looked_at = -1
 
     def next(self, step: int) -> int:
         """Return the next step after this one at which the run has to stop and measure."""
@@ -53,13 +54,15 @@ class MeasurementLog:
             return
         found = self._file.read_text(encoding="utf-8").splitlines() if step and self._file.exists() else []
         self._lines = [line for line in found if json.loads(line)["step"] <= step]
+        self._looked_at = json.loads(self._lines[-1])["step"] if self._lines else -1
         write_whole(self._file, "".join(f"{line}\n" for line in self._lines))
 
     def look(self, training: Training) -> None:
         """Measure where it is time to."""
         due = training.step in (0, self._last) or (self._every and training.step % self._every == 0)
-        if not self._measure or not due:
+        if not self._measure or not due or training.step == self._looked_at:
             return
+        self._looked_at = training.step
         values = {name: measure(training, self._settings) for name, measure in self._measure.items()}
         self._lines.append(json.dumps(plain({"step": training.step} | values), allow_nan=False))
 

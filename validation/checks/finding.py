@@ -1,0 +1,91 @@
+"""What one experiment says about one form of one equation, and whether that is what it had to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from theorykit.errors import InputError
+from theorykit.results import Result
+from theorykit.verdicts import Exponent, Instance, Rows, Value, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Form(StrEnum):
+    """Which form of an equation a finding is about."""
+
+    PRINTED = "printed"
+    CORRECTED = "corrected"
+    INSTRUMENT = "instrument"
+    """Neither: whether the measurement itself can be trusted."""
+
+
+class Outcome(StrEnum):
+    """How a planted control came out."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+
+
+_WORDS = {str(word) for axis in (Instance, Value, Exponent) for word in axis}
+_OPEN = {Instance.INCONCLUSIVE, Exponent.INDISTINGUISHABLE}
+
+
+@dataclass(frozen=True)
+class Finding(Result):
+    """One verdict on one form of one equation.
+
+    Attributes:
+        equation: Key of the equation or claim, as ``eq-11``: one of :data:`theorykit.statements.STATEMENTS`.
+        form: Printed, corrected, or the instrument.
+        what: One line: what was measured, where, and what it was held against.
+        verdict: Of the library.
+        expected: For planted controls, whose truth is known: the words of the verdict (``HOLDS``, ``VACUOUS``,
+            ``INCONSISTENT``, …) that a working harness has to find; empty for measurements on students.
+        measured: The number, in ``unit``.
+        interval: Its interval.
+        bound: What it was held against, in ``unit``.
+        unit: Of the three.
+    """
+
+    equation: str
+    form: Form
+    what: str
+    verdict: Verdict
+    expected: tuple[str, ...] = ()
+    measured: float | None = None
+    interval: tuple[float, float] | None = None
+    bound: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        from theorykit.statements import find_statement
+
+        if find_statement(self.equation)[1] is None:
+            raise InputError(f"{self.equation!r} names a statement and no equation", "give the key of an equation")
+        unknown = [word for word in self.expected if word not in _WORDS]
+        if unknown:
+            raise InputError(f"{unknown[0]!r} is no word of a verdict", f"choose from {', '.join(sorted(_WORDS))}")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the verdict on its axes, for example ``("HOLDS", "VACUOUS")``."""
+        axes = (self.verdict.instance, self.verdict.value, self.verdict.exponent)
+        return tuple(str(axis) for axis in axes if axis is not None)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return how a planted control came out; None for measurements on students."""
+        if not self.expected:
+            return None
+        if set(self.expected) <= set(self.words):
+            return Outcome.RIGHT
+        return Outcome.UNDECIDED if _OPEN & set(self.words) else Outcome.WRONG
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        return Rows((self,)).to_frame()

@@ -1,0 +1,211 @@
+"""How the gap of trained students grows with the rank and falls with the sample: slopes by seed, rivals beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from theorykit.checks import Floats
+from theorykit.verdicts import Exponent, Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
+from validation.checks.check import Context
+from validation.checks.finding import Finding, Form
+from validation.checks.grids import needed
+from validation.checks.rank_grid import label_curve
+
+LINEAR, ROOT, INVERSE_ROOT, INVERSE = 1.0, 0.5, -0.5, -1.0
+_RIVALS = {"1": LINEAR, "-1/2": INVERSE_ROOT, "-1": INVERSE}
+LEFT_OUT = "The gap is shown to be above 0, and in every seed,"
+_FINE = 4001
+"""Steps of the grid on which gaps are said to lie: those of an error rate can repeat, and none is at its ends."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """One verdict for each curve: over ranks at each size, or over sizes at each rank.
+
+    Attributes:
+        along: ``r`` or ``n``.
+        fixed: The sizes or ranks of the curves.
+        verdicts: One for each.
+    """
+
+    along: str
+    fixed: tuple[int, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def found(self) -> list[SlopeEvidence]:
+        """Return the slopes of the curves that have one."""
+        return [one.evidence for one in self.verdicts if isinstance(one.evidence, SlopeEvidence)]
+
+    @property
+    def exponent(self) -> Exponent:
+        """Return CONSISTENT where all curves are, INCONSISTENT where one is."""
+        words = {one.exponent for one in self.verdicts}
+        if Exponent.INCONSISTENT in words:
+            return Exponent.INCONSISTENT
+        return Exponent.CONSISTENT if words == {Exponent.CONSISTENT} else Exponent.INDISTINGUISHABLE
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the range of all intervals."""
+        ends = [one.wider_interval for one in self.found]
+        return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+
+    @property
+    def mean(self) -> float | None:
+        """Return the mean slope over the curves."""
+        return float(np.mean([one.slope for one in self.found])) if self.found else None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return what was found, one sentence for each curve."""
+        name = "n" if self.along == "r" else "r"
+        return tuple(f"{name} = {fixed}: {_told(one)}" for fixed, one in zip(self.fixed, self.verdicts, strict=True))
+
+
+def gap_slopes(ctx: Context, gaps: Floats) -> tuple[Slopes, Slopes]:
+    """Judge the growth of gaps ``[seeds, sizes, ranks]`` in r against 1, and in n against −1/2; rivals are listed."""
+    return _slopes(ctx, gaps, "r", LINEAR), _slopes(ctx, gaps, "n", INVERSE_ROOT)
+
+
+def slope_findings(slopes: tuple[Slopes, Slopes], loss: str, lost: tuple[str, ...]) -> list[Finding]:
+    """Say what the slopes mean for §5.5 and for eq 19.
+
+    Args:
+        slopes: In r and in n.
+        loss: Name and unit.
+        lost: What to say of failed students.
+    """
+    linear, over_n = slopes
+    instance = {Exponent.CONSISTENT: Instance.HOLDS, Exponent.INCONSISTENT: Instance.VIOLATED}
+    what = f"gap of the {loss} over the rank at each n: does it grow like r (m + n)?"
+    claim = _overall(what, linear, instance.get(linear.exponent, Instance.INCONCLUSIVE), lost)
+    remark = f"gap of the {loss} over the rank at each n, beside √r"
+    unnormed = (
+        "Complexity grows at most like √r under one bound on ‖W‖_F, which training does not keep, and an upper bound "
+        "on the gap claims no slope of it.",
+        *lost,
+    )
+    beside = _overall(remark, linear, Instance.NOT_APPLICABLE, unnormed)
+    fall = f"gap of the {loss} over the number of blocks at each rank, beside 1/√n"
+    upper = (
+        "An upper bound claims no slope: a gap that falls faster than 1/√n, as 1/n, keeps it. The printed log n/√n has "
+        "the slope −1/2 + 1/ln n.",
+        *lost,
+    )
+    falling = _overall(fall, over_n, Instance.NOT_APPLICABLE, upper)
+    return [
+        _finding("gap-linear-in-rank", Form.PRINTED, what, claim, linear, LINEAR),
+        _finding("gap-linear-in-rank", Form.CORRECTED, remark, beside, linear, ROOT),
+        _finding("eq-19", Form.PRINTED, fall, falling, over_n, INVERSE_ROOT),
+    ]
+
+
+def slope_data(slopes: tuple[Slopes, Slopes]) -> dict[str, Any]:
+    """Return slopes with their intervals, over r at each n and over n at each r; None where there is none."""
+    return {
+        f"in_{one.along}": [
+            [found.slope, *found.wider_interval] if isinstance(found, SlopeEvidence) else None
+            for found in (verdict.evidence for verdict in one.verdicts)
+        ]
+        for one in slopes
+    }
+
+
+def mean_intervals(values: Floats, level: float = 0.95) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return means over the seeds, the first axis, with Student's intervals; NaN where fewer than 2 seeds are left."""
+    from scipy.stats import t
+
+    count = np.isfinite(values).sum(axis=0)
+    kept = np.where(np.isfinite(values), values, 0.0)
+    mean = kept.sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(np.isfinite(values), (kept - mean) ** 2, 0.0).sum(axis=0)
+    freedom = np.maximum(count - 1, 1)
+    half = t.ppf(0.5 + level / 2, freedom) * np.sqrt(squares / freedom / np.maximum(count, 1))
+    mean, half = np.where(count > 1, mean, np.nan), np.where(count > 1, half, np.nan)
+    return mean.tolist(), (mean - half).tolist(), (mean + half).tolist()
+
+
+def _slopes(ctx: Context, gaps: Floats, along: str, claimed: float) -> Slopes:
+    """Judge each curve at alpha over the number of curves, so that one of them errs with at most alpha."""
+    curve = label_curve(ctx.settings, ctx.seed)
+    sizes, fixed = (curve.ranks, curve.sizes) if along == "r" else (curve.sizes, curve.ranks)
+    plan = plan_exponent(
+        claimed,
+        sizes,
+        n_seeds=len(curve.seeds),
+        sd_log=float(needed(ctx.settings, "gap_sd_log")),
+        margin=float(needed(ctx.settings, "gap_margin")),
+        alpha=float(needed(ctx.settings, "alpha")) / len(fixed),
+        further_rivals=_RIVALS,
+        allow_low_power=bool(ctx.settings.get("underpowered", False)),
+    )
+    verdicts = []
+    for number in range(len(fixed)):
+        curve_of = gaps[:, number] if along == "r" else gaps[:, :, number]
+        values, left_out = _with_logarithm(curve_of, plan.alpha)
+        found = exponent_verdict(
+            plan, values, ctx.generator("slopes", along, number), grid=_grid(values), statement=f"gap over {along}"
+        )
+        verdicts.append(replace(found, reasons=(*left_out, *found.reasons)))
+    return Slopes(along, fixed, tuple(verdicts))
+
+
+def _with_logarithm(values: Floats, alpha: float) -> tuple[Floats, tuple[str, ...]]:
+    """Return gaps that have a slope: points whose mean over the seeds is not shown to be above 0 are left out whole.
+
+    So is a point at which one seed has a gap at or below 0: to keep its other seeds would select on the gap.
+    """
+    _, lower, _ = mean_intervals(values, 1 - 2 * alpha)
+    without = (values <= 0).any(axis=0) | ~(np.array(lower) > 0)
+    if not without.any():
+        return values, ()
+    kept = values.shape[1] - int(without.sum())
+    return np.where(without, np.nan, values), (f"{LEFT_OUT} at {kept} of {without.size} points.",)
+
+
+def _grid(values: Floats) -> Floats:
+    kept = values[np.isfinite(values)]
+    return np.geomspace(kept.min() / 2, kept.max() * 2, _FINE) if kept.size else np.array([1.0, 2.0, 3.0])
+
+
+def _told(verdict: Verdict) -> str:
+    left_out = " ".join(reason for reason in verdict.reasons if reason.startswith(LEFT_OUT))
+    found = verdict.evidence
+    if not isinstance(found, SlopeEvidence):
+        return f"no slope. {left_out}".strip()
+    low, high = found.wider_interval
+    inside = [rival.name for rival in found.rivals if rival.in_interval]
+    known = f", with {', '.join(inside)} inside" if inside else ""
+    return f"slope {found.slope:.3f} [{low:.3f}, {high:.3f}]{known}: {verdict.exponent}. {left_out}".strip()
+
+
+def _overall(what: str, slopes: Slopes, instance: Instance, reasons: tuple[str, ...]) -> Verdict:
+    first = slopes.verdicts[0]
+    return Verdict(
+        what,
+        instance,
+        # a slope that no statement claims is told in the reasons: it speaks neither for nor against one
+        exponent=None if instance is Instance.NOT_APPLICABLE else slopes.exponent,
+        reasons=(*slopes.lines, *reasons),
+        n_seeds=min(one.n_seeds for one in slopes.verdicts),
+        alpha=first.alpha,
+        method=f"{first.method}; CONSISTENT where every curve is, INCONSISTENT where one is",
+        evidence=Rows(tuple(slopes.found)),
+    )
+
+
+def _finding(equation: str, form: Form, what: str, verdict: Verdict, slopes: Slopes, claimed: float) -> Finding:
+    return Finding(
+        equation,
+        form,
+        what,
+        verdict,
+        measured=slopes.mean,
+        interval=slopes.interval,
+        bound=claimed,
+        unit=f"slope in ln {slopes.along}",
+    )

@@ -1,0 +1,98 @@
+"""Findings on planted truths that need no seeds: two routes to one number, and bounds that are met."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from theorykit.verdicts import Instance, Verdict
+from validation.checks.finding import Finding, Form
+
+ROUNDING = 1e-9
+"""Relative; float64 sums of the sizes used here stay far below it."""
+
+
+def equality(
+    equation: str,
+    what: str,
+    first: Any,
+    second: Any,
+    *,
+    form: Form = Form.CORRECTED,
+    rounding: float = ROUNDING,
+    unit: str = "",
+) -> Finding:
+    """Judge first = second, two routes to one number; VIOLATED where they differ by more than rounding.
+
+    Args:
+        equation: Key of the equation.
+        what: Both routes, in one line.
+        first: By one route.
+        second: By the other.
+        form: Which form is about it.
+        rounding: Largest relative difference, stated beforehand.
+        unit: Of both.
+    """
+    one, two = float(first), float(second)
+    same = math.isclose(one, two, rel_tol=rounding, abs_tol=rounding * 1e-3)
+    return Finding(
+        equation,
+        form,
+        what,
+        Verdict(
+            what,
+            Instance.HOLDS if same else Instance.VIOLATED,
+            tightness=two / one if one else None,
+            reasons=(f"{one:.12g} and {two:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}.",),
+            n_seeds=1,
+            method="two routes to one number",
+        ),
+        expected=("HOLDS",),
+        measured=one,
+        bound=two,
+        unit=unit,
+    )
+
+
+def attained(
+    equation: str,
+    what: str,
+    measured: Any,
+    bound: Any,
+    *,
+    form: Form = Form.CORRECTED,
+    slack: float = ROUNDING,
+    expected: tuple[str, ...] = ("HOLDS",),
+    unit: str = "",
+) -> Finding:
+    """Judge whether a bound is met with equality up to a stated slack: only so can a planted control see its constant.
+
+    Args:
+        equation: Key of the equation.
+        what: The extremal instance, in one line.
+        measured: The bounded quantity there.
+        bound: The bound.
+        form: Which form is about it.
+        slack: Largest relative difference, derived and stated beforehand.
+        expected: ``HOLDS`` where the bound is met, ``VIOLATED`` where it must not be.
+        unit: Of both.
+    """
+    one, two = float(measured), float(bound)
+    met = math.isclose(one, two, rel_tol=slack)
+    return Finding(
+        equation,
+        form,
+        what,
+        Verdict(
+            what,
+            Instance.HOLDS if met else Instance.VIOLATED,
+            tightness=two / one if one else None,
+            reasons=(f"measured {one:.9g}, bound {two:.9g}: met within {slack:g}: {'yes' if met else 'no'}.",),
+            n_seeds=1,
+            method="extremal instance",
+        ),
+        expected=expected,
+        measured=one,
+        bound=two,
+        unit=unit,
+    )

@@ -1,0 +1,289 @@
+"""From records to the table of verdicts: every statement of the paper, as printed and as corrected, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from theorykit.checks import one_of
+from theorykit.errors import InputError
+from theorykit.statements import STATEMENTS
+from theorykit.verdicts import Exponent, Instance, Value
+from validation import provenance
+from validation.checks import audit
+from validation.checks.check import PLANTED, STUDENTS, TEACHER
+from validation.checks.finding import Form, Outcome
+from validation.checks.records import Record, folder_of, read_records
+
+PARTS = (PLANTED, STUDENTS, TEACHER)
+PRESETS_BY_SIZE = ("paper", "gpu", "cpu", "smoke")
+COMMITTED = provenance.ROOT / "validation" / "results"
+NONE = "—"
+_WORST_FIRST = tuple(
+    map(
+        str,
+        (
+            Instance.VIOLATED,
+            Instance.INCONCLUSIVE,
+            Instance.HOLDS,
+            Instance.UNFALSIFIABLE,
+            Instance.NOT_APPLICABLE,
+            Instance.NOT_RUN,
+        ),
+    )
+)
+_VALUES = tuple(map(str, (Value.VACUOUS, Value.DOMINATED, Value.INFORMATIVE)))
+_EXPONENTS = tuple(map(str, (Exponent.INCONSISTENT, Exponent.INDISTINGUISHABLE, Exponent.CONSISTENT)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One form of one equation with all that is known about it.
+
+    Attributes:
+        statement: Slug.
+        equation: Key.
+        label: As the paper has it.
+        form: ``printed``, ``corrected``, or ``instrument`` for findings about neither.
+        text: The formula, empty for the instrument.
+        truth: Of the audit; ``definition`` where there is nothing to be true, empty without an audit.
+        instances: By part, what its findings say, with the controls that did not come out as they had to, and with
+            students that were lost.
+        value: Of the part nearest to practice that has findings; of the audit where none says.
+        exponent: Of that part.
+        measured: Of the finding of that part that is nearest to a violation, in ``unit``.
+        interval: Of it.
+        bound: It was held against.
+        unit: Of the three.
+        tightness: bound / measured.
+        tightness_interval: Of it.
+        seeds: Independent repetitions behind it.
+        findings: Number of findings, all parts together.
+        records: Files of the evidence, by name.
+    """
+
+    statement: str
+    equation: str
+    label: str
+    form: str
+    text: str = ""
+    truth: str = ""
+    instances: dict[str, str] = field(default_factory=dict)
+    value: str = ""
+    exponent: str = ""
+    measured: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    bound: float | None = None
+    unit: str = ""
+    tightness: float | None = None
+    tightness_interval: tuple[float | None, float | None] | None = None
+    seeds: int = 0
+    findings: int = 0
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The records of one preset and seed.
+
+    Attributes:
+        folder: Where they lie.
+        preset: Of all of them.
+        seed: Of all of them.
+        records: The experiments' parts.
+        audit: The symbolic audit, or None.
+    """
+
+    folder: Path
+    preset: str
+    seed: int
+    records: tuple[Record, ...]
+    audit: Record | None
+
+    def origin(self) -> str:
+        """Return in one line what made them."""
+        made = [one.made for one in (*self.records, *([self.audit] if self.audit else []))]
+        commits = ", ".join(sorted({_short(str(one.get("commit", ""))) for one in made})) or "none"
+        seconds = sum(float(one.get("seconds") or 0.0) for one in made)
+        return f"preset {self.preset}, seed {self.seed}, commit {commits}, {seconds:,.0f} s, {self.folder}"
+
+
+def _short(commit: str) -> str:
+    name, _, changes = commit.partition(" ")
+    return f"{name[:10] or 'unknown'}{' ' + changes if changes else ''}"
+
+
+def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Recorded:
+    """Read the records of a preset.
+
+    Args:
+        out: Folder that holds them; None for ``work`` where it has some, else those that come with the repository.
+        preset: None for the largest that has records.
+        seed: That they were made with.
+        work: Folder that runs write to.
+
+    Raises:
+        InputError: no record there, or one that is not in order.
+    """
+    presets = PRESETS_BY_SIZE if preset is None else (one_of("preset", preset, PRESETS_BY_SIZE),)
+    places = (work, COMMITTED) if out is None else (out,)
+    for place in places:
+        for name in presets:
+            folder = folder_of(place, name, seed)
+            found = list(read_records(folder)) if folder.is_dir() else []
+            if found:
+                symbolic = [one for one in found if one.check == audit.SLUG]
+                rest = tuple(one for one in found if one.check != audit.SLUG)
+                return Recorded(folder, name, seed, rest, symbolic[0] if symbolic else None)
+    wanted = f"of preset {preset} " if preset else ""
+    raise InputError(
+        f"there are no records {wanted}with seed {seed} in {' or '.join(str(one) for one in places)}",
+        f"python -m validation run --preset {preset or 'smoke'}",
+    )
+
+
+def rows_of(found: Recorded) -> list[Row]:
+    """Return the rows of all equations, in the order of the paper; a corrected form only where there is one."""
+    return [row for known in _equations(found.audit) for row in _rows(known, found.records)]
+
+
+def _equations(symbolic: Record | None) -> Iterator[dict[str, Any]]:
+    """Yield what the audit says of each equation; without one, what the equation itself says."""
+    if symbolic is not None:
+        yield from symbolic.content["data"]["rows"]
+        return
+    for statement in STATEMENTS:
+        for one in statement.equations:
+            names = ("key", "label", "kind", "printed", "corrected")
+            yield {"statement": statement.slug} | {name: getattr(one, name) for name in names}
+
+
+def _rows(known: dict[str, Any], records: Sequence[Record]) -> Iterator[Row]:
+    for form in Form:
+        found = [
+            (record, finding)
+            for record in records
+            for finding in record.findings
+            if finding["equation"] == known["key"] and finding["form"] == form
+        ]
+        text = "" if form is Form.INSTRUMENT else str(known[form])
+        if not found and (form is Form.INSTRUMENT or not text):
+            continue
+        row = Row(known["statement"], known["key"], known["label"], str(form), text, _truth(known, form))
+        failed = {one.part: "FAILED" for one in records if one.failure and one.check == known["statement"]}
+        if form is Form.INSTRUMENT or not (found or failed):
+            failed = {}
+        row = dataclasses.replace(row, instances=failed, value=_known_value(known, form))
+        yield _measured(row, found) if found else row
+
+
+def _truth(known: dict[str, Any], form: Form) -> str:
+    return str(known.get(f"{form}_truth", ""))
+
+
+def _known_value(known: dict[str, Any], form: Form) -> str:
+    return str(known.get("printed_value") or "") if form is Form.PRINTED else ""
+
+
+def _measured(row: Row, found: Sequence[tuple[Record, dict[str, Any]]]) -> Row:
+    """Return the row with what its findings say; numbers are of the part nearest to practice."""
+    by_part: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record, finding in found:
+        by_part.setdefault(record.part, []).append((record, finding))
+    parts = sorted(by_part, key=PARTS.index)
+    last = [finding for _, finding in by_part[parts[-1]]]
+    telling = min(last, key=_nearness)
+    verdict = telling["verdict"]
+    return dataclasses.replace(
+        row,
+        instances=row.instances | {part: _told(by_part[part]) for part in parts},
+        value=_worst((one["verdict"]["value"] for one in last), _VALUES) or row.value,
+        exponent=_worst((one["verdict"]["exponent"] for one in last), _EXPONENTS),
+        seeds=verdict["n_seeds"],
+        findings=len(found),
+        records=tuple(dict.fromkeys(record.file.name for record, _ in found)),
+        **{name: telling[name] for name in ("measured", "interval", "bound", "unit")},
+        **{name: verdict[name] for name in ("tightness", "tightness_interval")},
+    )
+
+
+def _nearness(finding: dict[str, Any]) -> tuple[int, float]:
+    """Return a key that puts the finding nearest to a violation first."""
+    verdict = finding["verdict"]
+    tightness = verdict["tightness"]
+    return _WORST_FIRST.index(verdict["instance"]), float("inf") if tightness is None else float(tightness)
+
+
+def _worst(words: Iterable[str | None], order: Sequence[str]) -> str:
+    found = {word for word in words if word}
+    return next((word for word in order if word in found), "")
+
+
+def _told(found: Sequence[tuple[Record, dict[str, Any]]]) -> str:
+    """Return what the findings of one part say: how often each word, which controls went wrong, students lost."""
+    counts = Counter(finding["verdict"]["instance"] for _, finding in found)
+    words = [f"{word} {counts[word]}" if counts[word] > 1 else word for word in _WORST_FIRST if counts[word]]
+    outcomes = Counter(finding["outcome"] for _, finding in found if finding["outcome"])
+    bad = [f"{outcomes[one]} {one}" for one in (Outcome.WRONG, Outcome.UNDECIDED) if outcomes[one]]
+    controls = [", ".join(bad)] if bad else ["✓"] if outcomes else []
+    records = {id(record): record for record, _ in found}.values()
+    lost, trained = sum(len(one.lost) for one in records), sum(len(one.content["students"]) for one in records)
+    return " ".join([", ".join(words), *controls]) + (f"; lost {lost} of {trained}" if lost else "")
+
+
+COLUMNS = ("equation", "truth", *PARTS, "value", "exponent", "measured", "bound", "bound/measured", "record")
+
+
+def cells_of(row: Row) -> dict[str, str]:
+    """Return the cells of a row as text."""
+    name = row.label if row.form == Form.PRINTED else f"{row.label} {row.form}"
+    ratio = number(row.tightness)
+    if row.tightness is not None and row.tightness_interval:
+        ratio += " " + _span(row.tightness_interval)
+    measured = number(row.measured)
+    if row.measured is not None and row.interval:
+        measured += " " + _span(row.interval)
+    cells = {"equation": name, "truth": row.truth}
+    cells |= {part: row.instances.get(part, "") for part in PARTS}
+    cells |= {"value": row.value, "exponent": row.exponent, "measured": f"{measured} {row.unit}".strip()}
+    records = dict.fromkeys(name.split(".")[0] for name in row.records)  # the columns before tell the parts
+    cells |= {"bound": number(row.bound), "bound/measured": ratio, "record": ", ".join(records)}
+    return {column: cell or NONE for column, cell in cells.items()}
+
+
+def number(value: float | None) -> str:
+    """Return a number with three digits, or nothing."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def _span(interval: Sequence[float | None]) -> str:
+    """Return an interval; records have None for ends that are infinite."""
+    low, high = (number(end) for end in interval)
+    return f"[{low or '−∞'}, {high or '∞'}]"
+
+
+def columns_in_use(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the columns that say anything."""
+    cells = [cells_of(row) for row in rows]
+    return tuple(name for name in COLUMNS if name in COLUMNS[:2] or any(one[name] != NONE for one in cells))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    columns = columns_in_use(rows)
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        cells = cells_of(row)
+        lines.append("| " + " | ".join(cells[name].replace("|", "\\|") for name in columns) + " |")
+    return "\n".join(lines)
+
+
+def readme_table(results: Path = COMMITTED, preset: str = "cpu") -> str:
+    """Return the recorded verdicts of all forms that were measured, as Markdown; one line where there are none."""
+    if not folder_of(results, preset, 0).is_dir():
+        return "Not yet recorded."
+    return markdown([row for row in rows_of(recorded(results, preset, 0, results)) if row.findings])

@@ -1,0 +1,207 @@
+"""``python -m validation show``: the verdicts on every statement, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from theorykit.checks import one_of
+from theorykit.cli.options import Debug, Json
+from theorykit.cli.output import console, document, fitted_table
+from validation.commands.selection import WORK, Seed
+
+if TYPE_CHECKING:
+    from theorykit.statements import Equation, Statement
+    from validation.checks.records import Record
+    from validation.checks.verdict_table import Recorded, Row
+
+_FORMATS = ("table", "md", "json")
+_OPTIONAL = ("record", "exponent", "bound/measured", "bound", "measured", "value", "planted")
+_SHORT = {"INCONCLUSIVE": "INCONCL.", "NOT_APPLICABLE": "N/A", "UNFALSIFIABLE": "UNFALS."}
+_UNITS = {"tightness": "bound / measured"}
+
+
+def show(
+    slug: Annotated[
+        str | None, typer.Argument(metavar="STATEMENT", help="All findings of one, as theorem-1 or eq-11.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            "--from",
+            metavar="FOLDER",
+            help=f"Where records are. [default: {WORK} where it has some, else those that come with the repository]",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--preset", help="Of the records. [default: the largest that has some]")
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+    form: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",
+    debug: Debug = False,
+) -> None:
+    """Show the verdict on every statement, as printed and as corrected, and where the evidence lies."""
+    form = one_of("format", "json" if json else form, _FORMATS)
+    from theorykit.statements import find_statement
+    from validation.checks.verdict_table import markdown, recorded, rows_of
+
+    pair = None if slug is None else find_statement(slug)
+    found = recorded(out, size, seed, WORK)
+    rows = rows_of(found)
+    if pair is not None:
+        _show_one(found, rows, *pair, form)
+    elif form == "json":
+        typer.echo(_json(found, rows, list(_findings(found, None, None))))
+    elif form == "md":
+        typer.echo(f"{markdown(rows)}\n\n{found.origin()}")
+    else:
+        _print(found, rows)
+
+
+def _json(found: Recorded, rows: Sequence[Row], findings: Sequence[dict[str, Any]]) -> str:
+    inputs = {"folder": str(found.folder), "preset": found.preset, "seed": found.seed}
+    records = [
+        {"check": one.check, "part": one.part, "file": str(one.file), "failure": one.failure, "lost": one.lost}
+        | {"made": one.made}
+        for one in (*found.records, *([found.audit] if found.audit else []))
+    ]
+    result = {"rows": rows, "findings": findings, "records": records}
+    return document("show", inputs, result, units=_UNITS, warnings=())
+
+
+def _print(found: Recorded, rows: Sequence[Row]) -> None:
+    from rich.text import Text
+
+    from validation.checks.verdict_table import cells_of, columns_in_use
+
+    screen, columns = console(), columns_in_use(rows)
+    plain = [cells_of(replace(row, unit="")) for row in rows]  # units are long, and stand in what is shown of one
+    cells = [[shortened(name, row[name]) for name in columns] for row in plain]
+    optional = tuple(name for name in _OPTIONAL if name in columns)
+    title = f"Verdicts, {found.origin()}"
+    screen.print(fitted_table(screen.width, title, columns, cells, optional=optional))
+    screen.print()
+    told = [
+        "An equation stands as printed, below it as corrected. truth: for all instances, by theorykit audit; planted: "
+        "controls of known truth, ✓ where all came out as they had to; N/A: an assumption fails; UNFALS.: nothing "
+        "registered that could be contradicted; numbers: of the finding nearest to a violation, of the part furthest "
+        "to the right, units with each statement; record: STATEMENT.PART.json in the folder above.",
+        "All findings of one statement, with reasons: python -m validation show theorem-1.",
+    ]
+    for line in (*_missing(found), *told):
+        screen.print(Text(line))
+
+
+def shortened(column: str, cell: str) -> str:
+    """Return a cell as a terminal has room for it: planted controls by number, long words cut.
+
+    Example:
+        >>> shortened("planted", "VIOLATED 2, HOLDS ✓"), shortened("students", "HOLDS, NOT_APPLICABLE 2")
+        ('3 ✓', 'HOLDS, N/A 2')
+    """
+    if column == "planted" and cell.endswith("✓"):
+        counts = [part.split()[-1] for part in cell.removesuffix("✓").split(",")]
+        return f"{sum(int(count) if count.isdecimal() else 1 for count in counts)} ✓"
+    for word, short in _SHORT.items():
+        cell = cell.replace(word, short)
+    return cell
+
+
+def _missing(found: Recorded) -> Iterator[str]:
+    """Yield what a reader of the table has to know: no audit, parts that failed, students that were lost."""
+    if found.audit is None:
+        yield "No symbolic audit among these records: python -m validation run writes it."
+    for record in found.records:
+        yield from _troubles(record)
+
+
+def _troubles(record: Record) -> Iterator[str]:
+    if record.failure:
+        yield f"{record.check} {record.part} failed: {record.failure}"
+    reasons: dict[str, int] = {}
+    for one in record.lost:
+        reasons[one["failure"]] = reasons.get(one["failure"], 0) + 1
+    trained = len(record.content["students"])
+    for reason, count in reasons.items():
+        yield f"{record.check} {record.part} lost {count} of {trained} students: {reason}"
+
+
+def _findings(found: Recorded, statement: Statement | None, equation: Equation | None) -> Iterator[dict[str, Any]]:
+    """Yield the findings of one statement: of its equations, and of its own experiment."""
+    keys = None if statement is None else {one.key for one in statement.equations}
+    for record in found.records:
+        for one in record.findings:
+            if equation is not None:
+                wanted = one["equation"] == equation.key
+            else:
+                wanted = statement is None or keys is None or one["equation"] in keys or record.check == statement.slug
+            if wanted:
+                yield {"check": record.check, "part": record.part, "record": str(record.file)} | one
+
+
+def _show_one(found: Recorded, rows: Sequence[Row], statement: Statement, equation: Equation | None, form: str) -> None:
+    """Show one statement whole."""
+    keys = {one.key for one in ((equation,) if equation is not None else statement.equations)}
+    own = [row for row in rows if row.equation in keys]
+    findings = list(_findings(found, statement, equation))
+    if form == "json":
+        typer.echo(_json(found, own, findings))
+        return
+    bold = "**" if form == "md" else ""
+    lines = [f"{bold}{statement.label}: {statement.title} ({statement.slug}){bold}", ""]
+    lines += [
+        f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "") for row in own if row.text
+    ]
+    used = {str(one["record"]) for one in findings}
+    records = [one for one in found.records if str(one.file) in used or one.check == statement.slug]
+    for record in records:
+        lines += ["", f"{bold}{record.check} {record.part}{bold}  {record.file}", *_troubles(record)]
+        for one in findings:
+            if one["record"] == str(record.file):
+                lines += ["", *_lines(one, form)]
+    if not records:
+        lines += ["", "No measurement: decided by theorykit audit alone, or not run yet."]
+    lines += ["", found.origin()]
+    _write(lines, form)
+
+
+def _write(lines: Sequence[str], form: str) -> None:
+    if form == "md":
+        typer.echo("\n".join(lines))
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = console()
+    for line in lines:
+        text = line.lstrip() or " "
+        screen.print(Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False))
+
+
+def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
+    """Yield a finding: what was judged, the verdict, its numbers, its reasons."""
+    from validation.checks.verdict_table import number
+
+    verdict, unit = one["verdict"], one["unit"]
+    mark = "" if not one["outcome"] else f"  (control: {one['outcome']}, had to be {', '.join(one['expected'])})"
+    yield f"{'- ' if form == 'md' else ''}{one['equation']} {one['form']}: {', '.join(one['words'])}{mark}"
+    yield f"  {one['what']}"
+    parts = []
+    if one["measured"] is not None:
+        between = " [{}, {}]".format(*(number(end) or "∞" for end in one["interval"])) if one["interval"] else ""
+        parts.append(f"measured {number(one['measured'])}{between} {unit}".rstrip())
+    if one["bound"] is not None:
+        parts.append(f"bound {number(one['bound'])} {unit}".rstrip())
+    if verdict["tightness"] is not None:
+        parts.append(f"bound / measured {number(verdict['tightness'])}")
+    level = "" if verdict["alpha"] is None else f", alpha {verdict['alpha']:g}"
+    parts.append(f"{verdict['method'] or 'no test'}, n = {verdict['n_seeds']}{level}")
+    yield f"  {'; '.join(parts)}"
+    yield from (f"  - {reason}" for reason in verdict["reasons"])
