@@ -240,7 +240,9 @@ COLUMNS = ("equation", "truth", *PARTS, "value", "exponent", "measured", "bound"
 
 def cells_of(row: Row) -> dict[str, str]:
     """Return the cells of a row as text."""
-    name = row.label if row.form == Form.PRINTED else f"{row.label} {row.form}"
+    # several claims stand under one heading of the paper
+    label = row.label if row.label.startswith(("eq", "Cor", "App")) else f"{row.label}: {row.equation}"
+    name = label if row.form == Form.PRINTED else f"{label} {row.form}"
     ratio = number(row.tightness)
     if row.tightness is not None and row.tightness_interval:
         ratio += " " + _span(row.tightness_interval)
