@@ -21,6 +21,7 @@ import truncation_loss  # noqa: E402
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks  # noqa: E402
 from theorykit.statements.audit import summary_of  # noqa: E402
 from theorykit.statements.evidence import Effort  # noqa: E402
+from validation.checks.verdict_table import readme_table  # noqa: E402
 
 
 def record_of(name: str) -> dict[str, Any]:
@@ -193,6 +194,7 @@ def filled(text: str) -> str:
         "benchmarks": benchmarks,
         "information": lambda: information_tasks.readme_table(record_of("information_tasks")),
         "truncation": lambda: truncation_loss.table(recorded("truncation_loss")),
+        "validation": readme_table,
     }
     for name, make in tables.items():
         pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"

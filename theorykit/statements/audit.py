@@ -157,7 +157,7 @@ def _survival(row: AuditRow) -> str:
 
 
 def _evidence_words(part: Evidence) -> str:
-    return "measurement to come" if part.method == Method.MEASUREMENT else str(part.method)
+    return "trained students" if part.method == Method.MEASUREMENT else str(part.method)
 
 
 def _paper() -> list[tuple[Statement, Equation]]:

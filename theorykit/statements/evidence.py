@@ -258,5 +258,5 @@ def cited(side: Side, theorem: str, source: str) -> Check:
 
 def measured_later(side: Side, title: str, what: str) -> Check:
     """Announce evidence that only trained students can give (``python -m validation``)."""
-    found = Found(Truth.UNDECIDED, f"measurement still to come: {what}")
+    found = Found(Truth.UNDECIDED, f"only trained students can tell (python -m validation run): {what}")
     return Check(side, Method.MEASUREMENT, title, lambda _: _evidence(side, Method.MEASUREMENT, title, found))
