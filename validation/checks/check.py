@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from theorykit.errors import InputError
 from validation.checks.finding import Finding
-from validation.checks.trained import TrainedStudent
-from validation.config import RunConfig
+
+if TYPE_CHECKING:
+    from validation.checks.trained import TrainedStudent
+    from validation.config import RunConfig
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 """Parts, in the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
 Settings = Mapping[str, Any]
-Train = Callable[[Sequence[RunConfig]], list[TrainedStudent]]
+Train = Callable[[Sequence["RunConfig"]], list["TrainedStudent"]]
 
 
 class Progress(Protocol):
