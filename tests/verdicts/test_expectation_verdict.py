@@ -290,3 +290,11 @@ def test_power_far_out_follows_its_limit():
     assert below == pytest.approx(above, rel=3e-4)
     with pytest.raises(InputError, match=r"sd of shape \(2,\) and n_seeds of shape \(3,\) do not broadcast"):
         power_expectation(1.0, [1.0, 2.0], [3, 4, 5])
+
+
+def test_without_a_competitor_nothing_is_said_of_the_value():
+    alone = expectation_verdict([1.0, 1.1, 0.9], 2.0)
+    assert alone.value is None
+    assert not any("value of the bound" in reason for reason in alone.reasons)
+    straddled = expectation_verdict([1.0, 1.1, 0.9], 2.0, bound_interval=(1.5, 2.5), trivial=2.0)
+    assert any("value of the bound is not judged" in reason for reason in straddled.reasons)

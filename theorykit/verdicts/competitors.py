@@ -84,12 +84,17 @@ def turned_bound(
     return Bound(sign, sign * point, sign * low, sign * high, turned("trivial", trivial), turned("rival", rival))
 
 
-def overall_value(values: Sequence[Value | None]) -> tuple[Value | None, tuple[str, ...]]:
-    """Return the best value over the configurations, and a sentence where they differ or are unknown."""
+def overall_value(bound: Bound, values: Sequence[Value | None]) -> tuple[Value | None, tuple[str, ...]]:
+    """Return the best value over the configurations, and a sentence where they differ or are unknown.
+
+    Without a competitor there is nothing to judge and nothing to say.
+    """
+    if bound.trivial is None and bound.rival is None:
+        return None, ()
     counts = {value: list(values).count(value) for value in (*Value, None)}
     best = next((value for value in Value if counts[value]), None)
     if best is None:
-        return None, ("The value of the bound is not judged: no trivial bound, or one inside the bound's interval.",)
+        return None, ("The value of the bound is not judged: no trivial bound, or one inside its interval.",)
     if counts[best] == len(values):
         return best, ()
     parts = [f"{count} {value.lower() if value else 'undecided'}" for value, count in counts.items() if count]

@@ -280,7 +280,7 @@ def _collected(
     reasons = _reasons(judged, bound, test)
     if test == "t" and instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(sample) > SKEWED:
         reasons.append(f"The seeds are skewed: {instance} by t tests errs more often than alpha = {alpha:g}.")
-    value, mixed = overall_value(values)
+    value, mixed = overall_value(bound, values)
     ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in judged], bound.sign)
     return Verdict(
         statement=statement,

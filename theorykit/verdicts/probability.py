@@ -313,7 +313,7 @@ def _collected(rows: tuple[TrialCount, ...], bound: Bound, delta: float, alpha: 
         reasons.append(f"{failed} trials failed; they count as violations for HOLDS and as none for VIOLATED.")
     if (bound.low < bound.high).any():
         reasons.append("The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one.")
-    value, mixed = overall_value([row.value for row in rows])
+    value, mixed = overall_value(bound, [row.value for row in rows])
     ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in rows], bound.sign)
     return Verdict(
         statement=statement,
