@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.validation_checks.fakes import GAP, RECORDS, SGD, content
+from theorykit.verdicts import Instance, Verdict
+from validation.checks.check import Evidence
+from validation.checks.finding import Finding, Form
+from validation.checks.records import Record, content_of
+from validation.checks.run import contradictions, exit_code
 
 
 def test_a_run_leaves_a_record_of_each_part_and_repeats_none(call):
@@ -102,6 +108,45 @@ def test_students_that_die_make_a_run_fail(call):
     done = call("run", SGD, rank=[4000])
     assert done.code == 1
     assert "2 of 2 students ended: rank = 4000 is above" in done.err
+
+
+def test_students_that_died_are_trained_again_and_those_that_diverged_are_not(call):
+    assert call("run", SGD, "--part", "students").code == 0
+    records = sorted(Path(".work/validation/students/records").glob("*.json"))
+    for file, reason in zip(records, ("its process died (SIGKILL)", "the loss is not finite"), strict=True):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"failure": reason, "result": None}))
+    done = call("run", SGD, "--part", "students", "--again")
+    assert done.code == 0
+    assert "1 of 2 students lost" in done.out
+    assert [json.loads(file.read_text())["failure"] for file in records] == ["", "the loss is not finite"]
+
+
+def test_a_part_whose_students_died_is_not_done(call):
+    lost = {"rank": [4000]}
+    assert call("run", SGD, **lost).code == 1
+    assert "(kept)" not in call("run", SGD, **lost).out.splitlines()[1]
+
+
+def test_students_without_their_measurements_are_lost(call):
+    asked = {"measurements": ["gradient_norm"]}
+    assert call("run", SGD, **asked).code == 0
+    for folder in Path(".work/validation/students/runs").glob("*/"):
+        shutil.rmtree(folder)
+    done = call("run", SGD, "--again", **asked)
+    assert done.code == 1
+    assert "2 of 2 students ended: its measurements are gone from the store" in done.err
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("eq-11", True), ("table-1-improvement", False), ("corollary-1-proof", False)]
+)
+def test_only_theorems_can_be_contradicted(key, told):
+    """Two exponents of one rank cannot both be right, and the gain of one experiment is no law for another."""
+    verdict = Verdict("by measurement", Instance.VIOLATED, reasons=("seen",), n_seeds=9)
+    evidence = Evidence((Finding(key, Form.CORRECTED, "seen", verdict),))
+    record = Record(content_of(SGD, "students", "smoke", 0, {}, evidence), {}, Path())
+    assert bool(contradictions(record)) is told
+    assert exit_code([record]) == (3 if told else 0)
 
 
 BAD = {

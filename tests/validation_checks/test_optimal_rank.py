@@ -168,6 +168,17 @@ def test_flat_curves_seldom_turn() -> None:
     assert turned <= 17  # 99.5 % quantile of Binomial(200, 0.05)
 
 
+def test_noise_of_the_ends_does_not_hide_a_curve_that_turns() -> None:
+    """The lower of two ends is below both means by luck: an inner rank that is better than both must not look worse."""
+    generator, hidden = np.random.default_rng(7), 0
+    curve = Curve("labels", "svd", (1, 8, 64), (32,), tuple(range(24)))
+    for _ in range(100):
+        values = np.array([3.0, 2.99, 3.0]) + 0.05 * generator.standard_normal((24, 1, 3))
+        found = turning_verdict(CurveLosses(curve, values, values, 0), 0, 64, 0.05)
+        hidden += found.instance is Instance.NOT_APPLICABLE
+    assert hidden <= 11  # 99.5 % quantile of Binomial(100, 0.05)
+
+
 def test_losses_are_read_in_the_order_of_the_grid_and_failures_are_missing() -> None:
     settings = {**SETTINGS, "curves": []}
     (curve,) = curves_of(settings, 0)

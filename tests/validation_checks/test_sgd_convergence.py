@@ -12,6 +12,7 @@ from validation.checks.check import PLANTED, Context
 from validation.checks.factors import multiplied
 from validation.checks.finding import Form, Outcome
 from validation.checks.sgd_convergence import CHECK
+from validation.checks.sgd_convergence_rates import rate_finding, rate_plan
 from validation.checks.sgd_convergence_runs import Constants, Curve
 from validation.checks.sgd_convergence_speed import gradient_speed, loss_speed, speed_findings
 from validation.checks.sgd_convergence_students import constant_step_findings, power, students, tuned_findings
@@ -67,6 +68,16 @@ def test_planted_truths_and_falsehoods_are_told(evidence):
     assert {one.outcome for one in evidence.findings} == {Outcome.RIGHT}
     assert any(one.expected == ("VIOLATED",) for one in evidence.findings)
     assert any(one.expected == ("INCONSISTENT",) for one in evidence.findings)
+
+
+@pytest.mark.parametrize(("slope", "instance"), [(-1.0, "HOLDS"), (0.0, "VIOLATED")])
+def test_what_falls_faster_than_an_upper_bound_keeps_it(slope, instance):
+    sizes = np.array([100.0, 1000.0, 10_000.0])
+    generator = np.random.default_rng(0)
+    averages = sizes**slope * np.exp(0.01 * generator.standard_normal((8, 3)))
+    plan = rate_plan(-0.5, sizes, seeds=8, sd_log=0.1, margin=0.1)
+    found = rate_finding(plan, averages, generator, form=Form.PRINTED, what="falls as T^-1/2")
+    assert found.words == (instance, "INCONSISTENT")
 
 
 def test_planted_findings_repeat(evidence):

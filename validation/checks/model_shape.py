@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from validation.config import RunConfig
 from validation.methods import method_of
-from validation.scratch import is_scratch, scratch_teacher
+from validation.scratch import SIZES, is_scratch, scratch_teacher
 
 _WRITERS = ("c_proj", "o_proj", "down_proj")
 """Linear layers that write to the residual stream; the others read from it."""
@@ -60,13 +61,14 @@ class ModelShape:
 
 @functools.cache
 def model_shape(teacher: str) -> ModelShape:
-    """Return the shape of a teacher: of a scratch size, or of the files behind a name.
+    """Return the shape of a teacher: of a scratch size, of GPT-2 small, or of the files behind a name.
 
     Raises:
         InputError: no such model, or an unknown size.
     """
-    if is_scratch(teacher):
-        asked = scratch_teacher(teacher)
+    published = teacher == "gpt2" and not Path(teacher).exists()  # a plan on it needs no network
+    if is_scratch(teacher) or published:
+        asked = SIZES["base"] if published else scratch_teacher(teacher)
         d, names = asked.width, ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
         sides = ((d, 3 * d), (d, d), (d, 4 * d), (4 * d, d))
         layers = tuple(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from theorykit.errors import InputError
-from validation.checks.cost import Cost, Estimate, check_sources
+from validation.checks.cost import Cost, Estimate
 from validation.checks.run import Job
 from validation.store import Store
 
@@ -44,10 +44,10 @@ def planned(
         again: Records do not count; students do.
 
     Raises:
-        InputError: a teacher or a text that is not there, a device that is not there, or a record that is not in order.
+        InputError: a teacher or a device that is not there, or a record that is not in order. The text may be missing:
+            a plan can be made where it will not run.
     """
     finished = [not again and job.finished(out) is not None for job in jobs]
-    check_sources(student for job, done in zip(jobs, finished, strict=True) if not done for student in job.students())
     estimate, found = Estimate(store, device), []
     for job, done in zip(jobs, finished, strict=True):
         cost = Cost() if done else estimate.of(job.students(), job.batch_students)

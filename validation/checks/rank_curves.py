@@ -60,8 +60,9 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
     """Judge whether the loss at one sample size is least at an inner rank, over paired seeds.
 
     For each inner rank, a seed gives the lower loss of the two ends of the grid less that of this rank: positive in the
-    mean only if both ends are worse. HOLDS where one inner rank is better (Holm's correction over them), NOT_APPLICABLE
-    where every inner rank is worse: then there is no trade-off to place r* at this size.
+    mean only if both ends are worse. HOLDS where one inner rank is better (Holm's correction over them). The lower of
+    two noisy ends lies below both means, so that this gain cannot show the contrary: NOT_APPLICABLE where one end is
+    better than every inner rank (alpha/2 for each end): then there is no trade-off to place r* at this size.
 
     Args:
         losses: Of the curve.
@@ -74,8 +75,9 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
     what = f"{curve.name}, n = {curve.sizes[size]}: the loss is least at an inner rank"
     names = [f"rank {rank}" for rank in curve.ranks[1:-1]]
     none = expectation_verdict(gains, 0.0, alpha=alpha, names=names, statement=f"not: {what}")
+    at_end = any(_end_is_least(found, end, alpha / 2) for end in (0, -1))
     means = np.nanmean(found, axis=0) if np.isfinite(found).any() else np.full(len(curve.ranks), np.nan)
-    instance, reason = _turned(none.instance, curve, means)
+    instance, reason = _turned(none.instance is Instance.VIOLATED, at_end, curve, means)
     reasons = [reason, f"Mean losses: {', '.join(f'{r}: {x:.4f}' for r, x in zip(curve.ranks, means, strict=True))}."]
     if curve.ranks[-1] < full_rank:
         reasons.append(f"The largest rank tried is {curve.ranks[-1]}, below full rank {full_rank}.")
@@ -87,16 +89,22 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
         reasons=tuple(reasons),
         n_seeds=none.n_seeds,
         alpha=alpha,
-        method="best inner rank against both ends of the grid, paired seeds, Holm over inner ranks",
+        method="inner ranks against both ends of the grid, paired seeds, Holm over inner ranks",
         evidence=none.evidence,
     )
 
 
-def _turned(none: Instance, curve: Curve, means: Floats) -> tuple[Instance, str]:
-    """Turn the verdict on "no inner rank beats both ends" round."""
-    if none is Instance.VIOLATED:
+def _end_is_least(found: Floats, end: int, alpha: float) -> bool:
+    """Return whether one end of the grid is shown to be no worse than any inner rank, losses ``[seeds, ranks]``."""
+    gains = (found[:, [end]] - found[:, 1:-1]).T
+    return expectation_verdict(gains, 0.0, alpha=alpha).instance is Instance.HOLDS
+
+
+def _turned(inner: bool, at_end: bool, curve: Curve, means: Floats) -> tuple[Instance, str]:
+    """Return the verdict from whether an inner rank beats both ends, and whether one end beats all inner ranks."""
+    if inner:
         return Instance.HOLDS, f"An inner rank beats both ends; the mean is least at {_least(curve, means)}."
-    if none is Instance.HOLDS:
+    if at_end:
         return (
             Instance.NOT_APPLICABLE,
             f"No inner rank is better: the mean is least at {_least(curve, means)}, and r* is censored there.",

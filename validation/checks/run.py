@@ -17,6 +17,8 @@ from typing import Any
 from theorykit.checks import one_of, positive_integer
 from theorykit.cli.output import environment
 from theorykit.errors import InputError
+from theorykit.statements import find_statement
+from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import checks, presets, provenance
 from validation.checks import audit
@@ -24,7 +26,7 @@ from validation.checks.check import PLANTED, STUDENTS, TEACHER, Check, Context, 
 from validation.checks.finding import Outcome
 from validation.checks.records import Record, content_of, folder_of, read_record, record_file, settings_identity
 from validation.checks.records import write_record as write
-from validation.checks.trained import TrainedStudent, train_students
+from validation.checks.trained import TrainedStudent, is_accident, train_students
 from validation.config import RunConfig
 from validation.store import Store
 from validation.sweep import Executor, reason_of
@@ -33,8 +35,6 @@ PARTS = (PLANTED, STUDENTS, TEACHER)
 LEAST_POWER = 0.8
 BATCH_STUDENTS = 32
 _UNDERPOWERED = "underpowered"
-_DIVERGED = ("not finite", "no step size")
-"""In the reasons of students that training itself gave up: those are data, all others are accidents."""
 INCOMPLETE, CONTRADICTED, OPEN = 1, 3, 4
 """Exit codes."""
 
@@ -85,7 +85,7 @@ class Job:
         return record_file(out, self.preset, self.seed, self.check.slug, self.part)
 
     def finished(self, out: Path) -> Record | None:
-        """Return its record, where one with these settings is there and says no failure.
+        """Return its record, where one with these settings is there, without a failure and students lost by accident.
 
         Raises:
             InputError: a file there that is no record, of another schema, or changed after it was written.
@@ -95,7 +95,7 @@ class Job:
             return None
         record = read_record(file)
         mine = settings_identity(self.check.slug, self.part, self.settings, self.seed)
-        return record if record.content["identity"] == mine and not record.failure else None
+        return record if record.content["identity"] == mine and not accidents(record) else None
 
 
 def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: int = 0) -> list[Job]:
@@ -249,21 +249,31 @@ def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
     name = f"{record.check} {record.part}"
     found = [f"{name} failed: {record.failure}"] if record.failure else []
-    reasons = [one["failure"] for one in record.lost if not any(word in one["failure"] for word in _DIVERGED)]
+    reasons = [one["failure"] for one in record.lost if is_accident(one["failure"])]
     if reasons:
         found.append(f"{name}: {len(reasons)} of {len(record.content['students'])} students ended: {reasons[0]}")
     return found
 
 
 def contradictions(record: Record) -> list[str]:
-    """Return what must not be: wrong planted controls, and corrected forms that a measurement contradicts."""
+    """Return what must not be: wrong planted controls, and corrected forms that a measurement contradicts.
+
+    Corrected claims and rates are no theorems on students: a gain of another experiment, exponents of which only one
+    can be right. That a measurement does not meet them is a finding, and contradicts nothing that was proved.
+    """
     found = [f"{record.check} planted control came out {_words(one)}: {one['what']}" for one in record.wrong]
     found += [
         f"{record.check} {record.part} contradicts the corrected {one['equation']}: {one['what']}"
         for one in record.findings
         if one["form"] == "corrected" and not one["outcome"] and one["verdict"]["instance"] == Instance.VIOLATED
+        if _is_theorem(one["equation"])
     ]
     return found + [f"audit: {sentence}" for sentence in record.content["data"].get("broken", ())]
+
+
+def _is_theorem(key: str) -> bool:
+    equation = find_statement(key)[1]
+    return equation is not None and equation.kind not in (Kind.CLAIM, Kind.RATE)
 
 
 def open_ends(record: Record) -> list[str]:

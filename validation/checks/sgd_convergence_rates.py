@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from theorykit.checks import Floats
-from theorykit.verdicts import ExponentPlan, SlopeEvidence, exponent_verdict, plan_exponent
+from theorykit.verdicts import ExponentPlan, Instance, SlopeEvidence, exponent_verdict, plan_exponent
 from validation.checks.finding import Finding, Form
 
 RATES = {"T^-1": -1.0, "T^-1/2": -0.5, "T^0": 0.0}
@@ -61,9 +62,12 @@ def rate_finding(
     equation: str = "rate-claims",
     expected: tuple[str, ...] = (),
 ) -> Finding:
-    """Judge the slope of averages ``[seeds, sizes]`` in T."""
+    """Judge the slope of averages ``[seeds, sizes]`` in T; what falls faster than claimed keeps an upper bound."""
     verdict = exponent_verdict(plan, averages, generator, grid=None, statement=what)
     evidence = cast("SlopeEvidence | None", verdict.evidence)
+    if evidence is not None and evidence.equivalence_interval[1] < plan.claimed - plan.margin:
+        reason = f"It falls faster than claimed, which keeps the upper bound O(T^{plan.claimed:g})."
+        verdict = replace(verdict, instance=Instance.HOLDS, reasons=(*verdict.reasons, reason))
     return Finding(
         equation,
         form,

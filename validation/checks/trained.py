@@ -15,6 +15,9 @@ from validation.plans import Plan
 from validation.store import Store
 from validation.sweep import Executor, run_sweep
 
+_DIVERGED = ("not finite", "no step size")
+"""In the reasons of students that training itself gave up: those are data, all others are accidents."""
+
 
 @dataclass(frozen=True)
 class TrainedStudent:
@@ -75,6 +78,11 @@ class TrainedStudent:
         return load_states(self.folder / "states" / str(step), self.place)
 
 
+def is_accident(failure: str) -> bool:
+    """Return whether a student ended for another reason than divergence: it may end well when trained again."""
+    return bool(failure) and not any(word in failure for word in _DIVERGED)
+
+
 def train_students(
     students: Sequence[RunConfig],
     store: Store,
@@ -86,6 +94,8 @@ def train_students(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[TrainedStudent]:
     """Train the students that have no record and return all, in the order asked for; failed ones say why.
+
+    Those that ended by accident, as with their process, are trained again; those that diverged would do so again.
 
     Args:
         students: Of one student each; the same one may be asked for by several experiments and is trained once.
@@ -104,6 +114,7 @@ def train_students(
         raise InputError(f"a configuration holds {wrong[0].count} students", "give one for each")
     distinct = {one.identity: one for one in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
+    store.forget_failures([one for one in plan.students if is_accident(_failure(store.record(one.identity)))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
     found = {name: _student(store, config, measured) for name, config in distinct.items()}
@@ -121,4 +132,11 @@ def _student(store: Store, config: RunConfig, measured: dict[str, list[dict[str,
         {name: value if name == "step" else value[place] for name, value in row.items()}
         for row in measured[record["batch"]]
     )
-    return TrainedStudent(config, record["failure"] or "", record["result"] or {}, rows, place, folder)
+    failure = _failure(record)
+    if config.measurements and not rows and not failure:
+        failure = f"its measurements are gone from the store: remove records/{config.identity}.json there"
+    return TrainedStudent(config, failure, record["result"] or {}, rows, place, folder)
+
+
+def _failure(record: dict[str, Any] | None) -> str:
+    return "" if record is None else str(record["failure"] or "")

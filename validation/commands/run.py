@@ -94,11 +94,10 @@ def _check(
     from validation.checks.cost import check_sources
     from validation.checks.planning import planned, refuse_above
 
-    if max_hours is not None:
-        refuse_above(planned(jobs, out, store, device=device, again=again), max_hours)
-        return
     left = [job for job in jobs if again or job.finished(out) is None]
     check_sources(student for job in left for student in job.students())
+    if max_hours is not None:
+        refuse_above(planned(jobs, out, store, device=device, again=again), max_hours)
 
 
 def _tell_power(jobs: Sequence[Job], *, quiet: bool) -> None:
