@@ -73,3 +73,16 @@ def test_bundled_spectra_are_of_these_layers(source):
 def test_shapes_alone_tell_the_layers(source):
     shapes = {layer.tensor: layer.shape for layer in source.layers}
     assert [layer.name for layer in find_layers(shapes)] == [layer.name for layer in source.layers]
+
+
+def test_what_was_loaded_can_be_saved(tmp_path, file):
+    from safetensors import safe_open
+
+    from theorykit import load_language_model
+
+    module = load_language_model("smollm2", device="cpu").module
+    module.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "pt") as saved:
+        name = "model.layers.0.mlp.up_proj.weight"
+        np.testing.assert_array_equal(saved.get_tensor(name).numpy(), module.state_dict()[name].numpy())
+    assert "quantization_config" not in (tmp_path / "config.json").read_text()

@@ -12,7 +12,7 @@ from tests.validation_checks.fakes import GAP, RECORDS, SGD, content
 from theorykit.verdicts import Instance, Verdict
 from validation.checks.check import Evidence
 from validation.checks.finding import Finding, Form
-from validation.checks.records import Record, content_of
+from validation.checks.records import Record, content_of, write_record
 from validation.checks.run import contradictions, exit_code
 
 
@@ -243,3 +243,27 @@ def test_records_that_are_not_in_order_are_refused(call, command):
     file.write_text("[]")
     assert "is no record of an experiment" in call(command).err
     assert call("run", "--again").code == 0  # writes them anew
+
+
+def test_a_record_of_another_preset_or_part_is_not_shown(call):
+    assert call("run").code == 0
+    kept = (RECORDS / f"{GAP}.planted.json").read_text()
+    for place in ("smoke/copy.planted.json", f"cpu/{GAP}.planted.json"):
+        file = RECORDS.parent / place
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(kept)
+        done = call("show", "--preset", place.split("/")[0])
+        assert (done.code, done.out) == (2, "")
+        assert f"holds {GAP} planted of preset smoke, seed 0: it was put there by hand" in done.err.splitlines()[0]
+        file.unlink()
+
+
+def test_a_record_without_its_fields_is_refused(call):
+    assert call("run").code == 0
+    file = RECORDS / f"{GAP}.planted.json"
+    kept = json.loads(file.read_text())
+    del kept["content"]["identity"]
+    write_record(file, kept["content"], kept["made"])
+    done = call("run")
+    assert (done.code, done.out) == (2, "")
+    assert "is no record of an experiment" in done.err.splitlines()[0]

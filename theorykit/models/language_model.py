@@ -93,7 +93,16 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
             "fetch it again, or pass --calibration none for its weights alone",
         )
     module.requires_grad_(False)
+    _forget_quantisation(module)
     return LanguageModel(model, module.eval().to(place), tokenizer, place)
+
+
+def _forget_quantisation(module: torch.nn.Module) -> None:
+    """Take away the marks of a quantised file: its weights are float32 now, and marked ones cannot be saved."""
+    for name in ("hf_quantizer", "quantization_method"):
+        module.__dict__.pop(name, None)
+    module.__dict__.pop("is_quantized", None)
+    module.config.__dict__.pop("quantization_config", None)
 
 
 def _gguf_file(path: Path) -> Path | None:

@@ -31,6 +31,12 @@ class Outcome(StrEnum):
     UNDECIDED = "undecided"
 
 
+CONDITIONAL = (
+    "All seeds share one teacher, one held-out set and one text, of which their subsets overlap: the result is "
+    "conditional on these."
+)
+"""A reason of every verdict over seeds of students."""
+
 _WORDS = {str(word) for axis in (Instance, Value, Exponent) for word in axis}
 _OPEN = {Instance.INCONCLUSIVE, Exponent.INDISTINGUISHABLE}
 

@@ -23,6 +23,8 @@ from validation.checks.check import Evidence, Settings
 from validation.checks.finding import Outcome
 
 SCHEMA_VERSION = 1
+_FIELDS = {"check", "part", "preset", "seed", "identity", "settings", "failure", "findings", "data", "students"}
+"""Of ``content``."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Record:
     """One part of one experiment, as kept.
 
     Attributes:
-        content: ``check``, ``part``, ``preset``, ``seed``, ``settings``, ``failure``, ``findings``, ``data`` and
-            ``students``: ``identity`` and ``failure`` of each.
+        content: ``check``, ``part``, ``preset``, ``seed``, ``identity``, ``settings``, ``failure``, ``findings``,
+            ``data`` and ``students``: ``identity`` and ``failure`` of each.
         made: Command, commit, machine, environment, time and seconds.
         file: Where it lies.
     """
@@ -152,6 +154,8 @@ def read_record(file: Path) -> Record:
     checksum = found.pop("checksum")
     if checksum != _checksum(found):
         raise InputError(f"{file} was changed after it was written: its checksum does not fit", _AGAIN)
+    if not set(found["content"]) >= _FIELDS:
+        raise InputError(f"{file} is no record of an experiment", _AGAIN)
     return Record(found["content"], found["made"], file)
 
 
@@ -162,10 +166,15 @@ def read_records(folder: Path) -> Iterator[Record]:
     """Yield the records of one preset and seed, by name.
 
     Raises:
-        InputError: the first that is not in order.
+        InputError: the first that is not in order, or that was copied from another preset, seed or part.
     """
     for file in sorted(folder.glob("*.*.json")):
-        yield read_record(file)
+        record = read_record(file)
+        preset, seed = str(record.content["preset"]), int(record.content["seed"])
+        if record_file(folder.parent, preset, seed, record.check, record.part) != file:
+            told = f"{record.check} {record.part} of preset {preset}, seed {seed}"
+            raise InputError(f"{file} holds {told}: it was put there by hand", "remove it")
+        yield record
 
 
 def _checksum(body: dict[str, Any]) -> str:
