@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -27,6 +28,7 @@ def portable(argument: str) -> str:
     return path.name if path.is_absolute() else argument
 
 
+@functools.cache
 def commit(*paths: str) -> str:
     """Return the commit of this clone, and whether the files of ``paths`` differ from it; empty outside a clone."""
     found = _git("rev-parse", "HEAD")

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 import theorykit as tk
+from theorykit.information.estimation import METHODS
 from theorykit.results import to_json
 from validation.checks import find_check
 from validation.checks.check import PLANTED, STUDENTS, Context
 from validation.checks.cloning_information_gain import PRINTED_GAIN
 from validation.checks.cloning_information_layers import CLONED, PLAIN, information, loss_numbers
 from validation.checks.cloning_information_planted import closed_forms
+from validation.checks.cloning_information_theorem import OF_ESTIMATORS
 from validation.checks.cloning_information_trials import mechanisms
 from validation.checks.factors import multiplied
-from validation.checks.finding import Outcome
+from validation.checks.finding import CONDITIONAL, Outcome
 from validation.checks.trained import TrainedStudent
 from validation.config import RunConfig
 from validation.measurements import LayerStates
@@ -133,14 +135,32 @@ def test_a_smaller_clone_loss_without_information_is_no_gain():
     assert verdict_on(found, "cloning raises information, by gaussian").instance != "HOLDS"
 
 
-def test_estimates_that_are_lower_bounds_never_violate():
+def test_without_a_smaller_clone_loss_no_gain_is_laid_to_cloning():
+    # more of the teacher, but shifted away from it
+    found = evidence(trainer({"kept": 0.85, "shift": 3.0}, {"kept": 0.6}))
+    assert verdict_on(found, "clone loss with cloning over").instance == "VIOLATED"
+    for claim in ("raises information, by gaussian", f"by more than {PRINTED_GAIN:g} nats", "held-out linear decoder"):
+        verdict = verdict_on(found, claim)
+        assert verdict.instance == "INCONCLUSIVE"
+        assert "lowered the clone loss" in verdict.reasons[0]
+    assert verdict_on(found, "off by less than").instance == "HOLDS"
+
+
+def test_each_estimator_says_what_it_bounds(with_a_gain):
+    assert set(OF_ESTIMATORS) == set(METHODS)
+    reasons = verdict_on(with_a_gain, "measured information (gaussian) against").reasons
+    assert any("the states of one side are a Gaussian vector, and no bound otherwise" in one for one in reasons)
+    assert all(CONDITIONAL in one.verdict.reasons for one in with_a_gain.findings)
+
+
+def test_estimates_never_violate_a_lower_bound():
     found = evidence(trainer({"kept": 0.999}, {"kept": 0.6}))
     against = [one for one in found.findings if one.what.startswith("measured information (gaussian) against")]
     assert len(against) == 4
     assert all(one.verdict.instance in ("HOLDS", "INCONCLUSIVE") for one in against)
     without_noise = verdict_on(found, "no noise")
     assert without_noise.instance == "INCONCLUSIVE"
-    assert any("lower bound" in reason for reason in without_noise.reasons)
+    assert any("is no upper bound on I" in reason for reason in without_noise.reasons)
 
 
 def test_a_claim_that_could_not_show_at_this_noise_is_not_judged():

@@ -16,7 +16,7 @@ from validation.checks import gradient_preservation_planted as planted
 from validation.checks import gradient_preservation_students as trained
 from validation.checks.check import PLANTED, STUDENTS, Context
 from validation.checks.factors import multiplied
-from validation.checks.finding import Form, Outcome
+from validation.checks.finding import CONDITIONAL, Form, Outcome
 from validation.checks.gradient_preservation import CHECK
 from validation.checks.trained import TrainedStudent
 
@@ -110,7 +110,7 @@ def test_students_are_square_and_factored_of_each_rank_and_seed():
 
 
 def test_a_bound_above_the_trivial_one_is_vacuous():
-    found = of(judged(), "eq-8", Form.CORRECTED, "deviation summed")
+    found = of(judged(), "eq-8", Form.CORRECTED, "how loose: deviation summed")
     assert found.words == ("HOLDS", "VACUOUS")
     assert found.measured < 0.1
     assert all(one.outcome is None for one in judged().findings)
@@ -125,19 +125,31 @@ def test_a_bound_below_the_trivial_one_is_informative():
                 row["gradient_deviation"] = row["gradient_deviation"] | change
         return dataclasses.replace(student, measurements=tuple(rows))
 
-    assert of(judged(change=tight), "eq-8", Form.CORRECTED, "deviation summed").words == ("HOLDS", "INFORMATIVE")
+    assert of(judged(change=tight), "eq-8", Form.CORRECTED, "how loose: deviation summed").words == (
+        "HOLDS",
+        "INFORMATIVE",
+    )
+
+
+def test_what_cannot_fail_says_so_and_what_all_seeds_share():
+    evidence = judged()
+    by_proof = [one for one in evidence.findings if one.what.startswith("how loose")]
+    assert [one.form for one in by_proof] == [Form.CORRECTED] * 2
+    for one in evidence.findings:
+        assert any("eq 8 cannot fail here" in reason for reason in one.verdict.reasons) == (one in by_proof)
+        assert CONDITIONAL in one.verdict.reasons
 
 
 def test_a_secant_never_supports_a_violation():
     evidence = judged(scale=1e4)
-    for equation, form, start in (
-        ("eq-8", Form.CORRECTED, "deviation summed"),
-        ("eq-37", Form.PRINTED, "deviation of one"),
+    for equation, form, start, why in (
+        ("eq-8", Form.CORRECTED, "how loose: deviation summed", "an error of the measurement"),
+        ("eq-37", Form.PRINTED, "deviation of one", "may be larger"),
     ):
         found = of(evidence, equation, form, start)
         assert found.verdict.instance is Instance.INCONCLUSIVE
         assert found.measured > 1
-        assert "may be larger" in " ".join(found.verdict.reasons)
+        assert why in " ".join(found.verdict.reasons)
 
 
 def test_a_constant_is_registered_on_other_seeds_than_it_is_tested_on():

@@ -8,14 +8,20 @@ import pytest
 import theorykit as tk
 from theorykit.verdicts import Instance
 from validation.checks import sgd_convergence_planted as planted
-from validation.checks.check import PLANTED, Context
+from validation.checks.check import PLANTED, STUDENTS, Context
 from validation.checks.factors import multiplied
-from validation.checks.finding import Form, Outcome
+from validation.checks.finding import CONDITIONAL, Form, Outcome
 from validation.checks.sgd_convergence import CHECK
 from validation.checks.sgd_convergence_rates import rate_finding, rate_plan
-from validation.checks.sgd_convergence_runs import Constants, Curve
+from validation.checks.sgd_convergence_runs import Constants, Curve, constants_of
+from validation.checks.sgd_convergence_slopes import adamw_finding, power, slope_findings
 from validation.checks.sgd_convergence_speed import gradient_speed, loss_speed, speed_findings
-from validation.checks.sgd_convergence_students import constant_step_findings, power, students, tuned_findings
+from validation.checks.sgd_convergence_students import (
+    constant_step_findings,
+    refuted_and_explicit,
+    students,
+    tuned_findings,
+)
 from validation.checks.trained import TrainedStudent
 from validation.config import RunConfig
 
@@ -70,14 +76,23 @@ def test_planted_truths_and_falsehoods_are_told(evidence):
     assert any(one.expected == ("INCONSISTENT",) for one in evidence.findings)
 
 
-@pytest.mark.parametrize(("slope", "instance"), [(-1.0, "HOLDS"), (0.0, "VIOLATED")])
-def test_what_falls_faster_than_an_upper_bound_keeps_it(slope, instance):
+@pytest.mark.parametrize(
+    ("slope", "explicit", "words"),
+    [
+        (-1.0, None, ("HOLDS", "INCONSISTENT")),
+        (-0.5, Instance.VIOLATED, ("HOLDS", "CONSISTENT")),
+        (0.0, Instance.VIOLATED, ("VIOLATED", "INCONSISTENT")),
+        (0.0, Instance.HOLDS, ("INCONCLUSIVE", "INCONSISTENT")),
+        (0.0, None, ("UNFALSIFIABLE", "INCONSISTENT")),
+    ],
+)
+def test_a_slope_alone_refutes_no_upper_bound(slope, explicit, words):
     sizes = np.array([100.0, 1000.0, 10_000.0])
     generator = np.random.default_rng(0)
     averages = sizes**slope * np.exp(0.01 * generator.standard_normal((8, 3)))
     plan = rate_plan(-0.5, sizes, seeds=8, sd_log=0.1, margin=0.1)
-    found = rate_finding(plan, averages, generator, form=Form.PRINTED, what="falls as T^-1/2")
-    assert found.words == (instance, "INCONSISTENT")
+    found = rate_finding(plan, averages, generator, form=Form.PRINTED, what="O(T^-1/2)", explicit=explicit)
+    assert found.words == words
 
 
 def test_planted_findings_repeat(evidence):
@@ -165,6 +180,62 @@ def test_a_tuned_step_that_is_too_long_is_left_out():
     assert any("T = 100 is left out" in reason for reason in found.verdict.reasons)
 
 
+def slopes(refuted=(), explicit=None):
+    generator = np.random.default_rng(0)
+    curves = [curve(generator) for _ in range(8)]
+    settings = SETTINGS | {"tuned_steps": []}
+    arms = {"short step": curves, "step 1/L": curves}
+    return slope_findings(Context(settings, 0, lambda asked: []), arms, refuted, explicit or {})
+
+
+def test_slopes_name_whose_claim_they_judge_and_how_it_is_read():
+    found = slopes(explicit={"short step": Instance.HOLDS, "step 1/L": Instance.VIOLATED})
+    assert [one.words[0] for one in found] == ["INCONCLUSIVE", "UNFALSIFIABLE", "VIOLATED", "UNFALSIFIABLE"]
+    for one, (rate, where) in zip(found, [("T^-1)", "§4.1"), ("T^-1/2)", "abstract, §7")] * 2, strict=True):
+        assert f"O({rate}, an upper bound claimed by {where}" in one.what
+        assert any("of the norm, which §5.4 writes" in reason for reason in one.verdict.reasons)
+
+
+def test_slopes_are_only_shown_where_the_step_is_too_long():
+    found = slopes(refuted={"short step"})
+    assert [one.words for one in found[:2]] == [("NOT_APPLICABLE",)] * 2
+    assert found[2].words == ("UNFALSIFIABLE", "INCONSISTENT")
+    assert found[0].measured == pytest.approx(0, abs=0.1)
+
+
+def test_arms_whose_step_is_too_long_are_told_from_curvature():
+    generator = np.random.default_rng(0)
+    short = [curve(generator) for _ in range(8)]
+    tuned = [curve(generator, 8 / size**0.5, steps=size) for size in (100, 300, 1000) for _ in range(8)]
+    curves = {"short step": short, "step 1/L": short, "tuned step": tuned}
+    constants = {"short step": known(), "step 1/L": known(excess=1.3)}
+    refuted, explicit = refuted_and_explicit(SETTINGS, curves, constants)
+    assert refuted == {"step 1/L", "tuned step"}
+    # a floor at 1 against (2LΔ + σ²)/T
+    assert explicit["short step"] is Instance.VIOLATED
+
+
+def test_the_slope_of_adamw_is_only_shown():
+    generator = np.random.default_rng(0)
+    curves = [curve(generator, steps=10) for _ in range(8)]
+    found = adamw_finding(Context(SETTINGS, 0, lambda asked: []), curves)
+    assert found.words == ("NOT_APPLICABLE",)
+    assert found.measured is not None
+    assert "§5.4" in found.what
+
+
+def test_the_largest_of_the_lower_limits_of_a_run_is_corrected_for_being_picked():
+    halves = np.random.default_rng(0).chisquare(5, (3, 8))
+    noise = [tk.convergence.paired_gradient_variance(one, one) for one in halves]
+    looks = [{"step": place, "gradient_variance": one.to_dict()} for place, one in enumerate(noise)]
+    more = {"hessian": {"eigenvalue": 1.0}, "weight_error": {"0": {"least": 0.5}}}
+    probe = TrainedStudent(RunConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
+    # two-sided 95 %: 2.5 % below, shared by the three points
+    wider = [tk.convergence.paired_gradient_variance(one, one, confidence=1 - 0.05 / 3) for one in halves]
+    assert constants_of([probe]).low == pytest.approx(max(one.interval[0] for one in wider))
+    assert constants_of([probe]).low < max(one.interval[0] for one in noise)
+
+
 def measured(norms, losses, seed=0):
     rows = tuple(
         {
@@ -199,6 +270,7 @@ def test_a_planted_speed_is_found_and_none_is_not():
 
     arms = {"low rank": arm(0.4), "low rank, other order": arm(0.4), "high rank": arm(0.2), "kd": arm(0.4)}
     findings, _ = speed_findings(context, arms | {"dense finetune": arm(0.8)})
+    assert all("projected teacher; the learning rate is one" in one.verdict.reasons[-1] for one in findings)
     words = [one.verdict.instance for one in findings]
     assert words[0] is words[3] is Instance.HOLDS
     assert words[2] is words[5] is Instance.VIOLATED
@@ -214,3 +286,12 @@ def test_the_students_are_known_beforehand():
 
 def test_power_is_planned():
     assert min(power(SETTINGS).values()) > 0.8
+
+
+def test_every_verdict_on_students_says_what_it_is_conditional_on():
+    def train(asked):
+        return [TrainedStudent(one, failure="lost") for one in asked]
+
+    findings = CHECK.part(STUDENTS).run(Context(SETTINGS, 0, train)).findings
+    assert findings
+    assert all(one.verdict.reasons[-1] == CONDITIONAL for one in findings)

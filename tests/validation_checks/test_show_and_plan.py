@@ -52,7 +52,8 @@ def test_the_table_has_every_statement_printed_and_corrected(call):
     assert row["bound"] == pytest.approx(2 * row["measured"])
     assert row["tightness"] == 2.0
     assert row["records"] == [f"{SGD}.students.json"]
-    assert found["eq-19", "corrected"]["instances"] == {"planted": "HOLDS ✓"}
+    assert found["eq-19", "corrected"]["instances"] == {"planted": "1 of 1"}
+    assert found["eq-19", "corrected"]["measured"] is None  # numbers are of students
     table = call("show", "--format", "md").out
     assert "| eq 11 corrected | PROVED |" in table
     assert "preset smoke, seed 0" in table
@@ -71,18 +72,16 @@ def test_the_table_fits_the_terminal(call, monkeypatch, width):
 
 
 def test_cells_are_short_in_a_terminal_and_whole_elsewhere():
-    assert shortened("planted", "VIOLATED 5, INCONCLUSIVE, HOLDS 5 ✓") == "11 ✓"
-    assert shortened("planted", "VIOLATED 1 wrong") == "VIOLATED 1 wrong"
-    assert shortened("students", "INCONCLUSIVE 4, NOT_APPLICABLE; lost 1 of 9") == "INCONCL. 4, N/A; lost 1 of 9"
-    assert shortened("students", "—") == "—"
+    assert shortened("INCONCLUSIVE 4, NOT_APPLICABLE; lost 1 of 9") == "INCONCL. 4, N/A; lost 1 of 9"
+    assert shortened("—") == "—"
 
 
 def test_wrong_and_undecided_controls_and_failed_parts_stand_in_the_table(call):
     call("run", off=1.0, undecided=1)
     rows = json.loads(call("show", "--json").out)["result"]["rows"]
     found = {(row["equation"], row["form"]): row for row in rows}
-    assert found["eq-19", "corrected"]["instances"]["planted"] == "VIOLATED 1 wrong"
-    assert found["eq-19", "printed"]["instances"]["planted"] == "INCONCLUSIVE 1 undecided"
+    assert found["eq-19", "corrected"]["instances"]["planted"] == "0 of 1, 1 wrong"
+    assert found["eq-19", "printed"]["instances"]["planted"] == "0 of 1, 1 undecided"
     one = call("show", "theorem-2").out
     assert "(control: wrong, had to be HOLDS)" in one
     call("run", **{"raise": 1})
@@ -107,8 +106,9 @@ def test_the_readme_table_has_what_was_measured(call):
     assert readme_table(Path("none")) == "Not yet recorded."
     assert call("run", "--out", "results").code == 0
     lines = readme_table(Path("results"), "smoke").splitlines()
-    assert lines[0].startswith("| equation | truth | planted | students |")
-    assert len(lines) == 2 + 2
+    assert lines[0].startswith("| equation | in general | on students | measured |")
+    assert lines[2].startswith("| eq 11 corrected | PROVED | HOLDS |")
+    assert "Planted controls that came out as they had to: 1 of 1." in lines
 
 
 def test_list_says_what_is_measured_and_what_is_not(call):

@@ -22,12 +22,30 @@ _CLAIMS = ((0.0, "cloning raises information"), (PRINTED_GAIN, "cloning raises i
 _NAMES = {"rotated": "rotation", "rescaled": "rescaling", "shuffled": "shuffled pairs"}
 
 
-def gain_findings(ctx: Context, numbers: Numbers) -> list[Finding]:
-    """Judge both claims by every estimator and by the decoder's bound; the means over layers are what is compared."""
-    found = []
-    for method in numbers.information:
-        found += [_instrument(ctx, numbers, method), *_by_estimator(ctx, numbers, method)]
-    return [*found, *_by_decoder(ctx, numbers)]
+def gain_findings(ctx: Context, numbers: Numbers, treatment: Verdict) -> list[Finding]:
+    """Judge both claims by every estimator and by the decoder's bound; the means over layers are what is compared.
+
+    Args:
+        ctx: Of the experiment.
+        numbers: What was measured.
+        treatment: Whether cloning lowered the clone loss: without that no difference is one that cloning made.
+    """
+    instruments = [_instrument(ctx, numbers, method) for method in numbers.information]
+    claims = [one for method in numbers.information for one in _by_estimator(ctx, numbers, method)]
+    return [*instruments, *(_of_treated(one, treatment) for one in [*claims, *_by_decoder(ctx, numbers)])]
+
+
+def _of_treated(finding: Finding, treatment: Verdict) -> Finding:
+    """Return a finding on a claim, which is open where the treatment is not shown to have done what it is for."""
+    verdict = finding.verdict
+    if treatment.instance is Instance.HOLDS or verdict.instance is Instance.NOT_APPLICABLE:
+        return finding
+    reason = (
+        f"That cloning lowered the clone loss in each layer came out {treatment.instance}: no difference is its doing."
+    )
+    return replace(
+        finding, verdict=replace(verdict, instance=Instance.INCONCLUSIVE, reasons=(reason, *verdict.reasons))
+    )
 
 
 def _margin(ctx: Context) -> float:

@@ -11,8 +11,8 @@ from validation.checks.check import Context, Evidence, Settings
 from validation.checks.cloning_information_gain import PRINTED_GAIN, gain_findings
 from validation.checks.cloning_information_layers import ARMS
 from validation.checks.cloning_information_numbers import SHARES, Numbers, measured
-from validation.checks.cloning_information_theorem import theorem_findings
-from validation.checks.finding import Finding, Form
+from validation.checks.cloning_information_theorem import theorem_findings, treated
+from validation.checks.finding import CONDITIONAL, Finding, Form
 from validation.checks.grids import needed, seeds_of, student
 from validation.checks.trained import TrainedStudent
 from validation.config import RunConfig
@@ -52,8 +52,9 @@ def run(ctx: Context) -> Evidence:
     numbers = measured(ctx, pairs)
     if numbers is None or int(numbers.complete.sum()) < 2:
         return Evidence((_nothing(trained),), students=tuple(trained))
-    findings = (*theorem_findings(ctx, numbers), *gain_findings(ctx, numbers))
-    return Evidence(findings, _data(numbers, pairs), tuple(trained))
+    treatment = treated(numbers)
+    found = (treatment, *theorem_findings(ctx, numbers), *gain_findings(ctx, numbers, treatment.verdict))
+    return Evidence(tuple(one.because(CONDITIONAL) for one in found), _data(numbers, pairs), tuple(trained))
 
 
 def _nothing(trained: list[TrainedStudent]) -> Finding:

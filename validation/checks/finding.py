@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,10 @@ class Finding(Result):
         if set(self.expected) <= set(self.words):
             return Outcome.RIGHT
         return Outcome.UNDECIDED if _OPEN & set(self.words) else Outcome.WRONG
+
+    def because(self, *reasons: str) -> Finding:
+        """Return the same with more reasons."""
+        return replace(self, verdict=replace(self.verdict, reasons=(*self.verdict.reasons, *reasons)))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row."""

@@ -221,6 +221,16 @@ def printed_findings(ctx: Context) -> list[Finding]:
         findings.append(worth("eq-19", Form.PRINTED, what, _walk(count) / 2, gap, expected=expected, unit="loss"))
     count, size = 10**6, 8
     findings.append(
+        equality(
+            "eq-21",
+            f"eq 21 with constant B R = 1: 2 · {2 * size} · ln N/√N at N = 10⁶, written out with ln 10 and 10³",
+            0.032 * 6.0 * math.log(10.0),
+            tk.printed_rademacher_bound(2, count, shape=(size, size)),
+            form=Form.PRINTED,
+            unit=UNIT,
+        )
+    )
+    findings.append(
         worth(
             "eq-21",
             Form.PRINTED,

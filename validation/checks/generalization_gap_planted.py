@@ -19,7 +19,7 @@ from theorykit.verdicts import Instance, Verdict, adversarial_search, inequality
 from validation.checks.check import Context, Evidence
 from validation.checks.finding import Finding, Form
 from validation.checks.generalization_gap_bounds import UNIT, covering_findings, dudley_findings, printed_findings
-from validation.checks.generalization_gap_trials import frequency_findings, growth_findings
+from validation.checks.generalization_gap_trials import frequency_findings, growth_findings, linearity_findings
 from validation.checks.planted import attained, equality
 
 _CONFIDENCE = 1 - 1e-6
@@ -197,6 +197,7 @@ PARTS: tuple[Callable[[Context], list[Finding]], ...] = (
     complexity_findings,
     rank_free_findings,
     growth_findings,
+    linearity_findings,
     covering_findings,
     dudley_findings,
     printed_findings,

@@ -1,4 +1,4 @@
-"""How the gap of trained students grows with the rank and falls with the sample: slopes by seed, rivals beside them."""
+"""How the gap of trained students falls with the sample: slopes by seed at each rank, rivals beside them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from theorykit.checks import Floats
-from theorykit.verdicts import Exponent, Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
 from validation.checks.check import Context
 from validation.checks.finding import Finding, Form
 from validation.checks.grids import needed
 from validation.checks.rank_grid import label_curve
 
-LINEAR, ROOT, INVERSE_ROOT, INVERSE = 1.0, 0.5, -0.5, -1.0
-_RIVALS = {"1": LINEAR, "-1/2": INVERSE_ROOT, "-1": INVERSE}
+INVERSE_ROOT, INVERSE = -0.5, -1.0
+_RIVALS = {"-1/2": INVERSE_ROOT, "-1": INVERSE}
 LEFT_OUT = "The gap is shown to be above 0, and in every seed,"
 _FINE = 4001
 """Steps of the grid on which gaps are said to lie: those of an error rate can repeat, and none is at its ends."""
@@ -23,30 +23,20 @@ _FINE = 4001
 
 @dataclass(frozen=True)
 class Slopes:
-    """One verdict for each curve: over ranks at each size, or over sizes at each rank.
+    """One verdict for each curve over the sizes.
 
     Attributes:
-        along: ``r`` or ``n``.
-        fixed: The sizes or ranks of the curves.
+        ranks: Of the curves.
         verdicts: One for each.
     """
 
-    along: str
-    fixed: tuple[int, ...]
+    ranks: tuple[int, ...]
     verdicts: tuple[Verdict, ...]
 
     @property
     def found(self) -> list[SlopeEvidence]:
         """Return the slopes of the curves that have one."""
         return [one.evidence for one in self.verdicts if isinstance(one.evidence, SlopeEvidence)]
-
-    @property
-    def exponent(self) -> Exponent:
-        """Return CONSISTENT where all curves are, INCONSISTENT where one is."""
-        words = {one.exponent for one in self.verdicts}
-        if Exponent.INCONSISTENT in words:
-            return Exponent.INCONSISTENT
-        return Exponent.CONSISTENT if words == {Exponent.CONSISTENT} else Exponent.INDISTINGUISHABLE
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -62,57 +52,43 @@ class Slopes:
     @property
     def lines(self) -> tuple[str, ...]:
         """Return what was found, one sentence for each curve."""
-        name = "n" if self.along == "r" else "r"
-        return tuple(f"{name} = {fixed}: {_told(one)}" for fixed, one in zip(self.fixed, self.verdicts, strict=True))
+        return tuple(f"r = {rank}: {_told(one)}" for rank, one in zip(self.ranks, self.verdicts, strict=True))
 
 
-def gap_slopes(ctx: Context, gaps: Floats) -> tuple[Slopes, Slopes]:
-    """Judge the growth of gaps ``[seeds, sizes, ranks]`` in r against 1, and in n against −1/2; rivals are listed."""
-    return _slopes(ctx, gaps, "r", LINEAR), _slopes(ctx, gaps, "n", INVERSE_ROOT)
-
-
-def slope_findings(slopes: tuple[Slopes, Slopes], loss: str, lost: tuple[str, ...]) -> list[Finding]:
-    """Say what the slopes mean for §5.5 and for eq 19.
-
-    Args:
-        slopes: In r and in n.
-        loss: Name and unit.
-        lost: What to say of failed students.
-    """
-    linear, over_n = slopes
-    instance = {Exponent.CONSISTENT: Instance.HOLDS, Exponent.INCONSISTENT: Instance.VIOLATED}
-    what = f"gap of the {loss} over the rank at each n: does it grow like r (m + n)?"
-    claim = _overall(what, linear, instance.get(linear.exponent, Instance.INCONCLUSIVE), lost)
-    remark = f"gap of the {loss} over the rank at each n, beside √r"
-    unnormed = (
-        "Complexity grows at most like √r under one bound on ‖W‖_F, which training does not keep, and an upper bound "
-        "on the gap claims no slope of it.",
-        *lost,
-    )
-    beside = _overall(remark, linear, Instance.NOT_APPLICABLE, unnormed)
-    fall = f"gap of the {loss} over the number of blocks at each rank, beside 1/√n"
+def slope_finding(slopes: Slopes, loss: str, lost: tuple[str, ...]) -> Finding:
+    """Say what the slopes mean for eq 19; ``lost`` is what to say of failed students."""
+    what = f"gap of the {loss} over the number of blocks at each rank, beside 1/√n"
     upper = (
         "An upper bound claims no slope: a gap that falls faster than 1/√n, as 1/n, keeps it. The printed log n/√n has "
-        "the slope −1/2 + 1/ln n.",
-        *lost,
+        "the slope −1/2 + 1/ln n."
     )
-    falling = _overall(fall, over_n, Instance.NOT_APPLICABLE, upper)
-    return [
-        _finding("gap-linear-in-rank", Form.PRINTED, what, claim, linear, LINEAR),
-        _finding("gap-linear-in-rank", Form.CORRECTED, remark, beside, linear, ROOT),
-        _finding("eq-19", Form.PRINTED, fall, falling, over_n, INVERSE_ROOT),
-    ]
+    first = slopes.verdicts[0]
+    verdict = Verdict(
+        what,
+        # a slope that no statement claims is told in the reasons: it speaks neither for nor against one
+        Instance.NOT_APPLICABLE,
+        reasons=(*slopes.lines, upper, *lost),
+        n_seeds=min(one.n_seeds for one in slopes.verdicts),
+        alpha=first.alpha,
+        method=first.method,
+        evidence=Rows(tuple(slopes.found)),
+    )
+    return Finding(
+        "eq-19",
+        Form.PRINTED,
+        what,
+        verdict,
+        measured=slopes.mean,
+        interval=slopes.interval,
+        bound=INVERSE_ROOT,
+        unit="slope in ln n",
+    )
 
 
-def slope_data(slopes: tuple[Slopes, Slopes]) -> dict[str, Any]:
-    """Return slopes with their intervals, over r at each n and over n at each r; None where there is none."""
-    return {
-        f"in_{one.along}": [
-            [found.slope, *found.wider_interval] if isinstance(found, SlopeEvidence) else None
-            for found in (verdict.evidence for verdict in one.verdicts)
-        ]
-        for one in slopes
-    }
+def slope_data(slopes: Slopes) -> list[list[float] | None]:
+    """Return slopes over n with their intervals at each r; None where there is none."""
+    found = (verdict.evidence for verdict in slopes.verdicts)
+    return [[one.slope, *one.wider_interval] if isinstance(one, SlopeEvidence) else None for one in found]
 
 
 def mean_intervals(values: Floats, level: float = 0.95) -> tuple[list[Any], list[Any], list[Any]]:
@@ -129,29 +105,30 @@ def mean_intervals(values: Floats, level: float = 0.95) -> tuple[list[Any], list
     return mean.tolist(), (mean - half).tolist(), (mean + half).tolist()
 
 
-def _slopes(ctx: Context, gaps: Floats, along: str, claimed: float) -> Slopes:
-    """Judge each curve at alpha over the number of curves, so that one of them errs with at most alpha."""
+def gap_slopes(ctx: Context, gaps: Floats) -> Slopes:
+    """Judge the slope in n of gaps ``[seeds, sizes, ranks]`` at each rank against −1/2; rivals are listed.
+
+    At alpha over the number of curves, so that one of them errs with at most alpha.
+    """
     curve = label_curve(ctx.settings, ctx.seed)
-    sizes, fixed = (curve.ranks, curve.sizes) if along == "r" else (curve.sizes, curve.ranks)
     plan = plan_exponent(
-        claimed,
-        sizes,
+        INVERSE_ROOT,
+        curve.sizes,
         n_seeds=len(curve.seeds),
         sd_log=float(needed(ctx.settings, "gap_sd_log")),
         margin=float(needed(ctx.settings, "gap_margin")),
-        alpha=float(needed(ctx.settings, "alpha")) / len(fixed),
+        alpha=float(needed(ctx.settings, "alpha")) / len(curve.ranks),
         further_rivals=_RIVALS,
         allow_low_power=bool(ctx.settings.get("underpowered", False)),
     )
     verdicts = []
-    for number in range(len(fixed)):
-        curve_of = gaps[:, number] if along == "r" else gaps[:, :, number]
-        values, left_out = _with_logarithm(curve_of, plan.alpha)
+    for number in range(len(curve.ranks)):
+        values, left_out = _with_logarithm(gaps[:, :, number], plan.alpha)
         found = exponent_verdict(
-            plan, values, ctx.generator("slopes", along, number), grid=_grid(values), statement=f"gap over {along}"
+            plan, values, ctx.generator("slopes", "n", number), grid=_grid(values), statement="gap over n"
         )
         verdicts.append(replace(found, reasons=(*left_out, *found.reasons)))
-    return Slopes(along, fixed, tuple(verdicts))
+    return Slopes(curve.ranks, tuple(verdicts))
 
 
 def _with_logarithm(values: Floats, alpha: float) -> tuple[Floats, tuple[str, ...]]:
@@ -181,31 +158,3 @@ def _told(verdict: Verdict) -> str:
     inside = [rival.name for rival in found.rivals if rival.in_interval]
     known = f", with {', '.join(inside)} inside" if inside else ""
     return f"slope {found.slope:.3f} [{low:.3f}, {high:.3f}]{known}: {verdict.exponent}. {left_out}".strip()
-
-
-def _overall(what: str, slopes: Slopes, instance: Instance, reasons: tuple[str, ...]) -> Verdict:
-    first = slopes.verdicts[0]
-    return Verdict(
-        what,
-        instance,
-        # a slope that no statement claims is told in the reasons: it speaks neither for nor against one
-        exponent=None if instance is Instance.NOT_APPLICABLE else slopes.exponent,
-        reasons=(*slopes.lines, *reasons),
-        n_seeds=min(one.n_seeds for one in slopes.verdicts),
-        alpha=first.alpha,
-        method=f"{first.method}; CONSISTENT where every curve is, INCONSISTENT where one is",
-        evidence=Rows(tuple(slopes.found)),
-    )
-
-
-def _finding(equation: str, form: Form, what: str, verdict: Verdict, slopes: Slopes, claimed: float) -> Finding:
-    return Finding(
-        equation,
-        form,
-        what,
-        verdict,
-        measured=slopes.mean,
-        interval=slopes.interval,
-        bound=claimed,
-        unit=f"slope in ln {slopes.along}",
-    )

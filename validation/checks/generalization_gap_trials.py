@@ -12,12 +12,16 @@ from theorykit.checks import Floats
 from theorykit.verdicts import Exponent, Value, exponent_verdict, plan_exponent, probability_verdict
 from validation.checks.check import Context
 from validation.checks.finding import Finding, Form
+from validation.checks.generalization_gap_linearity import linearity_finding, linearity_verdict
+from validation.checks.planted import equality
 
 _DELTA, _TRIALS, _ALPHA = 0.01, 1000, 1e-4
 """917 data sets without a violation show δ = 0.01 at α = 1e-4."""
 _SIZE, _SAMPLES = 48, 400
 """Tables of 48 × 48 cells, 400 samples: few cells are drawn twice."""
 _WIDTH, _RANKS, _SEEDS = 256, (1, 2, 3, 4, 6, 8), 8
+_NOISE, _GAP_SEEDS = 0.005, 16
+"""Of planted gaps over the rank: their exponents come out to about ± 0.05 for the line, ± 0.1 for the root."""
 _MARGIN = 0.08
 """Of slopes in r ≪ q. The squared singular values of noise fall from 4q at the edge of the quarter circle: at r = 8 of
 256 to 3.3q, which bends the slope from 1/2 (or 1) to 0.47 (or 0.96) on average."""
@@ -25,7 +29,48 @@ _MARGIN = 0.08
 
 def frequency_findings(ctx: Context) -> list[Finding]:
     """Count over data sets how often the worst function of a class passes the bound on its gap."""
-    return [*_table_findings(ctx), _linear_loss_finding(ctx)]
+    return [*_table_findings(ctx), _linear_loss_finding(ctx), *_written_findings()]
+
+
+def _written_findings() -> list[Finding]:
+    """Hold the bounds on gap and risk against numbers written out: without complexity, and with all terms."""
+    # log(2/δ) = 8 at δ = 2 e^-8, so that 3c sqrt(log(2/δ)/(2N)) = 6c/√N: 0.3 c at N = 400
+    delta, findings = 2.0 * math.exp(-8.0), []
+    for complexity, slope, largest, gap in ((0.0, 0.5, 1.0, 0.3), (0.25, 1.5, 2.0, 1.35)):
+        risk = largest / 8
+        found = tk.generalization_bound(risk, complexity, 400, delta=delta, lipschitz=slope, loss_range=largest)
+        where = f"R̂_N = {complexity:g}, ρ = {slope:g}, c = {largest:g}, N = 400, log(2/δ) = 8"
+        for what, written, value in (("gap", gap, found.gap_bound), ("risk", gap + risk, found.risk_bound)):
+            findings.append(
+                equality(
+                    "eq-19",
+                    f"bound on the {what}, {where}: 2ρ R̂_N + 6c/√N by hand, and the library",
+                    written,
+                    value,
+                    unit="loss",
+                )
+            )
+    return findings
+
+
+def linearity_findings(ctx: Context) -> list[Finding]:
+    """Judge planted gaps over the rank: a line with an intercept, a root with one, and no growth at all."""
+    ranks = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+    places = np.array(ranks, dtype=np.float64)
+    planted = (
+        ("0.05 + 0.004 r", 0.05 + 0.004 * places, ("HOLDS", "CONSISTENT")),
+        ("0.05 + 0.02 √r", 0.05 + 0.02 * np.sqrt(places), ("VIOLATED", "INCONSISTENT")),
+        ("0.05", np.full(places.size, 0.05), ("INCONCLUSIVE", "INDISTINGUISHABLE")),
+    )
+    findings = []
+    for name, gap, expected in planted:
+        noise = _NOISE * ctx.generator("linear", name).standard_normal((_GAP_SEEDS, places.size))
+        what = (
+            f"planted gap {name} with noise {_NOISE:g}, ranks 1 to 64, {_GAP_SEEDS} seeds: does it grow like a + b r?"
+        )
+        verdict = linearity_verdict(gap + noise, ranks, margin=0.25, alpha=_ALPHA, statement=what)
+        findings.append(linearity_finding(Form.INSTRUMENT, verdict, expected=expected))
+    return findings
 
 
 def _table_findings(ctx: Context) -> list[Finding]:

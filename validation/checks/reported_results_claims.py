@@ -1,4 +1,4 @@
-"""What "best", "indispensable", "2.8 %" and "U-shaped" mean once seeds are the unit: verdicts on paired losses.
+"""What "best", "indispensable", "around" and "U-shaped" mean once seeds are the unit: verdicts on paired losses.
 
 All losses are held-out losses in nats per token, ``[groups, seeds]``; NaN marks a student that failed. What counts as a
 difference is fixed here, before anything is trained.
@@ -18,14 +18,14 @@ from validation.checks.finding import Finding, Form
 
 SMALLEST_EFFECT = 0.01
 """Nats per token, 1 % of perplexity: a third of what the least of the paper's components is said to be worth."""
-GAIN_MARGIN = 0.01
-"""One percentage point: a gain this near to a claimed one reproduces it."""
 ROBUST = 0.05
 """Nats per token, 5 % of perplexity: a model that loses no more is robust. The paper gives no number."""
 PARAMETERS_WITHIN = 0.01
 """Largest relative difference of deployed parameters of students that are compared: PC-LoRA adds biases to some."""
 LEAST_SEEDS = 3
 """Fewer say too little about their own spread."""
+OTHER_SEEDS = "other seeds, by the same held-out blocks"
+"""What a choice was made on that is judged then."""
 NATS, SHARE = "nats per token", "share of perplexity"
 
 
@@ -96,10 +96,7 @@ def relative_gains(ours: Any, theirs: Any) -> Floats:
 
 
 def u_shaped(losses: Any, inner: int, names: Sequence[str], *, alpha: float = 0.05, statement: str = "") -> Verdict:
-    """Judge "the loss falls and rises again along the groups".
-
-    HOLDS where the inner group that other seeds chose is shown to be better than both ends; VIOLATED where one end is
-    shown to be better than every inner group (alpha/2 for each end).
+    """Judge "the loss falls and rises again along the groups": the best is one of the inner ones.
 
     Args:
         losses: ``[groups, seeds]``, in order.
@@ -108,17 +105,44 @@ def u_shaped(losses: Any, inner: int, names: Sequence[str], *, alpha: float = 0.
         alpha: One-sided level.
         statement: What is judged.
     """
-    sample = np.asarray(losses, dtype=np.float64)
-    both = [names[0], names[-1]]
-    shaped = worse_by(sample[[0, -1]] - sample[inner], both, alpha=alpha, statement=statement)
-    reasons = [f"Both ends are held against {names[inner]}, the best inner one on other seeds.", *shaped.reasons]
-    instance = Instance.HOLDS if shaped.instance is Instance.HOLDS else Instance.INCONCLUSIVE
-    for end in (0, -1):
-        rest = worse_by(sample[1:-1] - sample[end], names[1:-1], alpha=alpha / 2)
+    return best_among(losses, range(1, len(names) - 1), inner, names, alpha=alpha, statement=statement)
+
+
+def best_among(
+    losses: Any,
+    inside: Sequence[int],
+    chosen: int,
+    names: Sequence[str],
+    *,
+    alpha: float = 0.05,
+    statement: str = "",
+) -> Verdict:
+    """Judge "the best group is one of these".
+
+    HOLDS where the one of them that other seeds chose is shown to be better than each of the others; VIOLATED where one
+    of the others is shown to be better than each of these (alpha over the number of others).
+
+    Args:
+        losses: ``[groups, seeds]``.
+        inside: Places of these groups.
+        chosen: Place of one of them, chosen on other seeds.
+        names: Of all groups.
+        alpha: One-sided level.
+        statement: What is judged.
+    """
+    sample, inner = np.asarray(losses, dtype=np.float64), list(inside)
+    outside = [place for place in range(len(names)) if place not in inner]
+    others, these = ([names[place] for place in places] for places in (outside, inner))
+    found = worse_by(sample[outside] - sample[chosen], others, alpha=alpha, statement=statement)
+    against = f"{', '.join(others)} are held against {names[chosen]}, the best of {', '.join(these)} on {OTHER_SEEDS}."
+    reasons = [against, *found.reasons]
+    instance = Instance.HOLDS if found.instance is Instance.HOLDS else Instance.INCONCLUSIVE
+    for place in outside:
+        rest = worse_by(sample[inner] - sample[place], these, alpha=alpha / len(outside))
         if rest.instance is Instance.HOLDS:
             instance = Instance.VIOLATED
-            reasons.append(f"{names[end]}, at the end, is better than every inner one: the curve has no inner minimum.")
-    return replace(shaped, instance=instance, reasons=tuple(reasons))
+            reasons.append(f"{names[place]} is better than each of {', '.join(these)}.")
+    return replace(found, instance=instance, reasons=tuple(reasons))
 
 
 def equal_size(counts: Mapping[str, int | None], statement: str = "") -> Verdict:

@@ -16,6 +16,7 @@ from typing import Any
 
 from theorykit.checks import one_of, positive_integer
 from theorykit.cli.output import environment
+from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
@@ -87,6 +88,8 @@ class Job:
     def finished(self, out: Path) -> Record | None:
         """Return its record, where one with these settings is there, without a failure and students lost by accident.
 
+        Verdicts of another commit are drawn again, from the students that are kept.
+
         Raises:
             InputError: a file there that is no record, of another schema, or changed after it was written.
         """
@@ -95,7 +98,8 @@ class Job:
             return None
         record = read_record(file)
         mine = settings_identity(self.check.slug, self.part, self.settings, self.seed)
-        return record if record.content["identity"] == mine and not accidents(record) else None
+        same = record.content["identity"] == mine and record.made.get("commit") == _commit()
+        return record if same and not accidents(record) else None
 
 
 def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: int = 0) -> list[Job]:
@@ -233,13 +237,17 @@ class Session:
         return train
 
 
+def _commit() -> str:
+    return provenance.commit("theorykit", "validation")
+
+
 def _made(seconds: float, device: str | None) -> dict[str, Any]:
     return {
         "command": provenance.command_line(),
-        "commit": provenance.commit("theorykit", "validation"),
+        "commit": _commit(),
         "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
-        "device": device or "",
+        "device": str(torch_device(device)),
         "machine": provenance.machine(),
         "environment": environment(),
     }
@@ -278,7 +286,8 @@ def _is_theorem(key: str) -> bool:
 
 def open_ends(record: Record) -> list[str]:
     """Return the findings that decide nothing, or decide what says nothing."""
-    open_words = {str(Instance.INCONCLUSIVE), str(Exponent.INDISTINGUISHABLE), str(Value.VACUOUS)}
+    words = (Instance.INCONCLUSIVE, Instance.NOT_APPLICABLE, Exponent.INDISTINGUISHABLE, Value.VACUOUS)
+    open_words = set(map(str, words))
     return [
         f"{record.check} {record.part} {one['equation']}: {_words(one)}: {one['what']}"
         for one in record.findings

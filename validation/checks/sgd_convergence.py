@@ -5,6 +5,7 @@ from __future__ import annotations
 from validation.checks import sgd_convergence_students as trained
 from validation.checks.check import PLANTED, STUDENTS, TEACHER, Check, Part, Settings
 from validation.checks.sgd_convergence_planted import planted
+from validation.checks.sgd_convergence_slopes import power
 
 
 def _seconds(settings: Settings) -> float:
@@ -12,7 +13,7 @@ def _seconds(settings: Settings) -> float:
     return 4.0
 
 
-_ON_STUDENTS = Part(run=trained.run, students=trained.students, power=trained.power, seconds=lambda settings: 1.0)
+_ON_STUDENTS = Part(run=trained.run, students=trained.students, power=power, seconds=lambda settings: 1.0)
 
 CHECK = Check(
     slug="sgd-convergence",

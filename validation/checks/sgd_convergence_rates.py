@@ -13,7 +13,8 @@ from theorykit.verdicts import ExponentPlan, Instance, SlopeEvidence, exponent_v
 from validation.checks.finding import Finding, Form
 
 RATES = {"T^-1": -1.0, "T^-1/2": -0.5, "T^0": 0.0}
-"""§4.1, the abstract with §5.4, and a floor."""
+"""Of the squared norm; the last is a floor."""
+CLAIMED_BY = {"T^-1": "§4.1", "T^-1/2": "abstract, §7"}
 
 
 def rate_plan(
@@ -59,15 +60,30 @@ def rate_finding(
     *,
     form: Form,
     what: str,
+    explicit: Instance | None = None,
     equation: str = "rate-claims",
     expected: tuple[str, ...] = (),
 ) -> Finding:
-    """Judge the slope of averages ``[seeds, sizes]`` in T; what falls faster than claimed keeps an upper bound."""
+    """Judge averages ``[seeds, sizes]`` in T against O(T^claimed), which is an upper bound.
+
+    The instance is about the upper bound: HOLDS where the slope is at most the claimed one, within the margin. A slower
+    fall refutes no upper bound: its constants do. The exponent is about more, whether the averages follow T^claimed.
+
+    Args:
+        plan: Of the slope.
+        averages: One row for each seed.
+        generator: For the bootstrap.
+        form: Whose claim it is.
+        what: One line.
+        explicit: What the bound says of the same averages with constants of its own; None where it has an open one.
+        equation: Key.
+        expected: Of planted controls.
+    """
     verdict = exponent_verdict(plan, averages, generator, grid=None, statement=what)
     evidence = cast("SlopeEvidence | None", verdict.evidence)
-    if evidence is not None and evidence.equivalence_interval[1] < plan.claimed - plan.margin:
-        reason = f"It falls faster than claimed, which keeps the upper bound O(T^{plan.claimed:g})."
-        verdict = replace(verdict, instance=Instance.HOLDS, reasons=(*verdict.reasons, reason))
+    if evidence is not None:
+        instance, reason = _upper_bound(plan, evidence.equivalence_interval, explicit)
+        verdict = replace(verdict, instance=instance, reasons=(reason, *verdict.reasons))
     return Finding(
         equation,
         form,
@@ -78,4 +94,27 @@ def rate_finding(
         interval=None if evidence is None else evidence.equivalence_interval,
         bound=plan.claimed,
         unit="exponent of T",
+    )
+
+
+def _upper_bound(plan: ExponentPlan, interval: tuple[float, float], explicit: Instance | None) -> tuple[Instance, str]:
+    """Return what an interval of the slope says of O(T^claimed), and why."""
+    order, (low, high) = f"O(T^{plan.claimed:g})", interval
+    if high < plan.claimed - plan.margin:
+        return Instance.HOLDS, f"It falls faster than claimed, which keeps the upper bound {order}."
+    if high < plan.claimed + plan.margin:
+        return (
+            Instance.HOLDS,
+            f"It falls at least as fast as claimed over these T, which keeps the upper bound {order}.",
+        )
+    if low <= plan.claimed + plan.margin:
+        return Instance.INCONCLUSIVE, "Whether it falls slower than claimed is open."
+    if explicit is None:
+        return Instance.UNFALSIFIABLE, f"It falls slower than claimed; {order} has an open constant: no T refutes it."
+    if explicit is Instance.VIOLATED:
+        return explicit, "It falls slower than claimed, and the bound with its own constants is violated at these T."
+    return (
+        Instance.INCONCLUSIVE,
+        "It falls slower than claimed, but the bound with its own constants is not violated at these T: a slope alone "
+        "refutes no upper bound.",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from theorykit.checks import Floats
 from validation.checks.check import Settings
@@ -138,13 +139,24 @@ def curve_of(one: TrainedStudent) -> Curve | None:
     )
 
 
+Curves = Sequence[Curve | None]
+"""None where a student failed."""
+
+
+def tuned_groups(settings: Settings, curves: Curves) -> dict[int, Curves]:
+    """Return the curves of the tuned step by their T, seeds in order."""
+    sizes, seeds = [int(size) for size in needed(settings, "tuned_steps")], int(needed(settings, "seeds"))
+    return {size: curves[place * seeds : (place + 1) * seeds] for place, size in enumerate(sizes)}
+
+
 @dataclass(frozen=True)
 class Constants:
     """σ², curvature and ε of one arm, over the students whose constants were measured.
 
     Attributes:
         variance: σ²: the largest over a run, meaned over the runs.
-        low: The same of lower 95 % limits: σ² is a supremum, so that each is a lower limit of it.
+        low: The same of lower 97.5 % limits: σ² is a supremum, so that each is a lower limit of it. As the largest of
+            a run is picked, they are Bonferroni-corrected over its points.
         high: The largest upper limit seen anywhere.
         curvatures: Largest |eigenvalue| of the Hessian on the whole train subset seen on each run.
         excess: η times it, of each run: above 1 the loss is not (1/η)-smooth.
@@ -172,7 +184,7 @@ def constants_of(probes: Sequence[TrainedStudent]) -> Constants | None:
         rows.append(
             {
                 "variance": max(value["variance"] for value in noise),
-                "low": max(value["interval"][0] for value in noise),
+                "low": max(_lower_limit(value, len(noise)) for value in noise),
                 "high": max(value["interval"][1] for value in noise),
                 "curvature": max(tops),
                 "excess": max(tops) * float(measured),
@@ -189,3 +201,16 @@ def constants_of(probes: Sequence[TrainedStudent]) -> Constants | None:
         excess=tuple(row["excess"] for row in rows),
         truncation_error=float(np.mean([row["error"] for row in rows])),
     )
+
+
+def _lower_limit(noise: Mapping[str, Any], points: int) -> float:
+    """Return the lower limit of a variance whose error is shared by ``points`` of them (Bonferroni).
+
+    Intervals are Student's over pairs of gradients, on the logarithm: the quantile alone changes.
+    """
+    low, variance = noise["interval"][0], noise["variance"]
+    if not 0 < low < variance:
+        return float(low)
+    freedom, tail = noise["n_gradients"] / 2 - 1, (1 - noise["confidence"]) / 2
+    wider = stdtrit(freedom, 1 - tail / points) / stdtrit(freedom, 1 - tail)
+    return float(variance * (low / variance) ** wider)

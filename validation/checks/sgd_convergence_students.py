@@ -9,11 +9,10 @@ import numpy as np
 
 import theorykit as tk
 from theorykit.checks import Floats
-from theorykit.verdicts import ExponentPlan, Instance, Verdict, expectation_verdict, order_verdict
+from theorykit.verdicts import Instance, Verdict, expectation_verdict, order_verdict
 from validation.checks.check import Context, Evidence, Settings
-from validation.checks.finding import Finding, Form
+from validation.checks.finding import CONDITIONAL, Finding, Form
 from validation.checks.grids import needed
-from validation.checks.sgd_convergence_rates import RATES, rate_finding, rate_plan
 from validation.checks.sgd_convergence_runs import (
     ADAMW,
     ONE_OVER_L,
@@ -22,15 +21,17 @@ from validation.checks.sgd_convergence_runs import (
     TUNED,
     Constants,
     Curve,
+    Curves,
     adamw_students,
     constants_of,
     curve_of,
     sgd_students,
+    tuned_groups,
 )
+from validation.checks.sgd_convergence_slopes import NOT_SGD, adamw_finding, slope_findings
 from validation.checks.sgd_convergence_speed import speed_findings
 from validation.config import RunConfig
 
-Curves = Sequence[Curve | None]
 _UNIT = "squared norm of the gradient"
 _CURVED = 1.02
 """η times a curvature beyond which smoothness is refuted: eigenvalues are within 1 %."""
@@ -44,18 +45,6 @@ def students(settings: Settings, seed: int) -> list[RunConfig]:
     """Return all students that are trained."""
     arms = sgd_students(settings, seed) | adamw_students(settings, seed)
     return [one for part in arms.values() for one in part]
-
-
-def power(settings: Settings) -> dict[str, float]:
-    """Return the planned power of each slope."""
-    return {
-        f"{arm}, {rate}": _plan(settings, arm, rate).power for arm in _arms(settings) for rate in ("T^-1", "T^-1/2")
-    }
-
-
-def _arms(settings: Settings) -> tuple[str, ...]:
-    """Return the arms of plain SGD whose slopes are judged."""
-    return tuple(name for name in sgd_students(settings, 0) if not name.startswith(PROBE))
 
 
 def run(context: Context) -> Evidence:
@@ -72,15 +61,35 @@ def run(context: Context) -> Evidence:
         findings += constant_step_findings(context.settings, arm, curves[arm], known)
     if TUNED in curves:
         findings += tuned_findings(context.settings, curves[TUNED], constants[SHORT])
-    findings += _slopes(context, curves, constants)
-    findings.append(_adamw(context.settings, curves[ADAMW]))
+    refuted, explicit = refuted_and_explicit(context.settings, curves, constants)
+    findings += slope_findings(context, curves, refuted, explicit)
+    findings += [_adamw(context.settings, curves[ADAMW]), adamw_finding(context, curves[ADAMW])]
     faster, speeds = speed_findings(context, {name: found[name] for name in adamw_students(context.settings, 0)})
     data = {
         "curves": {name: _shown(part) for name, part in curves.items() if not name.startswith(PROBE)},
         "constants": {name: None if one is None else dataclasses.asdict(one) for name, one in constants.items()},
         "speeds": speeds,
     }
-    return Evidence((*findings, *faster), data, tuple(trained))
+    return Evidence(tuple(one.because(CONDITIONAL) for one in (*findings, *faster)), data, tuple(trained))
+
+
+def refuted_and_explicit(
+    settings: Settings, curves: Mapping[str, Curves], constants: Mapping[str, Constants | None]
+) -> tuple[set[str], dict[str, Instance]]:
+    """Return the arms whose step is too long for the curvature, and eq 11 as printed at every T of the slopes."""
+    known = {arm: one for arm, one in constants.items() if one is not None}
+    refuted = {arm for arm, one in known.items() if max(one.excess) > _CURVED}
+    sizes = [int(size) for size in needed(settings, "rate_steps")]
+    explicit = {}
+    for arm, one in known.items():
+        if any(curve is not None for curve in curves[arm]):
+            printed, _ = _eq_11(settings, arm, one, sizes, [curves[arm]] * len(sizes), ())
+            explicit[arm] = printed.verdict.instance
+    if TUNED in curves and SHORT in known:
+        groups = tuned_groups(settings, curves[TUNED])
+        if any(value > _CURVED for value in _tuned_excess(groups, known[SHORT]).values()):
+            refuted.add(TUNED)
+    return refuted, explicit
 
 
 def constant_step_findings(settings: Settings, arm: str, curves: Curves, known: Constants | None) -> list[Finding]:
@@ -110,21 +119,25 @@ def tuned_findings(settings: Settings, curves: Curves, known: Constants | None) 
 
     A length whose steps, meaned over the seeds, are too long for the curvature there is left out, and said.
     """
-    sizes, seeds = [int(size) for size in needed(settings, "tuned_steps")], int(needed(settings, "seeds"))
-    groups = {size: curves[place * seeds : (place + 1) * seeds] for place, size in enumerate(sizes)}
-    steps = {size: [one.step_size for one in group if one is not None] for size, group in groups.items()}
-    if known is None or not all(steps.values()):
+    groups = tuned_groups(settings, curves)
+    if known is None or not all(any(one is not None for one in group) for group in groups.values()):
         return _open(TUNED, Instance.NOT_RUN, "A length has no student that ended, or no constants were measured.")[1:]
-    excess = {size: float(np.mean(part) * np.mean(known.curvatures)) for size, part in steps.items()}
+    excess = _tuned_excess(groups, known)
     used = [size for size, value in excess.items() if value <= _CURVED]
     if not used:
         reason = f"η times the top Hessian eigenvalue is {min(excess.values()):.3g} or more: above 1 at every T."
         return _open(TUNED, Instance.NOT_APPLICABLE, reason)[1:]
     own = dataclasses.replace(known, excess=tuple(excess[size] for size in used))
-    left_out = [size for size in sizes if size not in used]
+    left_out = [size for size in groups if size not in used]
     said = (f"T = {_listed(left_out)} is left out: η times the top eigenvalue is above 1.",) if left_out else ()
     reasons = (*_reasons(curves, own), *said)
     return _eq_11(settings, TUNED, own, used, [groups[size] for size in used], reasons, printed=False)
+
+
+def _tuned_excess(groups: Mapping[int, Curves], known: Constants) -> dict[int, float]:
+    """Return η times the curvature at each length, both meaned, where a student ended."""
+    steps = {size: [one.step_size for one in group if one is not None] for size, group in groups.items()}
+    return {size: float(np.mean(part) * np.mean(known.curvatures)) for size, part in steps.items() if part}
 
 
 def _eq_11(
@@ -240,60 +253,6 @@ def _order(arm: str, curves: Curves, known: Constants, steps: int) -> Finding:
     return _finding("eq-11", Form.PRINTED, what, verdict, measured, explicit, (reason,))
 
 
-def _slopes(context: Context, curves: Mapping[str, Curves], constants: Mapping[str, Constants | None]) -> list[Finding]:
-    """Judge the two rates that the paper says students follow: also where Theorem 1 itself does not apply.
-
-    The corrected statement claims none: an upper bound is not contradicted by what falls faster.
-    """
-    found = []
-    for arm in _arms(context.settings):
-        values, known = _averages(context.settings, arm, curves[arm]), constants.get(arm)
-        refuted = known is not None and max(known.excess) > _CURVED
-        for rate in ("T^-1", "T^-1/2"):
-            one = rate_finding(
-                _plan(context.settings, arm, rate),
-                values,
-                context.generator("slope", arm, rate),
-                form=Form.PRINTED,
-                what=f"{arm}: average of ‖∇L‖² of SGD students falls as {rate}",
-            )
-            more = ("The step is too long for the curvature along the run: Theorem 1 claims no rate here.",)
-            reasons = one.verdict.reasons + (more if refuted else ())
-            found.append(dataclasses.replace(one, verdict=dataclasses.replace(one.verdict, reasons=reasons)))
-    return found
-
-
-def _averages(settings: Settings, arm: str, curves: Curves) -> Floats:
-    """Return the averages ``[seeds, sizes]``; from one run of each seed, but for the tuned step, which is T's own."""
-    sizes, seeds = _sizes(settings, arm), int(needed(settings, "seeds"))
-    if arm == TUNED:
-        rows = [[curves[place * seeds + seed] for place in range(len(sizes))] for seed in range(seeds)]
-    else:
-        rows = [[one] * len(sizes) for one in curves]
-    return np.array(
-        [
-            [float("nan") if one is None else one.average(0, size) for one, size in zip(row, sizes, strict=True)]
-            for row in rows
-        ]
-    )
-
-
-def _sizes(settings: Settings, arm: str) -> list[int]:
-    return [int(size) for size in needed(settings, "tuned_steps" if arm == TUNED else "rate_steps")]
-
-
-def _plan(settings: Settings, arm: str, rate: str) -> ExponentPlan:
-    return rate_plan(
-        RATES[rate],
-        _sizes(settings, arm),
-        seeds=int(needed(settings, "seeds")),
-        sd_log=float(needed(settings, "sd_log")),
-        margin=float(needed(settings, "margin")),
-        alpha=float(needed(settings, "alpha")),
-        underpowered=bool(settings.get("underpowered", False)),
-    )
-
-
 def _adamw(settings: Settings, curves: Curves) -> Finding:
     """Show the paper's own optimiser, on which Theorem 1 says nothing."""
     steps = int(needed(settings, "adamw_steps"))
@@ -302,12 +261,7 @@ def _adamw(settings: Settings, curves: Curves) -> Finding:
     ends = [float(one.squares[-1] / one.squares[0]) for one in living]
     fall = f"‖∇L‖² ends at {np.median(ends):.3g} of its start (median of {len(ends)})." if ends else "No student ended."
     what = f"AdamW with warm-up and cosine, the optimiser of §5.1: average of ‖∇L‖² over T = {steps}"
-    verdict = Verdict(
-        what,
-        Instance.NOT_APPLICABLE,
-        reasons=("Theorem 1 is about SGD with a constant step: neither AdamW nor a schedule.", fall),
-        n_seeds=len(living),
-    )
+    verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(NOT_SGD, fall), n_seeds=len(living))
     return Finding(
         "eq-11", Form.PRINTED, what, verdict, measured=float(np.mean(averages)) if averages else None, unit=_UNIT
     )
@@ -320,7 +274,8 @@ def _reasons(curves: Curves, known: Constants) -> tuple[str, ...]:
         *lost,
         f"η times the top Hessian eigenvalue stayed at or below {max(known.excess):.3g}: eigenvalues at a few points "
         "bound L from below, so smoothness is not refuted and not proved.",
-        f"σ² at three points of {len(known.curvatures)} runs, up to {known.high:.3g}: its supremum is not observed.",
+        f"σ² at three points of {len(known.curvatures)} runs, up to {known.high:.3g}: its supremum is not observed. "
+        "HOLDS uses the largest of a run's lower limits, Bonferroni-corrected over its points, meaned over the runs.",
         _ORDER,
     )
 

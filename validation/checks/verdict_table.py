@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from theorykit.checks import one_of
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS
-from theorykit.verdicts import Exponent, Instance, Value
+from theorykit.verdicts import Instance
 from validation import provenance
 from validation.checks import audit
 from validation.checks.check import PLANTED, STUDENTS, TEACHER
@@ -36,8 +36,6 @@ _WORST_FIRST = tuple(
         ),
     )
 )
-_VALUES = tuple(map(str, (Value.VACUOUS, Value.DOMINATED, Value.INFORMATIVE)))
-_EXPONENTS = tuple(map(str, (Exponent.INCONSISTENT, Exponent.INDISTINGUISHABLE, Exponent.CONSISTENT)))
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ class Row:
         form: ``printed``, ``corrected``, or ``instrument`` for findings about neither.
         text: The formula, empty for the instrument.
         truth: Of the audit; ``definition`` where there is nothing to be true, empty without an audit.
-        instances: By part, what its findings say, with the controls that did not come out as they had to, and with
-            students that were lost.
-        value: Of the part nearest to practice that has findings; of the audit where none says.
-        exponent: Of that part.
-        measured: Of the finding of that part that is nearest to a violation, in ``unit``.
+        instances: By part, what its findings say, and how many students were lost; of planted controls, how many came
+            out as they had to.
+        value: Of the finding that ``measured`` is of; of the audit where that one does not say.
+        exponent: Of that finding.
+        measured: On students, of the part nearest to practice: the finding nearest to a violation, in ``unit``.
         interval: Of it.
         bound: It was held against.
         unit: Of the three.
@@ -190,71 +188,99 @@ def _known_value(known: dict[str, Any], form: Form) -> str:
 
 
 def _measured(row: Row, found: Sequence[tuple[Record, dict[str, Any]]]) -> Row:
-    """Return the row with what its findings say; numbers are of the part nearest to practice."""
+    """Return the row with what its findings say; numbers are of students, in the part nearest to practice."""
     by_part: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
     for record, finding in found:
         by_part.setdefault(record.part, []).append((record, finding))
     parts = sorted(by_part, key=PARTS.index)
-    last = [finding for _, finding in by_part[parts[-1]]]
-    telling = min(last, key=_nearness)
+    told = {part: _controls(by_part[part]) if part == PLANTED else _told(by_part[part]) for part in parts}
+    row = dataclasses.replace(
+        row,
+        instances=row.instances | told,
+        findings=len(found),
+        records=tuple(dict.fromkeys(record.file.name for record, _ in found)),
+    )
+    if parts[-1] == PLANTED:
+        return row
+    telling = min((finding for _, finding in by_part[parts[-1]]), key=_nearness)
     verdict = telling["verdict"]
     return dataclasses.replace(
         row,
-        instances=row.instances | {part: _told(by_part[part]) for part in parts},
-        value=_worst((one["verdict"]["value"] for one in last), _VALUES) or row.value,
-        exponent=_worst((one["verdict"]["exponent"] for one in last), _EXPONENTS),
+        value=verdict["value"] or row.value,
+        exponent=verdict["exponent"] or "",
         seeds=verdict["n_seeds"],
-        findings=len(found),
-        records=tuple(dict.fromkeys(record.file.name for record, _ in found)),
         **{name: telling[name] for name in ("measured", "interval", "bound", "unit")},
         **{name: verdict[name] for name in ("tightness", "tightness_interval")},
     )
 
 
-def _nearness(finding: dict[str, Any]) -> tuple[int, float]:
-    """Return a key that puts the finding nearest to a violation first."""
+def _nearness(finding: dict[str, Any]) -> tuple[int, bool, float]:
+    """Return a key that puts the finding nearest to a violation first; of alike ones, those that say a value."""
     verdict = finding["verdict"]
-    tightness = verdict["tightness"]
-    return _WORST_FIRST.index(verdict["instance"]), float("inf") if tightness is None else float(tightness)
+    tightness = float("inf") if verdict["tightness"] is None else float(verdict["tightness"])
+    return _WORST_FIRST.index(verdict["instance"]), verdict["value"] is None, tightness
 
 
-def _worst(words: Iterable[str | None], order: Sequence[str]) -> str:
-    found = {word for word in words if word}
-    return next((word for word in order if word in found), "")
+def _controls(found: Sequence[tuple[Record, dict[str, Any]]]) -> str:
+    """Return how many planted controls came out as they had to, and how the others did."""
+    outcomes = Counter(finding["outcome"] for _, finding in found)
+    bad = "".join(f", {outcomes[one]} {one}" for one in (Outcome.WRONG, Outcome.UNDECIDED) if outcomes[one])
+    return f"{outcomes[Outcome.RIGHT]} of {len(found)}{bad}"
 
 
 def _told(found: Sequence[tuple[Record, dict[str, Any]]]) -> str:
-    """Return what the findings of one part say: how often each word, which controls went wrong, students lost."""
+    """Return what the findings of one part say: how often each word, and the students that were lost."""
     counts = Counter(finding["verdict"]["instance"] for _, finding in found)
     words = [f"{word} {counts[word]}" if counts[word] > 1 else word for word in _WORST_FIRST if counts[word]]
-    outcomes = Counter(finding["outcome"] for _, finding in found if finding["outcome"])
-    bad = [f"{outcomes[one]} {one}" for one in (Outcome.WRONG, Outcome.UNDECIDED) if outcomes[one]]
-    controls = [", ".join(bad)] if bad else ["✓"] if outcomes else []
     records = {id(record): record for record, _ in found}.values()
     lost, trained = sum(len(one.lost) for one in records), sum(len(one.content["students"]) for one in records)
-    return " ".join([", ".join(words), *controls]) + (f"; lost {lost} of {trained}" if lost else "")
+    return ", ".join(words) + (f"; lost {lost} of {trained}" if lost else "")
 
 
-COLUMNS = ("equation", "truth", *PARTS, "value", "exponent", "measured", "bound", "bound/measured", "record")
+def controls_of(found: Recorded) -> tuple[int, int]:
+    """Return how many planted controls came out as they had to, of how many."""
+    outcomes = [one["outcome"] for record in found.records for one in record.findings if one["outcome"]]
+    return outcomes.count(Outcome.RIGHT), len(outcomes)
+
+
+def split_rows(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows that students say something about, or whose controls failed, and the others."""
+    told = [row for row in rows if {STUDENTS, TEACHER} & set(row.instances) or _not_in_order(row)]
+    return told, [row for row in rows if row not in told]
+
+
+def _not_in_order(row: Row) -> bool:
+    right, _, rest = row.instances.get(PLANTED, "").partition(" of ")
+    return right != rest
+
+
+_PART_COLUMNS = {PLANTED: "controls", STUDENTS: "on students", TEACHER: "on a real teacher"}
+COLUMNS = ("equation", "in general", *_PART_COLUMNS.values(), "measured", "value", "exponent", "slack", "record")
 
 
 def cells_of(row: Row) -> dict[str, str]:
     """Return the cells of a row as text."""
-    # several claims stand under one heading of the paper
-    label = row.label if row.label.startswith(("eq", "Cor", "App")) else f"{row.label}: {row.equation}"
-    name = label if row.form == Form.PRINTED else f"{label} {row.form}"
-    ratio = number(row.tightness)
-    if row.tightness is not None and row.tightness_interval:
-        ratio += " " + _span(row.tightness_interval)
+    name = name_of(row) if row.form == Form.PRINTED else f"{name_of(row)} {row.form}"
     measured = number(row.measured)
     if row.measured is not None and row.interval:
         measured += " " + _span(row.interval)
-    cells = {"equation": name, "truth": row.truth}
-    cells |= {part: row.instances.get(part, "") for part in PARTS}
-    cells |= {"value": row.value, "exponent": row.exponent, "measured": f"{measured} {row.unit}".strip()}
+    if row.measured is not None and row.bound is not None:
+        sign = "<" if row.measured < row.bound else ">" if row.measured > row.bound else "="
+        measured += f" {sign} {number(row.bound)}"
+    slack = number(row.tightness)
+    if row.tightness is not None and row.tightness_interval:
+        slack += " " + _span(row.tightness_interval)
     records = dict.fromkeys(name.split(".")[0] for name in row.records)  # the columns before tell the parts
-    cells |= {"bound": number(row.bound), "bound/measured": ratio, "record": ", ".join(records)}
+    cells = {"equation": name, "in general": row.truth}
+    cells |= {column: row.instances.get(part, "") for part, column in _PART_COLUMNS.items()}
+    cells |= {"measured": f"{measured} {row.unit}".strip() if measured else "", "value": row.value}
+    cells |= {"exponent": row.exponent, "slack": slack, "record": ", ".join(records)}
     return {column: cell or NONE for column, cell in cells.items()}
+
+
+def name_of(row: Row) -> str:
+    """Return the name of its equation; claims go by their keys, since several stand under one heading of the paper."""
+    return row.label if row.label.startswith("eq") else row.equation
 
 
 def number(value: float | None) -> str:
@@ -271,7 +297,12 @@ def _span(interval: Sequence[float | None]) -> str:
 def columns_in_use(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the columns that say anything."""
     cells = [cells_of(row) for row in rows]
-    return tuple(name for name in COLUMNS if name in COLUMNS[:2] or any(one[name] != NONE for one in cells))
+    idle = () if any(_not_in_order(row) for row in rows) else (_PART_COLUMNS[PLANTED],)
+    return tuple(
+        name
+        for name in COLUMNS
+        if name in COLUMNS[:2] or (name not in idle and any(one[name] != NONE for one in cells))
+    )
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -288,4 +319,7 @@ def readme_table(results: Path = COMMITTED, preset: str = "cpu") -> str:
     """Return the recorded verdicts of all forms that were measured, as Markdown; one line where there are none."""
     if not folder_of(results, preset, 0).is_dir():
         return "Not yet recorded."
-    return markdown([row for row in rows_of(recorded(results, preset, 0, results)) if row.findings])
+    found = recorded(results, preset, 0, results)
+    right, count = controls_of(found)
+    lines = (f"Planted controls that came out as they had to: {right} of {count}.", found.origin())
+    return "\n\n".join([markdown(split_rows(rows_of(found))[0]), *lines])

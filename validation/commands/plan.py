@@ -10,6 +10,7 @@ import typer
 
 from theorykit.cli.options import Debug, Json
 from theorykit.cli.output import console, document, fitted_table
+from theorykit.errors import InputError
 from validation.commands.selection import (
     STUDENTS,
     WORK,
@@ -48,14 +49,20 @@ def plan(
     from validation.checks.run import allowed, audit_job, jobs_of
     from validation.store import Store
 
-    jobs = [audit_job(size, seed), *allowed(jobs_of(slugs or [], size, part or [], seed), underpowered=underpowered)]
-    parts = planned(jobs, out, Store(STUDENTS), device=device, again=again)
-    refuse_above(parts, max_hours)
+    asked, refused = jobs_of(slugs or [], size, part or [], seed), None
+    try:
+        asked = allowed(asked, underpowered=underpowered)
+    except InputError as error:  # told first and refused then
+        refused = error
+    parts = planned([audit_job(size, seed), *asked], out, Store(STUDENTS), device=device, again=again)
     if json:
         inputs = {"statements": slugs or [], "preset": size, "parts": part or [], "seed": seed, "device": device}
         typer.echo(document("plan", inputs, [_plain(one) for one in parts], units=_UNITS, warnings=()))
-        return
-    _print(parts, size, device)
+    else:
+        _print(parts, size, device)
+    if refused is not None:
+        raise refused
+    refuse_above(parts, max_hours)
 
 
 def _plain(one: PlannedPart) -> dict[str, Any]:
@@ -93,7 +100,9 @@ def _print(parts: Sequence[PlannedPart], preset: str, device: str | None) -> Non
     screen.print(table)
     for one in parts:
         for name, power in one.power.items():
-            weak = "" if power >= 0.8 else "  below 0.8: underpowered, as allowed"
+            let_through = one.job.settings.get("underpowered")
+            weak = "underpowered, as allowed" if let_through else "refused without --underpowered"
+            weak = "" if power >= 0.8 else f"  below 0.8: {weak}"
             screen.print(f"power of {one.job.name}, {name}: {power:.2f}{weak}", markup=False)
 
 

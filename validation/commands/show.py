@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from validation.checks.verdict_table import Recorded, Row
 
 _FORMATS = ("table", "md", "json")
-_OPTIONAL = ("record", "exponent", "bound/measured", "bound", "measured", "value", "planted")
+_OPTIONAL = ("record", "slack", "controls", "exponent", "value", "measured")
 _SHORT = {"INCONCLUSIVE": "INCONCL.", "NOT_APPLICABLE": "N/A", "UNFALSIFIABLE": "UNFALS."}
+_SMOKE = (
+    "The preset smoke trains a few students for a few steps: the words below test the program and say nothing about "
+    "the paper. For verdicts: python -m validation run --preset cpu."
+)
 _UNITS = {"tightness": "bound / measured"}
 
 
@@ -45,6 +49,8 @@ def show(
     seed: Seed = 0,
     json: Json = False,
     form: Annotated[str, typer.Option("--format", help="table, md or json.")] = "table",
+    everything: Annotated[bool, typer.Option("--all", help="Equations that no student was held against too.")] = False,
+    controls: Annotated[bool, typer.Option("--controls", help="Of one statement: planted controls too.")] = False,
     debug: Debug = False,
 ) -> None:
     """Show the verdict on every statement, as printed and as corrected, and where the evidence lies."""
@@ -56,13 +62,13 @@ def show(
     found = recorded(out, size, seed, WORK)
     rows = rows_of(found)
     if pair is not None:
-        _show_one(found, rows, *pair, form)
+        _show_one(found, rows, *pair, form, controls=controls)
     elif form == "json":
-        typer.echo(_json(found, rows, list(_findings(found, None, None))))
+        typer.echo(_json(found, rows, list(_findings(found, rows, None, None))))
     elif form == "md":
         typer.echo(f"{markdown(rows)}\n\n{found.origin()}")
     else:
-        _print(found, rows)
+        _print(found, rows, everything=everything)
 
 
 def _json(found: Recorded, rows: Sequence[Row], findings: Sequence[dict[str, Any]]) -> str:
@@ -76,39 +82,62 @@ def _json(found: Recorded, rows: Sequence[Row], findings: Sequence[dict[str, Any
     return document("show", inputs, result, units=_UNITS, warnings=())
 
 
-def _print(found: Recorded, rows: Sequence[Row]) -> None:
+def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
     from rich.text import Text
 
-    from validation.checks.verdict_table import cells_of, columns_in_use
+    from validation.checks.verdict_table import cells_of, columns_in_use, controls_of, split_rows
 
-    screen, columns = console(), columns_in_use(rows)
-    plain = [cells_of(replace(row, unit="")) for row in rows]  # units are long, and stand in what is shown of one
-    cells = [[shortened(name, row[name]) for name in columns] for row in plain]
+    screen, (told, others) = console(), (list(rows), []) if everything else split_rows(rows)
+    columns = columns_in_use(told)
+    plain = [cells_of(replace(row, unit="")) for row in told]  # units are long, and stand in what is shown of one
+    cells = [[shortened(row[name]) for name in columns] for row in plain]
     optional = tuple(name for name in _OPTIONAL if name in columns)
-    title = f"Verdicts, {found.origin()}"
-    screen.print(fitted_table(screen.width, title, columns, cells, optional=optional))
-    screen.print()
-    told = [
-        "An equation stands as printed, below it as corrected. truth: for all instances, by theorykit audit; planted: "
-        "controls of known truth, ✓ where all came out as they had to; N/A: an assumption fails; UNFALS.: nothing "
-        "registered that could be contradicted; numbers: of the finding nearest to a violation, of the part furthest "
-        "to the right, units with each statement; record: STATEMENT.PART.json in the folder above.",
-        "All findings of one statement, with reasons: python -m validation show theorem-1.",
+    right, count = controls_of(found)
+    for line in [_SMOKE, ""] if found.preset == "smoke" else []:
+        screen.print(Text(line))
+    screen.print(fitted_table(screen.width, f"Verdicts, {found.origin()}", columns, cells, optional=optional))
+    lines = [
+        "",
+        f"Planted controls, whose truth is known: {right} of {count} came out as they had to.",
+        *_settled(others),
+        *_missing(found),
+        "",
+        *_LEGEND,
     ]
-    for line in (*_missing(found), *told):
+    for line in lines:
         screen.print(Text(line))
 
 
-def shortened(column: str, cell: str) -> str:
-    """Return a cell as a terminal has room for it: planted controls by number, long words cut.
+_LEGEND = (
+    "An equation stands as printed, below it as corrected. In general: for all instances, by theorykit audit. On "
+    "students: HOLDS was not contradicted there, even where it is refuted in general; N/A: an assumption fails; "
+    "UNFALS.: nothing is registered that could be contradicted; instrument: whether the measurement itself can be "
+    "trusted. VACUOUS: the bound says no more than what is known without it. Measured stands beside the bound, of the "
+    "finding nearest to a violation; slack is bound / measured.",
+    "All findings of one statement, with reasons and units: python -m validation show theorem-1. All rows: --all.",
+)
+
+
+def _settled(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a line for each verdict on what no student was held against."""
+    from validation.checks.verdict_table import name_of
+
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        if row.truth:
+            told.setdefault(row.truth, []).append(name_of(row) + (" corrected" if row.form == "corrected" else ""))
+    if told:
+        yield "Not measured on students, by theorykit audit:"
+    yield from (f"  {truth}: {', '.join(names)}" for truth, names in told.items())
+
+
+def shortened(cell: str) -> str:
+    """Return a cell as a terminal has room for it, long words cut.
 
     Example:
-        >>> shortened("planted", "VIOLATED 2, HOLDS ✓"), shortened("students", "HOLDS, NOT_APPLICABLE 2")
-        ('3 ✓', 'HOLDS, N/A 2')
+        >>> shortened("HOLDS, NOT_APPLICABLE 2")
+        'HOLDS, N/A 2'
     """
-    if column == "planted" and cell.endswith("✓"):
-        counts = [part.split()[-1] for part in cell.removesuffix("✓").split(",")]
-        return f"{sum(int(count) if count.isdecimal() else 1 for count in counts)} ✓"
     for word, short in _SHORT.items():
         cell = cell.replace(word, short)
     return cell
@@ -133,8 +162,11 @@ def _troubles(record: Record) -> Iterator[str]:
         yield f"{record.check} {record.part} lost {count} of {trained} students: {reason}"
 
 
-def _findings(found: Recorded, statement: Statement | None, equation: Equation | None) -> Iterator[dict[str, Any]]:
-    """Yield the findings of one statement: of its equations, and of its own experiment."""
+def _findings(
+    found: Recorded, rows: Sequence[Row], statement: Statement | None, equation: Equation | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the findings of one statement, of its equations and of its own experiment, with what is true in general."""
+    truths = {(row.equation, row.form): row.truth for row in rows}
     keys = None if statement is None else {one.key for one in statement.equations}
     for record in found.records:
         for one in record.findings:
@@ -143,14 +175,25 @@ def _findings(found: Recorded, statement: Statement | None, equation: Equation |
             else:
                 wanted = statement is None or keys is None or one["equation"] in keys or record.check == statement.slug
             if wanted:
-                yield {"check": record.check, "part": record.part, "record": str(record.file)} | one
+                verdict = one["verdict"] | {"truth": truths.get((one["equation"], one["form"])) or None}
+                where = {"check": record.check, "part": record.part, "record": str(record.file)}
+                yield where | one | {"verdict": verdict}
 
 
-def _show_one(found: Recorded, rows: Sequence[Row], statement: Statement, equation: Equation | None, form: str) -> None:
-    """Show one statement whole."""
+def _show_one(
+    found: Recorded,
+    rows: Sequence[Row],
+    statement: Statement,
+    equation: Equation | None,
+    form: str,
+    *,
+    controls: bool,
+) -> None:
+    """Show one statement whole: what students say first, controls that came out as they had to on demand."""
+    findings = list(_findings(found, rows, statement, equation))
     keys = {one.key for one in ((equation,) if equation is not None else statement.equations)}
+    keys |= {one["equation"] for one in findings}
     own = [row for row in rows if row.equation in keys]
-    findings = list(_findings(found, statement, equation))
     if form == "json":
         typer.echo(_json(found, own, findings))
         return
@@ -160,12 +203,17 @@ def _show_one(found: Recorded, rows: Sequence[Row], statement: Statement, equati
         f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "") for row in own if row.text
     ]
     used = {str(one["record"]) for one in findings}
-    records = [one for one in found.records if str(one.file) in used or one.check == statement.slug]
-    for record in records:
+    records = [one for one in found.records if str(one.file) in used or (one.check == statement.slug and one.failure)]
+    for record in sorted(records, key=lambda one: one.part == "planted"):
+        mine = [one for one in findings if one["record"] == str(record.file)]
+        shown = [one for one in mine if controls or one["outcome"] != "right"]
         lines += ["", f"{bold}{record.check} {record.part}{bold}  {record.file}", *_troubles(record)]
-        for one in findings:
-            if one["record"] == str(record.file):
-                lines += ["", *_lines(one, form)]
+        if len(shown) < len(mine):
+            lines += [
+                f"{len(mine) - len(shown)} of {len(mine)} controls came out as they had to: --controls shows them"
+            ]
+        for one in shown:
+            lines += ["", *_lines(one, form)]
     if not records:
         lines += ["", "No measurement: decided by theorykit audit alone, or not run yet."]
     lines += ["", found.origin()]
@@ -196,7 +244,7 @@ def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
     parts = []
     if one["measured"] is not None:
         between = " [{}, {}]".format(*(number(end) or "∞" for end in one["interval"])) if one["interval"] else ""
-        parts.append(f"measured {number(one['measured'])}{between} {unit}".rstrip())
+        parts.append(f"measured {number(one['measured'])}{between}" + (f" {unit}" if one["bound"] is None else ""))
     if one["bound"] is not None:
         parts.append(f"bound {number(one['bound'])} {unit}".rstrip())
     if verdict["tightness"] is not None:
