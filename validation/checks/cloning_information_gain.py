@@ -40,9 +40,7 @@ def _of_treated(finding: Finding, treatment: Verdict) -> Finding:
     verdict = finding.verdict
     if treatment.instance is Instance.HOLDS or verdict.instance is Instance.NOT_APPLICABLE:
         return finding
-    reason = (
-        f"That cloning lowered the clone loss in each layer came out {treatment.instance}: no difference is its doing."
-    )
+    reason = f"That cloning lowered the clone loss in each layer is {treatment.instance}: no difference is laid to it."
     return replace(
         finding, verdict=replace(verdict, instance=Instance.INCONCLUSIVE, reasons=(reason, *verdict.reasons))
     )

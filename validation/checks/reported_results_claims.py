@@ -134,7 +134,7 @@ def best_among(
     outside = [place for place in range(len(names)) if place not in inner]
     others, these = ([names[place] for place in places] for places in (outside, inner))
     found = worse_by(sample[outside] - sample[chosen], others, alpha=alpha, statement=statement)
-    against = f"{', '.join(others)} are held against {names[chosen]}, the best of {', '.join(these)} on {OTHER_SEEDS}."
+    against = f"Held against {names[chosen]}, the best of {', '.join(these)} on {OTHER_SEEDS}: {', '.join(others)}."
     reasons = [against, *found.reasons]
     instance = Instance.HOLDS if found.instance is Instance.HOLDS else Instance.INCONCLUSIVE
     for place in outside:

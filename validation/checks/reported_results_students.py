@@ -318,7 +318,7 @@ def _around(found: Trained, losses: Floats, names: Sequence[str]) -> Finding:
     chosen = list(rates).index(found.best({rate: group for rate, group in rates.items() if near_paper_rate(rate)}))
     low, high = AROUND_RATE
     what = (
-        f"figure 3: the best learning rate lies around 3e-4, {low:g} to {high:g}: loss of the best other one less its"
+        f"figure 3: the best learning rate lies around 3e-4, {low:g} to {high:g}: loss of the best other less its loss"
     )
     verdict = best_among(losses, inside, chosen, names, alpha=ALPHA, statement=what)
     return nearest_mean(_RATES, what, losses[outside] - losses[chosen], with_reasons(verdict, found.setting), bound=0.0)
