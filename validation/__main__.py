@@ -18,14 +18,17 @@ from validation.commands.sweep import sweep
 from validation.commands.train import train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-app.command("list", cls=OnceCommand)(list_checks)
-app.command(cls=OnceCommand)(plan)
-app.command("run", cls=OnceCommand)(run_checks)
-app.command(cls=OnceCommand)(show)
-app.command(cls=OnceCommand)(train)
-app.command(cls=OnceCommand)(sweep)
-app.command(cls=OnceCommand)(compare)
-app.command(cls=OnceCommand)(export)
+for name, command, short in (
+    ("list", list_checks, "Statements, and what is measured of each."),
+    ("plan", plan, "What a run takes: students, time, power."),
+    ("run", run_checks, "Hold trained students against statements."),
+    ("show", show, "The verdicts, and where the evidence lies."),
+    ("train", train, "Train students of one teacher."),
+    ("sweep", sweep, "Train every student of a plan."),
+    ("compare", compare, "Losses over seeds, with intervals."),
+    ("export", export, "A trained student as a Hugging Face model."),
+):
+    app.command(name, cls=OnceCommand, short_help=short)(command)
 
 
 @app.callback()

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from validation.presets import PRESETS
-
 WORK = Path(".work/validation")
 STUDENTS = WORK / "students"
 """The store of the students of all experiments: those that several ask for are trained once."""
@@ -17,7 +15,14 @@ Slugs = Annotated[
     list[str] | None,
     typer.Argument(metavar="STATEMENT", help="As sgd-convergence, theorem-1 or eq-11; all without it."),
 ]
-Preset = Annotated[str, typer.Option("--preset", help=f"Sizes: {', '.join(PRESETS)}.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="smoke: a minute, tests the program alone; cpu: an hour or two on two cores; gpu: one accelerator; paper: "
+        "the paper's settings.",
+    ),
+]
 Parts = Annotated[
     list[str] | None,
     typer.Option("--part", help="planted, students or teacher. [default: all that the preset has] May be repeated."),
