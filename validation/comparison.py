@@ -160,7 +160,7 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
         "of these outside embeddings",
         "trained",
         "seeds",
-        "start",
+        "before training",
         "nats per token",
         "perplexity",
     ]
@@ -183,7 +183,7 @@ def _cells(group: Group) -> list[str]:
         if group.difference is None
         else f"{group.difference:+.4f}{_shown(group.difference_interval)} ({group.pairs})"
     )
-    return [*first, *counts, seeds, start, loss, f"{group.perplexity:.2f}", f"{group.bits_per_byte:.4f}", gap]
+    return [*first, *counts, seeds, start, loss, f"{group.perplexity:.4g}", f"{group.bits_per_byte:.4f}", gap]
 
 
 def _shown(interval: tuple[float, float] | None) -> str:
