@@ -47,6 +47,7 @@ def rows():
 def call(capsys, monkeypatch, tmp_path, teacher, words, rows):
     """Call the command line in an empty folder, with the fakes as settings say."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # of the process that collects tests
     monkeypatch.setattr(audit, "run_audit", lambda **_: rows)
 
     def run(*arguments, settings=None, **changes):

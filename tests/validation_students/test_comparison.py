@@ -105,3 +105,9 @@ def test_a_loss_that_is_not_finite_is_a_failure():
     assert (first.seeds, first.failed, second.pairs) == ((1, 2), 1, 2)
     frame["failure"] = "out of memory"
     assert all(one.failed == 3 for one in compare(frame.drop(columns="held_out"), ["method"]))
+
+
+def test_a_student_that_knows_nothing_does_not_widen_the_table():
+    lines = to_markdown(compare(table(held_out=100.0), ["method"]), "title").splitlines()
+    assert "| 2.688e+43 |" in lines[-1]
+    assert "before training" in lines[2]
