@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts import Exponent, Instance, Rows, Value, Verdict
+from theorykit.verdicts import Exponent, Instance, Rows, SlopeEvidence, Value, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,3 +99,12 @@ class Finding(Result):
     def to_frame(self) -> pd.DataFrame:
         """Return one row."""
         return Rows((self,)).to_frame()
+
+
+def slope_finding(
+    equation: str, form: Form, what: str, verdict: Verdict, claimed: float, unit: str, expected: tuple[str, ...] = ()
+) -> Finding:
+    """Return the verdict on an exponent as a finding: its slope with the interval that decided, beside the claim."""
+    evidence = cast("SlopeEvidence | None", verdict.evidence)
+    slope, interval = (None, None) if evidence is None else (evidence.slope, evidence.equivalence_interval)
+    return Finding(equation, form, what, verdict, expected, measured=slope, interval=interval, bound=claimed, unit=unit)

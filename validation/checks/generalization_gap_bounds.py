@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 import theorykit as tk
 from theorykit.checks import Floats
 from theorykit.complexity import bound_value
-from theorykit.verdicts import Instance, Value, Verdict
+from theorykit.verdicts import Value
 from validation.checks.check import Context
 from validation.checks.finding import Finding, Form
-from validation.checks.planted import equality
+from validation.checks.planted import equality, exact
 
 QUADRATURE = 1e-7
 """Relative difference allowed between two quadratures that each ask for 1e-9."""
@@ -58,22 +59,15 @@ def covering_findings(ctx: Context) -> list[Finding]:
 
 def _at_most(equation: str, form: Form, what: str, measured: Floats, bound: Floats, unit: str) -> Finding:
     nearest = int(np.argmax(measured / bound))
-    holds = bool((measured <= bound * (1 + 1e-12)).all())
-    return Finding(
+    return exact(
         equation,
         form,
         what,
-        Verdict(
-            what,
-            Instance.HOLDS if holds else Instance.VIOLATED,
-            tightness=float(bound[nearest] / measured[nearest]),
-            reasons=(f"{measured.size} instances, all exact.",),
-            n_seeds=1,
-            method="exact instances",
-        ),
-        expected=("HOLDS",),
-        measured=float(measured[nearest]),
-        bound=float(bound[nearest]),
+        bool((measured <= bound * (1 + 1e-12)).all()),
+        float(measured[nearest]),
+        float(bound[nearest]),
+        reason=f"{measured.size} instances, all exact.",
+        method="exact instances",
         unit=unit,
     )
 
@@ -177,24 +171,19 @@ def worth(
     limit = float(bound)
     value = Value(bound_value(limit, trivial=trivial, simpler=simpler).upper())
     beside = "" if simpler is None else f", a simpler one {simpler:.4g}"
-    return Finding(
+    found = exact(
         equation,
         form,
         what,
-        Verdict(
-            what,
-            Instance.HOLDS if measured <= limit * (1 + 1e-12) else Instance.VIOLATED,
-            value,
-            tightness=limit / measured,
-            reasons=(f"exact value {measured:.4g}, bound {limit:.4g}, the trivial bound {trivial:.4g}{beside}.",),
-            n_seeds=1,
-            method="exact instance",
-        ),
+        measured <= limit * (1 + 1e-12),
+        measured,
+        limit,
+        reason=f"exact value {measured:.4g}, bound {limit:.4g}, the trivial bound {trivial:.4g}{beside}.",
+        method="exact instance",
         expected=("HOLDS", expected.value),
-        measured=measured,
-        bound=limit,
         unit=unit,
     )
+    return replace(found, verdict=replace(found.verdict, value=value))
 
 
 def _walk(count: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from theorykit.checks import Floats
 from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent
 from theorykit.verdicts.exponents import simulated_correlations
 from validation.checks.check import Context, Evidence
-from validation.checks.finding import Finding, Form
+from validation.checks.finding import Finding, Form, slope_finding
 from validation.checks.planted import attained, equality
 from validation.checks.rank_regression import N_INPUTS, N_OUTPUTS, planted_risks, rows_for
 
@@ -236,18 +237,7 @@ def judged_slope(
     """Return the verdict on one exponent as a finding; ``options`` are further fields of it."""
     generator = ctx.generator("bootstrap", str(key), str(form), what)
     verdict = exponent_verdict(plan, optima, generator, grid=grid, limit=limit, statement=what)
-    evidence: Any = verdict.evidence
-    return Finding(
-        key,
-        form,
-        what,
-        verdict,
-        measured=None if evidence is None else evidence.slope,
-        interval=None if evidence is None else evidence.equivalence_interval,
-        bound=plan.claimed,
-        unit="exponent of n",
-        **options,
-    )
+    return replace(slope_finding(key, form, what, verdict, plan.claimed, "exponent of n"), **options)
 
 
 def _correlation(ctx: Context, sizes: Floats, exponent: float) -> float:

@@ -12,6 +12,31 @@ ROUNDING = 1e-9
 """Relative; float64 sums of the sizes used here stay far below it."""
 
 
+def exact(
+    equation: str,
+    form: Form,
+    what: str,
+    holds: bool,
+    measured: float,
+    bound: float,
+    *,
+    reason: str,
+    method: str,
+    expected: tuple[str, ...] = ("HOLDS",),
+    unit: str = "",
+) -> Finding:
+    """Return the finding on an instance in which nothing is random: HOLDS or VIOLATED, as was computed."""
+    verdict = Verdict(
+        what,
+        Instance.HOLDS if holds else Instance.VIOLATED,
+        tightness=bound / measured if measured else None,
+        reasons=(reason,),
+        n_seeds=1,
+        method=method,
+    )
+    return Finding(equation, form, what, verdict, expected, measured=measured, bound=bound, unit=unit)
+
+
 def equality(
     equation: str,
     what: str,
@@ -35,23 +60,8 @@ def equality(
     """
     one, two = float(first), float(second)
     same = math.isclose(one, two, rel_tol=rounding, abs_tol=rounding * 1e-3)
-    return Finding(
-        equation,
-        form,
-        what,
-        Verdict(
-            what,
-            Instance.HOLDS if same else Instance.VIOLATED,
-            tightness=two / one if one else None,
-            reasons=(f"{one:.12g} and {two:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}.",),
-            n_seeds=1,
-            method="two routes to one number",
-        ),
-        expected=("HOLDS",),
-        measured=one,
-        bound=two,
-        unit=unit,
-    )
+    reason = f"{one:.12g} and {two:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}."
+    return exact(equation, form, what, same, one, two, reason=reason, method="two routes to one number", unit=unit)
 
 
 def attained(
@@ -79,20 +89,7 @@ def attained(
     """
     one, two = float(measured), float(bound)
     met = math.isclose(one, two, rel_tol=slack)
-    return Finding(
-        equation,
-        form,
-        what,
-        Verdict(
-            what,
-            Instance.HOLDS if met else Instance.VIOLATED,
-            tightness=two / one if one else None,
-            reasons=(f"measured {one:.9g}, bound {two:.9g}: met within {slack:g}: {'yes' if met else 'no'}.",),
-            n_seeds=1,
-            method="extremal instance",
-        ),
-        expected=expected,
-        measured=one,
-        bound=two,
-        unit=unit,
+    reason = f"measured {one:.9g}, bound {two:.9g}: met within {slack:g}: {'yes' if met else 'no'}."
+    return exact(
+        equation, form, what, met, one, two, reason=reason, method="extremal instance", expected=expected, unit=unit
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from theorykit.checks import Floats
 from theorykit.verdicts import ExponentPlan, Instance, SlopeEvidence, exponent_verdict, plan_exponent
-from validation.checks.finding import Finding, Form
+from validation.checks.finding import Finding, Form, slope_finding
 
 RATES = {"T^-1": -1.0, "T^-1/2": -0.5, "T^0": 0.0}
 """Of the squared norm; the last is a floor."""
@@ -84,17 +84,7 @@ def rate_finding(
     if evidence is not None:
         instance, reason = _upper_bound(plan, evidence.equivalence_interval, explicit)
         verdict = replace(verdict, instance=instance, reasons=(reason, *verdict.reasons))
-    return Finding(
-        equation,
-        form,
-        what,
-        verdict,
-        expected,
-        measured=None if evidence is None else evidence.slope,
-        interval=None if evidence is None else evidence.equivalence_interval,
-        bound=plan.claimed,
-        unit="exponent of T",
-    )
+    return slope_finding(equation, form, what, verdict, plan.claimed, "exponent of T", expected)
 
 
 def _upper_bound(plan: ExponentPlan, interval: tuple[float, float], explicit: Instance | None) -> tuple[Instance, str]:
