@@ -154,6 +154,15 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
         "all; 0",
     ),
     (
+        "planted_controls",
+        "planted controls over 20 seeds: right, undecided, wrong; bounds off by a factor of two that are noticed",
+        lambda found: (
+            f"{found['outcomes'].get('right', 0):,}, {found['outcomes'].get('undecided', 0)}, "
+            f"{found['outcomes'].get('wrong', 0)}; {found['wrong_bounds_noticed']} of {found['wrong_bounds']}"
+        ),
+        "all, ≤ 1, 0; all",
+    ),
+    (
         "gaussian_information",
         "corrected Gaussian information, 768 + 768 columns, N = 10⁴",
         lambda found: f"{found['d=768']['seconds']:.2f} s",

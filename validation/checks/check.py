@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from validation.config import RunConfig
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
-"""Parts, in the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
+PARTS = (PLANTED, STUDENTS, TEACHER)
+"""In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
 Settings = Mapping[str, Any]
 Train = Callable[[Sequence["RunConfig"]], list["TrainedStudent"]]

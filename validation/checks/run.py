@@ -23,7 +23,7 @@ from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import checks, presets, provenance
 from validation.checks import audit
-from validation.checks.check import PLANTED, STUDENTS, TEACHER, Check, Context, Part, Progress, Settings
+from validation.checks.check import PARTS, Check, Context, Part, Progress, Settings
 from validation.checks.finding import Outcome
 from validation.checks.records import Record, content_of, folder_of, read_record, record_file, settings_identity
 from validation.checks.records import write_record as write
@@ -32,7 +32,6 @@ from validation.config import RunConfig
 from validation.store import Store
 from validation.sweep import Executor, reason_of
 
-PARTS = (PLANTED, STUDENTS, TEACHER)
 LEAST_POWER = 0.8
 BATCH_STUDENTS = 32
 _UNDERPOWERED = "underpowered"

@@ -15,11 +15,10 @@ from theorykit.statements import STATEMENTS
 from theorykit.verdicts import Instance
 from validation import provenance
 from validation.checks import audit
-from validation.checks.check import PLANTED, STUDENTS, TEACHER
+from validation.checks.check import PARTS, PLANTED, STUDENTS, TEACHER
 from validation.checks.finding import Form, Outcome
 from validation.checks.records import Record, folder_of, read_records
 
-PARTS = (PLANTED, STUDENTS, TEACHER)
 PRESETS_BY_SIZE = ("paper", "gpu", "cpu", "smoke")
 COMMITTED = provenance.ROOT / "validation" / "results"
 NONE = "—"
