@@ -142,3 +142,11 @@ def edit_safetensors(folder, change):
     file = Path(folder) / "model.safetensors"
     tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
     save_file(change(tensors) or tensors, file, metadata={"format": "pt"})
+
+
+def save_words(folder):
+    """Write a text file of 6,000 tokens, some of them frequent, and return its path."""
+    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90
+    file = folder / "text.txt"
+    file.write_text("\n".join(" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)))
+    return str(file)

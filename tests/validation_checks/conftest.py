@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.models.tiny import save_runnable, save_words, tiny_gpt2
 from tests.validation_checks.fakes import install, settings_of
 from validation.__main__ import main
 from validation.checks import audit
@@ -28,10 +27,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90
-    file = tmp_path_factory.mktemp("words") / "text.txt"
-    file.write_text("\n".join(" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)))
-    return str(file)
+    return save_words(tmp_path_factory.mktemp("words"))
 
 
 @pytest.fixture(scope="module")
