@@ -1,0 +1,78 @@
+"""``python -m paper_figs``: the command line of the figures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paper_figs.catalogue import NAMES, PICTURES, build, maker, write
+from paper_figs.sources import RESULTS, Sources
+from theorykit.checks import one_of
+from theorykit.cli.entry import run
+from theorykit.cli.options import Debug, Quiet
+from theorykit.cli.output import fail
+from theorykit.errors import InputError
+from validation.commands.once import OnceCommand
+from validation.commands.selection import Seed
+
+FIGURES = Path("figures")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(cls=OnceCommand)
+def figures(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="As figure-1a or table-2; all without it.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="pdf, png or svg; tables: md, tex and csv.")] = "pdf",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where they are written.")] = Path(
+        "figures"
+    ),
+    results: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Of the records. [default: validation/results]"),
+    ] = None,
+    preset: Annotated[str, typer.Option("--preset", help="Of the records.")] = "cpu",
+    seed: Seed = 0,
+    listed: Annotated[bool, typer.Option("--list", help="List the names and draw nothing.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw the paper's figures and tables, and those that it lacks, from records.
+
+    A figure whose records are missing or not in order is not drawn, and the command that makes them is told; the
+    others are. Exit code 2 where one was not drawn.
+    """
+    del debug
+    form = one_of("format", form, PICTURES)
+    wanted = [one_of("figure", name, NAMES) for name in names or NAMES]
+    if listed:
+        width = max(map(len, wanted))
+        typer.echo("\n".join(f"{name:{width}}  {maker(name).ABOUT}" for name in wanted))
+        return
+    missing = 0
+    for name in dict.fromkeys(wanted):
+        sources = Sources(results or RESULTS, preset, seed)
+        try:
+            made = build(name, sources)
+        except InputError as error:
+            fail(f"{name} is not drawn: {error.message}", "" if quiet else error.hint)
+            missing += 1
+            continue
+        for file in write(name, made, sources, out, form):
+            typer.echo(str(file))
+    if missing:
+        raise typer.Exit(2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit as :func:`theorykit.cli.entry.run` says."""
+    run(app, "python -m paper_figs", sys.argv[1:] if arguments is None else arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Where the numbers of a figure come from: records that are in order, and a line of origin for each that was read."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from theorykit.errors import InputError
+from validation.checks.records import Record, read_record, record_file
+from validation.provenance import ROOT
+
+RESULTS = ROOT / "validation" / "results"
+BENCHMARKS = ROOT / "benchmarks" / "results"
+_BENCHMARK_FIELDS = {"name", "command", "commit", "result"}
+
+
+class Data(dict[str, Any]):
+    """The numbers of a record: what it lacks is told as bad input, with the command that makes it."""
+
+    origin: str = ""
+    hint: str = ""
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"{self.origin} has no {key!r}", self.hint)
+
+
+@dataclass
+class Sources:
+    """Reads records for one figure and remembers which.
+
+    Attributes:
+        results: Folder of the records of ``python -m validation``.
+        preset: Of them.
+        seed: Of them.
+        benchmarks: Folder of the records of ``benchmarks/``.
+        used: Origin of each file that was read: name, digest, commit, preset, command.
+        notes: What a reader has to know of the records: students that were lost, a preset that says nothing.
+        commits: That made the records, short.
+    """
+
+    results: Path = RESULTS
+    preset: str = "cpu"
+    seed: int = 0
+    benchmarks: Path = BENCHMARKS
+    used: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    commits: list[str] = field(default_factory=list)
+
+    def origin(self) -> str:
+        """Return in a few words what the figure is drawn from."""
+        files = ", ".join(self.used)
+        return f"From {files}" + (f" (commit {', '.join(self.commits)})." if self.commits else ".")
+
+    def record(self, check: str, part: str) -> Record:
+        """Return the record of one part of an experiment.
+
+        Raises:
+            InputError: no such record, edited, of another schema, preset, seed or part, or of a part that failed.
+        """
+        file = record_file(self.results, self.preset, self.seed, check, part)
+        again = f"python -m validation run {check} --part {part} --preset {self.preset}"
+        again += (f" --seed {self.seed}" if self.seed else "") + f" --out {_named(self.results)}"
+        if not file.is_file():
+            raise InputError(f"there is no record {_named(file)}", again)
+        try:
+            found = read_record(file)
+        except InputError as error:
+            raise InputError(error.message.replace(str(file), _named(file)), f"{again} --again") from error
+        told = {name: found.content[name] for name in ("check", "part", "preset", "seed")}
+        if told != {"check": check, "part": part, "preset": self.preset, "seed": self.seed}:
+            what = f"{told['check']} {told['part']} of preset {told['preset']}, seed {told['seed']}"
+            raise InputError(f"{_named(file)} holds {what}: it was put there by hand", f"remove it, then {again}")
+        if found.failure:
+            raise InputError(f"{check} {part} failed when it was recorded: {found.failure}", f"{again} --again")
+        self._note(found)
+        made = found.made
+        self._commit(str(made.get("commit")))
+        self.used[_unplaced(file)] = (
+            f"sha256 {_digest(file)}, preset {self.preset}, seed {self.seed}, commit {made.get('commit')}, "
+            f"{made.get('command')}"
+        )
+        return found
+
+    def data(self, check: str, part: str) -> Data:
+        """Return the numbers for figures of one part; see :meth:`record`."""
+        found = self.record(check, part)
+        return _asked(found.content["data"], _named(found.file), "run it again with the present version")
+
+    def findings(self, check: str, part: str, equation: str, form: str) -> list[dict[str, Any]]:
+        """Return the findings of a part on one form of one equation; see :meth:`record`."""
+        found = self.record(check, part).findings
+        return [one for one in found if one["equation"] == equation and one["form"] == form]
+
+    def benchmark(self, name: str) -> Data:
+        """Return the result of a record of ``benchmarks/``.
+
+        Raises:
+            InputError: no such record, or no record at all.
+        """
+        file = self.benchmarks / f"{name}.json"
+        again = f"python benchmarks/{name}.py"
+        found = self._json(file, again)
+        if not isinstance(found, dict) or not set(found) >= _BENCHMARK_FIELDS or found["name"] != name:
+            raise InputError(f"{_named(file)} is no record of benchmarks/{name}.py", f"remove it, then {again}")
+        self._commit(str(found["commit"]))
+        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, commit {found['commit']}, {found['command']}"
+        return _asked(found["result"], _named(file), found["command"])
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """Return the rows of a CSV file that lies beside a record of ``benchmarks/``; the record is read too."""
+        self.benchmark(name)
+        file = self.benchmarks / f"{name}.csv"
+        if not file.is_file():
+            raise InputError(f"there is no {_named(file)}", f"python benchmarks/{name}.py")
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        self.used[_unplaced(file)] = f"sha256 {_digest(file)}"
+        return rows
+
+    def bundled(self) -> Any:
+        """Return the spectra of SmolLM2-135M that ship with theorykit."""
+        import theorykit as tk
+
+        file = ROOT / "theorykit" / "data" / "smollm2-135m.npz"
+        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, python scripts/make_bundled_data.py"
+        return tk.bundled_spectra()
+
+    def _json(self, file: Path, again: str) -> Any:
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"there is no record {_named(file)}", again) from error
+        except ValueError as error:
+            raise InputError(f"{_named(file)} is no JSON: {error}", f"remove it, then {again}") from error
+
+    def _commit(self, name: str) -> None:
+        if name[:10] not in self.commits:
+            self.commits.append(name[:10])
+
+    def _note(self, found: Record) -> None:
+        notes = []
+        if self.preset == "smoke":
+            notes.append("Preset smoke: tests the program, says nothing about the paper.")
+        if found.lost:
+            trained = len(found.content["students"])
+            notes.append(f"{found.check} {found.part}: {len(found.lost)} of {trained} students failed.")
+        self.notes += [note for note in notes if note not in self.notes]
+
+
+def _named(path: Path) -> str:
+    """Return a path as a user of this clone types it."""
+    whole = path.absolute()
+    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(path)
+
+
+def _unplaced(file: Path) -> str:
+    """Return a path that says nothing of this machine."""
+    whole = file.absolute()
+    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else f"{file.parent.name}/{file.name}"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _asked(value: dict[str, Any], origin: str, hint: str) -> Data:
+    found = Data({key: _told(one, origin, hint) for key, one in value.items()})
+    found.origin, found.hint = origin, hint
+    return found
+
+
+def _told(value: Any, origin: str, hint: str) -> Any:
+    """Return plain values with every dictionary able to say what it lacks."""
+    if isinstance(value, list):
+        return [_told(one, origin, hint) for one in value]
+    return _asked(value, origin, hint) if isinstance(value, dict) else value

@@ -1,0 +1,105 @@
+"""What is drawn is what the picture holds, nothing overlaps, and the files say where their numbers come from."""
+
+import itertools
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib import image
+
+from paper_figs.catalogue import NAMES, build, metadata, write
+from paper_figs.drawing import drawn
+from paper_figs.pictures import Heatmap, Line, Points, Printed, Vacuous
+from paper_figs.sources import Sources
+from paper_figs.tables import Table
+
+FIGURES = [name for name in NAMES if not name.startswith("table")]
+
+
+@pytest.fixture
+def figure(made):
+    """Return a function that draws a figure; all are closed at the end."""
+    yield lambda name: drawn(made(name))
+    plt.close("all")
+
+
+def ink(axes):
+    """Return the curves that axes show, as arrays, NaN left out."""
+    return [np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float) for line in axes.lines]
+
+
+def holds(curves, x, y):
+    wanted = np.column_stack([x, y]).astype(float)
+    return any(curve.shape == wanted.shape and np.array_equal(curve, wanted, equal_nan=True) for curve in curves)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_number_of_the_picture_is_drawn_as_it_is(name, made, figure):
+    axes = [one for one in figure(name).axes if one.get_label() != "<colorbar>"]
+    for panel, own in zip(made(name).panels, axes, strict=True):
+        curves = ink(own)
+        for part in panel.parts:
+            if isinstance(part, Line | Points | Printed):
+                assert holds(curves, part.x, part.y), part.label
+            elif isinstance(part, Heatmap):
+                shown = np.ma.filled(own.collections[0].get_array(), np.nan).reshape(np.shape(part.values))
+                np.testing.assert_array_equal(shown, part.values)
+            elif isinstance(part, Vacuous):
+                ends = [end for one in own.patches for end in (one.get_y(), one.get_y() + one.get_height())]
+                assert part.edge in ends, part.label
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_overlaps(name, figure):
+    found = figure(name)
+    found.draw_without_rendering()
+    renderer = found.canvas.get_renderer()
+    texts = []
+    for axes in found.axes:
+        legend = axes.get_legend()
+        own = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+        own += [*axes.get_xticklabels(), *axes.get_yticklabels(), *(legend.get_texts() if legend else ())]
+        low, high = sorted(axes.get_xlim())
+        bottom, top = sorted(axes.get_ylim())
+        for text in own:
+            x, y = text.get_position()
+            hidden = (text in axes.get_xticklabels() and not low <= x <= high) or (
+                text in axes.get_yticklabels() and not bottom <= y <= top
+            )
+            if text.get_text() and not hidden:
+                texts.append(text)
+    texts += [text for text in found.texts if text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        assert not first.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies over {other!r}"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_pictures_name_their_records_and_no_date_or_machine(name, made, tmp_path):
+    sources = Sources()
+    found = build(name, sources)
+    told = metadata(found, sources)
+    assert sources.used
+    assert all(file in told["Source"] for file in sources.used)
+    assert re.search(r"sha256 [0-9a-f]{16}", told["Source"])
+    (file,) = write(name, found, sources, tmp_path, "png")
+    assert image.imread(file).shape[1] > 400
+    raw = file.read_bytes()
+    assert told["Source"].encode() in raw or "é" in told["Source"] or b"Source" in raw
+    for word in (b"Software", str(tmp_path).encode(), b"/work/", b"/home/"):
+        assert word not in raw
+    write(name, found, sources, tmp_path, "png")
+    assert file.read_bytes() == raw, "the same records give the same file"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table")])
+def test_tables_are_written_in_three_formats_that_name_their_records(name, made, tmp_path):
+    sources = Sources()
+    found = build(name, sources)
+    assert isinstance(found, Table)
+    files = write(name, found, sources, tmp_path, "pdf")
+    assert [file.suffix for file in files] == [".md", ".tex", ".csv"]
+    for file in files[:2]:
+        assert "sha256" in file.read_text(encoding="utf-8")
+    assert len(files[2].read_text(encoding="utf-8").splitlines()) >= len(found.rows) + 1
