@@ -28,6 +28,18 @@ def portable(argument: str) -> str:
     return path.name if path.is_absolute() else argument
 
 
+def shown(path: Path) -> str:
+    """Return a path inside this clone as one types it there, any other as it is."""
+    whole = path.absolute()
+    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(path)
+
+
+def short(recorded: str) -> str:
+    """Return a recorded commit with ten digits of its name, and whether files differed from it."""
+    name, _, changes = recorded.partition(" ")
+    return f"{name[:10] or 'unknown'}{' ' + changes if changes else ''}"
+
+
 @functools.cache
 def commit(*paths: str) -> str:
     """Return the commit of this clone, and whether the files of ``paths`` differ from it; empty outside a clone."""

@@ -100,12 +100,12 @@ def test_show_prefers_what_was_run_here_and_then_what_is_committed(call, monkeyp
     assert call("show", "--seed", 3).code == 2
 
 
-def test_the_readme_table_has_what_was_measured(call):
-    from validation.checks.verdict_table import readme_table
+def test_the_recorded_table_has_what_was_measured(call):
+    from validation.checks.verdict_table import recorded_table
 
-    assert readme_table(Path("none")) == "Not yet recorded."
+    assert recorded_table(Path("none")) == "Not yet recorded."
     assert call("run", "--out", "results").code == 0
-    lines = readme_table(Path("results"), "smoke").splitlines()
+    lines = recorded_table(Path("results"), "smoke").splitlines()
     assert lines[0].startswith("| equation | in general | on students | measured |")
     assert lines[2].startswith("| eq 11 corrected | PROVED | HOLDS |")
     assert "Planted controls that came out as they had to: 1 of 1." in lines

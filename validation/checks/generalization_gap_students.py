@@ -186,12 +186,13 @@ def _with_constant(
     gaps: Gaps, bounds: Bounds, settings: Settings, shape: tuple[int, int], lost: tuple[str, ...]
 ) -> Finding:
     what = f"gap of the {gaps.name}, held against eq 19 with both constants 1 for one layer of {shape[0]} × {shape[1]}"
+    measured = gaps.values[np.isfinite(gaps.values)]
+    above = int((gaps.values > bounds.rank_free).sum())
     held = probability_verdict(
         _flat(gaps.values),
         bounds.printed.ravel(),
         bounds.delta,
         trivial=np.full(bounds.printed.size, gaps.trivial),
-        rival=bounds.rank_free.ravel(),
         alpha=float(needed(settings, "alpha")),
         statement=what,
     )
@@ -200,8 +201,8 @@ def _with_constant(
         f"{held.instance}.",
         "Constant 1 is an assumption: the paper gives none. The smallest layer of the model gives the smallest bound.",
         f"The bound is {bounds.printed.min():.3g} to {bounds.printed.max():.3g}; a guess that is uniform over the "
-        f"vocabulary has {gaps.trivial:.3g}, and with the same constants 1/√N in the place of r(m + n) log N/√N serves "
-        f"as well: {bounds.rank_free.min():.3g} to {bounds.rank_free.max():.3g}.",
+        f"vocabulary has {gaps.trivial:.3g}. With the same constants, 1/√N in the place of r(m + n) log N/√N gives "
+        f"{bounds.rank_free.min():.3g} to {bounds.rank_free.max():.3g}; {above} of {measured.size} gaps lie above it.",
         f"δ = {bounds.delta:.3g} is the smallest that {gaps.values.shape[0]} seeds can show; the risk is estimated on "
         "the held-out blocks, the train loss on at most measure_blocks of the train blocks.",
         *lost,

@@ -33,7 +33,7 @@ from validation.checks.sgd_convergence_speed import speed_findings
 from validation.config import RunConfig
 
 _UNIT = "squared norm of the gradient"
-_CURVED = 1.02
+CURVED = 1.02
 """η times a curvature beyond which smoothness is refuted: eigenvalues are within 1 %."""
 _ORDER = (
     "Blocks are drawn without replacement within an epoch: gradients are unbiased at its start alone. Independent "
@@ -78,7 +78,7 @@ def refuted_and_explicit(
 ) -> tuple[set[str], dict[str, Instance]]:
     """Return the arms whose step is too long for the curvature, and eq 11 as printed at every T of the slopes."""
     known = {arm: one for arm, one in constants.items() if one is not None}
-    refuted = {arm for arm, one in known.items() if max(one.excess) > _CURVED}
+    refuted = {arm for arm, one in known.items() if max(one.excess) > CURVED}
     sizes = [int(size) for size in needed(settings, "rate_steps")]
     explicit = {}
     for arm, one in known.items():
@@ -87,7 +87,7 @@ def refuted_and_explicit(
             explicit[arm] = printed.verdict.instance
     if TUNED in curves and SHORT in known:
         groups = tuned_groups(settings, curves[TUNED])
-        if any(value > _CURVED for value in _tuned_excess(groups, known[SHORT]).values()):
+        if any(value > CURVED for value in tuned_excess(groups, known[SHORT]).values()):
             refuted.add(TUNED)
     return refuted, explicit
 
@@ -103,8 +103,8 @@ def constant_step_findings(settings: Settings, arm: str, curves: Curves, known: 
     if known is None or not living:
         return _open(arm, Instance.NOT_RUN, "No student of this arm has both a curve and measured constants.")
     reasons = _reasons(curves, known)
-    if max(known.excess) > _CURVED:
-        many = sum(value > _CURVED for value in known.excess)
+    if max(known.excess) > CURVED:
+        many = sum(value > CURVED for value in known.excess)
         reason = (
             f"η times the top Hessian eigenvalue reached {max(known.excess):.3g} and passed 1 in {many} of "
             f"{len(known.excess)} runs: the loss is not (1/η)-smooth along them, though η = 1/L at the start."
@@ -122,8 +122,8 @@ def tuned_findings(settings: Settings, curves: Curves, known: Constants | None) 
     groups = tuned_groups(settings, curves)
     if known is None or not all(any(one is not None for one in group) for group in groups.values()):
         return _open(TUNED, Instance.NOT_RUN, "A length has no student that ended, or no constants were measured.")[1:]
-    excess = _tuned_excess(groups, known)
-    used = [size for size, value in excess.items() if value <= _CURVED]
+    excess = tuned_excess(groups, known)
+    used = [size for size, value in excess.items() if value <= CURVED]
     if not used:
         reason = f"η times the top Hessian eigenvalue is {min(excess.values()):.3g} or more: above 1 at every T."
         return _open(TUNED, Instance.NOT_APPLICABLE, reason)[1:]
@@ -134,7 +134,7 @@ def tuned_findings(settings: Settings, curves: Curves, known: Constants | None) 
     return _eq_11(settings, TUNED, own, used, [groups[size] for size in used], reasons, printed=False)
 
 
-def _tuned_excess(groups: Mapping[int, Curves], known: Constants) -> dict[int, float]:
+def tuned_excess(groups: Mapping[int, Curves], known: Constants) -> dict[int, float]:
     """Return η times the curvature at each length, both meaned, where a student ended."""
     steps = {size: [one.step_size for one in group if one is not None] for size, group in groups.items()}
     return {size: float(np.mean(part) * np.mean(known.curvatures)) for size, part in steps.items() if part}
@@ -162,7 +162,7 @@ def _eq_11(
         if form is Form.PRINTED and not printed:
             continue
         low, point, high = (
-            np.array([_bound(form, kind, group, known, size) for size, group in zip(sizes, groups, strict=True)])
+            np.array([eq_11_bound(form, kind, group, known, size) for size, group in zip(sizes, groups, strict=True)])
             for kind in ("low", "point", "high")
         )
         what = f"{arm}: average of ‖∇L‖² over T = {_listed(sizes)} against {formula}"
@@ -179,7 +179,7 @@ def _eq_11(
     return found
 
 
-def _bound(form: Form, kind: str, curves: Curves, known: Constants, steps: int) -> float:
+def eq_11_bound(form: Form, kind: str, curves: Curves, known: Constants, steps: int) -> float:
     """Return the mean over the living of the right side: ``low`` for HOLDS, ``high`` for VIOLATED.
 
     Low has Δ as far as the loss was seen to fall and L the measured curvature, both too small; high has Δ = L(θ0), as
@@ -241,7 +241,7 @@ def _order(arm: str, curves: Curves, known: Constants, steps: int) -> Finding:
     """Return eq 11 with its O(ε²/√T): it says no constant, and where noise stays the one that is needed grows."""
     measured = np.array([float("nan") if one is None else one.average(0, steps) for one in curves])
     order = known.truncation_error**2 / np.sqrt(steps)
-    explicit = _bound(Form.PRINTED, "point", curves, known, steps)
+    explicit = eq_11_bound(Form.PRINTED, "point", curves, known, steps)
     what = f"{arm}: average of ‖∇L‖² over T = {steps} against eq 11 with its O(ε²/√T)"
     least = max(0.0, float(np.nanmean(measured)) - explicit) / order if order > 0 else float("inf")
     reason = f"Here c = {least:.3g} would be enough, with ε = Σ ε_l = {known.truncation_error:.3g}."

@@ -104,14 +104,10 @@ class Recorded:
     def origin(self) -> str:
         """Return in one line what made them."""
         made = [one.made for one in (*self.records, *([self.audit] if self.audit else []))]
-        commits = ", ".join(sorted({_short(str(one.get("commit", ""))) for one in made})) or "none"
+        commits = ", ".join(sorted({provenance.short(str(one.get("commit", ""))) for one in made})) or "none"
         seconds = sum(float(one.get("seconds") or 0.0) for one in made)
-        return f"preset {self.preset}, seed {self.seed}, commit {commits}, {seconds:,.0f} s, {self.folder}"
-
-
-def _short(commit: str) -> str:
-    name, _, changes = commit.partition(" ")
-    return f"{name[:10] or 'unknown'}{' ' + changes if changes else ''}"
+        place = provenance.shown(self.folder)
+        return f"preset {self.preset}, seed {self.seed}, commit {commits}, {seconds:,.0f} s, {place}"
 
 
 def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Recorded:
@@ -314,7 +310,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def readme_table(results: Path = COMMITTED, preset: str = "cpu") -> str:
+def recorded_table(results: Path = COMMITTED, preset: str = "cpu") -> str:
     """Return the recorded verdicts of all forms that were measured, as Markdown; one line where there are none."""
     if not folder_of(results, preset, 0).is_dir():
         return "Not yet recorded."
