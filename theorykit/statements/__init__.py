@@ -49,8 +49,10 @@ STATEMENTS: tuple[Statement, ...] = tuple(
 )
 """In the order of the paper."""
 
-__all__ = ["STATEMENTS", "Equation", "Form", "Kind", "Statement", "Symbol", "find_statement"]
+__all__ = ["STATEMENTS", "Equation", "Form", "Kind", "Statement", "Symbol", "find_statement", "register"]
 
+_OWN: dict[str, Statement] = {}
+"""Statements that are not the paper's, by slug, in the order in which they were registered."""
 
 _LABELS = {
     "eq": "eq",
@@ -77,6 +79,41 @@ def _normal(key: str) -> str:
     return f"{label}-{int(numbered[2])}" if numbered and label else name.replace(" ", "-")
 
 
+def register(statement: Statement) -> Statement:
+    """Make a statement of one's own known by its names until the process ends, beside those of the paper.
+
+    :func:`find_statement`, ``run_audit``, ``evaluate_bound`` and the findings of experiments then know it;
+    :data:`STATEMENTS` and the audit of the whole paper stay as they are. A slug that was registered before gets the new
+    statement.
+
+    Args:
+        statement: Its slug, label and the keys of its equations are its names: small letters and hyphens.
+
+    Returns:
+        The statement.
+
+    Raises:
+        InputError: no statement, a name that another one has, or one that cannot be asked for.
+
+    Example:
+        >>> equation = Equation("own-sum", "own sum", "a + a = 2a", "", checks=())
+        >>> own = register(Statement("doubling", "Own 1", "Twice the same", Kind.IDENTITY, (equation,)))
+        >>> own.slug, find_statement("own-sum")[1].printed
+        ('doubling', 'a + a = 2a')
+    """
+    if not isinstance(statement, Statement):
+        raise InputError(f"{shown(statement)} is no statement", "give a theorykit.statements.Statement")
+    others = (*STATEMENTS, *(one for slug, one in _OWN.items() if slug != statement.slug))
+    taken = {key: one for one in others for key in one.keys}
+    for key in statement.keys:
+        if key in taken:
+            raise InputError(f"the name {key!r} is taken: {taken[key].label}, {taken[key].title}", "give another one")
+        if key != _normal(key):
+            raise InputError(f"the name {key!r} cannot be asked for", f"write {_normal(key)!r}")
+    _OWN[statement.slug] = statement
+    return statement
+
+
 def find_statement(key: str | int) -> tuple[Statement, Equation | None]:
     """Return the statement behind a slug, a label or an equation, and the equation where one was named.
 
@@ -93,12 +130,13 @@ def find_statement(key: str | int) -> tuple[Statement, Equation | None]:
     if not isinstance(key, str | int) or isinstance(key, bool):
         raise InputError(f"{shown(key)} is not the name of a statement", "give theorem-1, eq-11 or 'sgd-convergence'")
     name = _normal(str(key))
-    for statement in STATEMENTS:
+    known = (*STATEMENTS, *_OWN.values())
+    for statement in known:
         for equation in statement.equations:
             if equation.key == name:
                 return statement, equation
         if name in statement.keys:
             return statement, None
     slugs = ", ".join(statement.slug for statement in STATEMENTS)
-    near = did_you_mean(name, [known for statement in STATEMENTS for known in statement.keys])
+    near = did_you_mean(name, [key for statement in known for key in statement.keys])
     raise InputError(f"there is no statement {key!r}", f"{near}give one of {slugs}, theorem-1 … or eq-1 … eq-37")
