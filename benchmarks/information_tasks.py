@@ -151,8 +151,8 @@ def full_table(rows: list[dict[str, Any]], origin: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme_table(recorded: dict[str, Any]) -> str:
-    """Return the README's table: one row per estimator over the published tasks, and where it comes from."""
+def markdown_table(recorded: dict[str, Any]) -> str:
+    """Return the table of the docs: one row per estimator over the published tasks, and where it comes from."""
     found = recorded["result"]["summaries"]
     lines = [
         "| estimator | error, 40 tasks | of one sample | 20 Gaussian copulas | worst of them | runs without warning | "
@@ -179,7 +179,7 @@ def readme_table(recorded: dict[str, Any]) -> str:
     lines += [
         "",
         f"{seeds} seeds, N = {ROWS:,}; `{recorded['command']}`, commit {recorded['commit'][:12]}; "
-        "[all tasks and estimators](benchmarks/results/information_tasks.md).",
+        "[all tasks and estimators](../benchmarks/results/information_tasks.md).",
     ]
     return "\n".join(lines)
 

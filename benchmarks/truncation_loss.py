@@ -5,8 +5,8 @@ python benchmarks/truncation_loss.py --table
 
 For each seed the calibration passage (*Pride and Prejudice*), the labels drawn from the model and both held-out
 passages change. Held out are another novel by the same author (*Persuasion*) and a text of another kind (the Anarchist
-FAQ). The second command prints the table of the README from the record. Finished seeds are kept in the folder of the
-texts and not measured again.
+FAQ). The second command prints the table of docs/rank-selection.md from the record. Finished seeds are kept in the
+folder of the texts and not measured again.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _number(value: float) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the README's table: means over the seeds (geometric for perplexity ratios), ± half the range of the KL."""
+    """Return the table of the docs: means over seeds (geometric for perplexity ratios), ± half the range of the KL."""
     lines = [
         "| kept | metric | ranks | ½ tail sum | predicted KL | KL, same kind | perplexity × dense | KL, other kind | "
         "perplexity × dense |",

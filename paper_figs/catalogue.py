@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from paper_figs.pictures import Picture
 from paper_figs.sources import Sources
 from paper_figs.tables import WRITERS, Table
+from theorykit.errors import InputError
 from theorykit.results import write_whole
 
 PICTURES = ("pdf", "png", "svg")
@@ -64,8 +65,14 @@ def write(name: str, made: Picture | Table, sources: Sources, out: Path, form: s
         sources: From which it was made: named in the files.
         out: Folder, made where it is not there.
         form: One of :data:`PICTURES`.
+
+    Raises:
+        InputError: the folder cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {out}: {error.strerror}", "give another folder with --out") from error
     if isinstance(made, Table):
         origin = [f"{file}: {told}" for file, told in sources.used.items()]
         files = [out / f"{name}.{ending}" for ending in WRITERS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
+from theorykit.checks import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,14 +95,13 @@ def _draw_panel(axes: Axes, panel: Panel, colours: list[Any]) -> None:
         _draw_heatmap(axes, maps[0])
         return
     axes.set(xscale=panel.x_scale, yscale=panel.y_scale)
-    lines: dict[Role, int] = {}
+    dashed: list[int] = []
     points = 0
     for part in panel.parts:
         if isinstance(part, Line):
-            style, number = _ROLES[part.role], lines.get(part.role, 0)
-            dashes = _DASHES[(style["first"] + number) % len(_DASHES)]
-            axes.plot(part.x, part.y, color=style["color"], linestyle=dashes, label=part.label or "_theory", zorder=3)
-            lines[part.role] = number + 1
+            style, label = _ROLES[part.role], part.label or "_theory"
+            dashed.append(_free_dashes(style["first"], dashed))
+            axes.plot(part.x, part.y, color=style["color"], linestyle=_DASHES[dashed[-1]], label=label, zorder=3)
         elif isinstance(part, Points):
             number = points if part.series is None else part.series
             _draw_points(axes, part, colours[number % len(colours)], _MARKERS[number % len(_MARKERS)], number)
@@ -114,8 +114,15 @@ def _draw_panel(axes: Axes, panel: Panel, colours: list[Any]) -> None:
             _shade(axes, part)
 
 
+def _free_dashes(first: int, taken: Sequence[int]) -> int:
+    """Return the number of the first dashes from ``first`` on that fewest lines of the panel have."""
+    places = [(first + step) % len(_DASHES) for step in range(len(_DASHES))]
+    return min(places, key=taken.count)
+
+
 def _draw_points(axes: Axes, part: Points, colour: Any, marker: str, number: int) -> None:
-    face = colour if number % 2 == 0 else "white"
+    hollow = number % 2 == 1 if part.hollow is None else part.hollow
+    face = "white" if hollow else colour
     style: dict[str, Any] = {
         "color": colour,
         "marker": marker,
@@ -133,8 +140,8 @@ def _draw_points(axes: Axes, part: Points, colour: Any, marker: str, number: int
         axes.fill_between(part.x, part.low, part.high, color=colour, alpha=0.18, linewidth=0, zorder=1)
         axes.plot(part.x, part.y, linestyle="-", linewidth=0.9, label=label, **style)
     else:
-        reach = np.vstack([np.asarray(part.y) - part.low, np.asarray(part.high) - part.y])
-        axes.errorbar(part.x, part.y, yerr=np.maximum(reach, 0), linestyle="", elinewidth=0.9, label=label, **style)
+        across, up = _reach(part.x, part.left, part.right), _reach(part.y, part.low, part.high)
+        axes.errorbar(part.x, part.y, yerr=up, xerr=across, linestyle="", elinewidth=0.9, label=label, **style)
 
 
 def _draw_printed(axes: Axes, part: Printed) -> None:
@@ -145,11 +152,15 @@ def _draw_printed(axes: Axes, part: Printed) -> None:
         "markerfacecolor": "white",
         "zorder": 6,
     }
-    if part.low is None or part.high is None:
-        axes.plot(part.x, part.y, linestyle="", label=part.label, **style)
-        return
-    reach = np.vstack([np.asarray(part.y) - part.low, np.asarray(part.high) - part.y])
-    axes.errorbar(part.x, part.y, yerr=reach, linestyle="", elinewidth=1.2, label=part.label, **style)
+    across, up = _reach(part.x, part.left, part.right), _reach(part.y, part.low, part.high)
+    axes.errorbar(part.x, part.y, yerr=up, xerr=across, linestyle="", elinewidth=1.2, label=part.label, **style)
+
+
+def _reach(middle: Floats, low: Floats | None, high: Floats | None) -> Floats | None:
+    """Return how far an interval goes to both sides ``[2, k]``."""
+    if low is None or high is None:
+        return None
+    return np.maximum(np.vstack([np.asarray(middle) - low, np.asarray(high) - middle]), 0)
 
 
 def _draw_heatmap(axes: Axes, part: Heatmap) -> None:
@@ -195,12 +206,14 @@ def _limit(axes: Axes, panel: Panel) -> None:
 
 def _legend(axes: Axes, panel: Panel) -> float:
     """Put the legend under the panel and return where it ends, over the height of the axes."""
-    handles, labels = axes.get_legend_handles_labels()
+    handle_of = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = [part.label for part in panel.parts if part.label in handle_of]
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     box = axes.get_tightbbox(renderer)
     below = 0.0 if box is None else box.transformed(axes.transAxes.inverted()).y0
     if not labels:
         return float(below)
     wrapped = [textwrap.fill(label, int(_LEGEND_WIDTH * panel.width)) for label in labels]
+    handles = [handle_of[label] for label in labels]
     found = axes.legend(handles, wrapped, loc="upper left", bbox_to_anchor=(0, below - 0.04), labelspacing=0.35)
     return float(found.get_window_extent(renderer).transformed(axes.transAxes.inverted()).y0)

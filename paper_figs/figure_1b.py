@@ -29,9 +29,9 @@ def build(sources: Sources) -> Picture:
     return Picture(
         "Generalization gap over the rank",
         panels,
-        "Eq 19 as printed has no constant; with both constants 1 it is drawn for the smallest layer. It lies above "
-        "what a uniform guess has. No form of it is about these students: their losses are not bounded, their models "
-        "not linear.",
+        "Eq 19 as printed has no constants; with both constants 1 it is drawn for the smallest layer, beside what the "
+        "same constants give with no rank at all. Shaded, it says less than a uniform guess. No form of it is about "
+        "these students: their losses are not bounded, their models not linear.",
         f"{seeds} seeds, means with 95 % intervals; n in {data['unit_of_n']}. The paper prints no numbers of it.",
     )
 
@@ -51,7 +51,7 @@ def _bounds(data: Data, gap: Data, ranks: Floats, shown: Sequence[int]) -> Panel
 
 def _gap(data: Data, gap: Data, ranks: Floats, shown: Sequence[int]) -> Panel:
     parts = _measured(data, gap, ranks, shown)
-    return Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", parts, x_ticks=ticks(ranks)[::2])
+    return Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", parts)
 
 
 def _accuracy(data: Data, ranks: Floats, shown: Sequence[int]) -> Panel:

@@ -52,6 +52,9 @@ class Points:
         joined: Join them with a thin line, their intervals with a band.
         series: Number of colour and marker; the place among the panel's measurements if None.
         scatter: Many single measurements: small, pale and without a legend of their own.
+        hollow: White inside; every second series is if None.
+        left: Lower ends in x ``[k]``, beside ``low`` and ``high``, or None.
+        right: Upper ends in x ``[k]``, or None.
     """
 
     label: str
@@ -62,6 +65,9 @@ class Points:
     joined: bool = False
     series: int | None = None
     scatter: bool = False
+    hollow: bool | None = None
+    left: Floats | None = None
+    right: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class Printed:
         y: ``[k]``.
         low: Lower ends ``[k]`` where the text gives a range, or None.
         high: Upper ends ``[k]``, or None.
+        left: Lower ends in x ``[k]`` where the text gives a range there, or None.
+        right: Upper ends in x ``[k]``, or None.
     """
 
     label: str
@@ -96,6 +104,8 @@ class Printed:
     y: Floats
     low: Floats | None = None
     high: Floats | None = None
+    left: Floats | None = None
+    right: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)

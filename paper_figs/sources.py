@@ -11,11 +11,12 @@ from typing import Any
 
 from theorykit.errors import InputError
 from validation.checks.records import Record, read_record, record_file
-from validation.provenance import ROOT
+from validation.provenance import ROOT, short, shown
 
 RESULTS = ROOT / "validation" / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 _BENCHMARK_FIELDS = {"name", "command", "commit", "result"}
+_COMPARISON_FIELDS = {"title", "groups", "students", "command", "commit"}
 
 
 class Data(dict[str, Any]):
@@ -63,17 +64,17 @@ class Sources:
         """
         file = record_file(self.results, self.preset, self.seed, check, part)
         again = f"python -m validation run {check} --part {part} --preset {self.preset}"
-        again += (f" --seed {self.seed}" if self.seed else "") + f" --out {_named(self.results)}"
+        again += (f" --seed {self.seed}" if self.seed else "") + f" --out {shown(self.results)}"
         if not file.is_file():
-            raise InputError(f"there is no record {_named(file)}", again)
+            raise InputError(f"there is no record {shown(file)}", again)
         try:
             found = read_record(file)
         except InputError as error:
-            raise InputError(error.message.replace(str(file), _named(file)), f"{again} --again") from error
+            raise InputError(error.message.replace(str(file), shown(file)), f"{again} --again") from error
         told = {name: found.content[name] for name in ("check", "part", "preset", "seed")}
         if told != {"check": check, "part": part, "preset": self.preset, "seed": self.seed}:
             what = f"{told['check']} {told['part']} of preset {told['preset']}, seed {told['seed']}"
-            raise InputError(f"{_named(file)} holds {what}: it was put there by hand", f"remove it, then {again}")
+            raise InputError(f"{shown(file)} holds {what}: it was put there by hand", f"remove it, then {again}")
         if found.failure:
             raise InputError(f"{check} {part} failed when it was recorded: {found.failure}", f"{again} --again")
         self._note(found)
@@ -88,7 +89,7 @@ class Sources:
     def data(self, check: str, part: str) -> Data:
         """Return the numbers for figures of one part; see :meth:`record`."""
         found = self.record(check, part)
-        return _asked(found.content["data"], _named(found.file), "run it again with the present version")
+        return _asked(found.content["data"], shown(found.file), "run it again with the present version")
 
     def findings(self, check: str, part: str, equation: str, form: str) -> list[dict[str, Any]]:
         """Return the findings of a part on one form of one equation; see :meth:`record`."""
@@ -105,21 +106,36 @@ class Sources:
         again = f"python benchmarks/{name}.py"
         found = self._json(file, again)
         if not isinstance(found, dict) or not set(found) >= _BENCHMARK_FIELDS or found["name"] != name:
-            raise InputError(f"{_named(file)} is no record of benchmarks/{name}.py", f"remove it, then {again}")
+            raise InputError(f"{shown(file)} is no record of benchmarks/{name}.py", f"remove it, then {again}")
         self._commit(str(found["commit"]))
         self.used[_unplaced(file)] = f"sha256 {_digest(file)}, commit {found['commit']}, {found['command']}"
-        return _asked(found["result"], _named(file), found["command"])
+        return _asked(found["result"], shown(file), found["command"])
 
     def table(self, name: str) -> list[dict[str, str]]:
         """Return the rows of a CSV file that lies beside a record of ``benchmarks/``; the record is read too."""
         self.benchmark(name)
         file = self.benchmarks / f"{name}.csv"
         if not file.is_file():
-            raise InputError(f"there is no {_named(file)}", f"python benchmarks/{name}.py")
+            raise InputError(f"there is no {shown(file)}", f"python benchmarks/{name}.py")
         with file.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
         self.used[_unplaced(file)] = f"sha256 {_digest(file)}"
         return rows
+
+    def comparison(self, name: str) -> Data:
+        """Return a comparison of students that lies beside the committed records (``validation compare --out``).
+
+        Raises:
+            InputError: no such file, or no comparison.
+        """
+        file = RESULTS / f"{name}.json"
+        again = f"sweep and compare as validation/plans/{name}.toml says"
+        found = self._json(file, again)
+        if not isinstance(found, dict) or not set(found) >= _COMPARISON_FIELDS:
+            raise InputError(f"{shown(file)} is no comparison of students", again)
+        self._commit(str(found["commit"]))
+        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, commit {found['commit']}, {found['command']}"
+        return _asked(found, shown(file), again)
 
     def bundled(self) -> Any:
         """Return the spectra of SmolLM2-135M that ship with theorykit."""
@@ -133,13 +149,13 @@ class Sources:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"there is no record {_named(file)}", again) from error
+            raise InputError(f"there is no record {shown(file)}", again) from error
         except ValueError as error:
-            raise InputError(f"{_named(file)} is no JSON: {error}", f"remove it, then {again}") from error
+            raise InputError(f"{shown(file)} is no JSON: {error}", f"remove it, then {again}") from error
 
     def _commit(self, name: str) -> None:
-        if name[:10] not in self.commits:
-            self.commits.append(name[:10])
+        if short(name) not in self.commits:
+            self.commits.append(short(name))
 
     def _note(self, found: Record) -> None:
         notes = []
@@ -151,16 +167,9 @@ class Sources:
         self.notes += [note for note in notes if note not in self.notes]
 
 
-def _named(path: Path) -> str:
-    """Return a path as a user of this clone types it."""
-    whole = path.absolute()
-    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(path)
-
-
 def _unplaced(file: Path) -> str:
     """Return a path that says nothing of this machine."""
-    whole = file.absolute()
-    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else f"{file.parent.name}/{file.name}"
+    return shown(file) if file.absolute().is_relative_to(ROOT) else f"{file.parent.name}/{file.name}"
 
 
 def _digest(file: Path) -> str:

@@ -1,37 +1,25 @@
-"""Write the tables of the README from recorded results, between their markers.
+"""Write the tables of the README and of docs/ from recorded results, between their markers.
 
-python scripts/update_readme.py
+python scripts/update_tables.py
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import information_tasks  # noqa: E402
 import truncation_loss  # noqa: E402
+from benchmark_table import benchmark_table, record_of  # noqa: E402
 
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks  # noqa: E402
 from theorykit.statements.audit import summary_of  # noqa: E402
 from theorykit.statements.evidence import Effort  # noqa: E402
-from validation.checks.verdict_table import readme_table  # noqa: E402
-
-
-def record_of(name: str) -> dict[str, Any]:
-    """Return a record: its result, and the command, commit, seeds and machine that made it."""
-    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """Return the result of a record."""
-    return record_of(name)["result"]
+from validation.checks.verdict_table import COMMITTED, Row, cells_of, recorded, recorded_table, rows_of  # noqa: E402
 
 
 def rules() -> str:
@@ -59,160 +47,104 @@ def verdicts() -> str:
     return "\n".join(lines)
 
 
-def _coverage(found: dict[str, Any]) -> str:
-    cases = [case for part in found.values() if isinstance(part, dict) for case in part.values() if type(case) is dict]
-    covered = [case["covered"] for case in cases]
-    worst = max(abs(case["bias_in_standard_errors"]) for case in cases)
-    return f"{min(covered):.1%} to {max(covered):.1%}; {worst:.1f}"
+_HEADLINES = {
+    "eq-8": "Lemma 1: truncation moves gradients by at most C Σ ε",
+    "eq-11": "Theorem 1: SGD converges like 1/T, up to σ²/T and O(ε²/√T)",
+    "faster-convergence": "§5.4: low rank converges faster",
+    "eq-17": "Corollary 1: the best rank grows like √n",
+    "eq-19": "Theorem 2: gap ≤ O(r(m + n) log n/√n)",
+    "gap-linear-in-rank": "§5.5: the gap grows linearly with the rank",
+    "eq-23": "Theorem 3: I ≥ log d − (d/2) L_clone + const",
+    "mutual-information-gain": "§5.7: cloning adds 1.2 nats of information",
+    "table-1-improvement": "Table 1: LRC is best, by 2.8 % in perplexity",
+    "table-2": "Table 2: every component is indispensable",
+    "figure-4": "Figure 4: the loss over the rank is a U",
+}
+_IN_GENERAL = {"eq-17": "corollary-1-proof"}
+"""What decides a claim in general where it is another equation: eq 17 is right, its step from Theorem 2 is not."""
 
 
-_FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
-    (
-        "spectra_speed",
-        "50 GPT-2-small-shaped matrices: spectra, ε at all ranks, decay fits, against bare float64 Gram, `eigvalsh`",
-        lambda found: f"{found['ratio_to_bare_loop']:.2f} ×",
-        "≤ 1.3 ×",
-    ),
-    (
-        "spectra_speed",
-        "the same against `weightwatcher` 0.7.7 `analyze()`",
-        lambda found: f"{found['times_faster_than_weightwatcher']:.1f} × faster",
-        "≥ 4 ×",
-    ),
-    (
-        "spectra_speed",
-        "ε(r) against a LAPACK SVD where ε/‖W‖ > 1e-6, relative",
-        lambda found: f"{found['worst_relative_disagreement_with_lapack']:.0e}",
-        "≤ 1e-6",
-    ),
-    (
-        "checkpoint_memory",
-        "peak memory on a generated sharded bf16 checkpoint of 4096-wide layers",
-        lambda found: f"{found['peak_megabytes']} MB ({found['checkpoint_gigabytes']:.1f} GB checkpoint)",
-        "< 952 MB (4 GB)",
-    ),
-    (
-        "checkpoint_memory",
-        "killed and started again: layers computed twice",
-        lambda found: str(found["killed_after_layers"] - found["layers_not_computed_again"]),
-        "0",
-    ),
-    (
-        "calibration_speed",
-        "calibrated selection on SmolLM2-135M, 4,096 tokens, against bare forward and backward passes",
-        lambda found: f"{found['ratio']:.2f} ×",
-        "≤ 2 ×",
-    ),
-    ("startup", "`theorykit --help`", lambda found: f"{found['help_seconds']:.2f} s", "< 0.3 s"),
-    ("startup", "`theorykit rank-select --n 100000`", lambda found: f"{found['rank_select_seconds']:.2f} s", "< 2 s"),
-    ("startup", "`theorykit audit`, whole", lambda found: f"{found['audit_seconds']:.1f} s", "< 60 s"),
-    (
-        "rademacher_speed",
-        "exact Rademacher complexity, 768 × 768, N = 10⁴, 200 draws, all ranks, against the draws' matrix products",
-        lambda found: f"{found['ratio_to_products']:.2f} ×",
-        "≤ 1.5 ×",
-    ),
-    (
-        "mine_speed",
-        "MINE on the 50-dimensional dense normal task against that of `benchmark-mi`: time, and mean errors",
-        lambda found: (
-            f"{found['mine']['share_of_their_time']:.2f} ×; {found['mine']['mean_absolute_error']:.3f} against "
-            f"{found['benchmark-mi']['mean_absolute_error']:.3f} nats"
-        ),
-        "≤ 0.5 ×, no larger error",
-    ),
-    (
-        "critics_speed",
-        "24 layers' critics as one batch against one after another, two cores",
-        lambda found: f"{found['speed_up']:.1f} × faster",
-        "≥ 1.5 ×",
-    ),
-    (
-        "students_speed_cpu",
-        "32 small students trained as one batch against one after another, two cores",
-        lambda found: f"{found['speed_up']:.1f} × faster",
-        "≥ 2 ×",
-    ),
-    (
-        "step_speed_cpu",
-        "a factored student's step against a dense Hugging Face GPT-2's: times over floating-point operations",
-        lambda found: f"{found['time_ratio_over_operations_ratio']:.2f} ×",
-        "≤ 1.25 ×",
-    ),
-    (
-        "step_speed_cpu",
-        "a Low-Rank Clone's step against the same losses in Hugging Face's Trainer",
-        lambda found: f"{found['speed_up_over_trainer']:.2f} × faster",
-        "≥ 1.2 ×",
-    ),
-    (
-        "sweep_kill",
-        "a sweep killed 20 times and resumed: records equal bit for bit; lost or written again",
-        lambda found: (
-            f"{found['records_equal_bit_for_bit']} of {found['students']}; {found['records_lost_or_written_again']}"
-        ),
-        "all; 0",
-    ),
-    (
-        "planted_controls",
-        "planted controls over 20 seeds: right, undecided, wrong; bounds off by a factor of two that are noticed",
-        lambda found: (
-            f"{found['outcomes'].get('right', 0):,}, {found['outcomes'].get('undecided', 0)}, "
-            f"{found['outcomes'].get('wrong', 0)}; {found['wrong_bounds_noticed']} of {found['wrong_bounds']}"
-        ),
-        "all, ≤ 1, 0; all",
-    ),
-    (
-        "gaussian_information",
-        "corrected Gaussian information, 768 + 768 columns, N = 10⁴",
-        lambda found: f"{found['d=768']['seconds']:.2f} s",
-        "≤ 1 s",
-    ),
-    (
-        "gaussian_information",
-        "its 95 % intervals over 200 draws, d = 64 to 768, ρ up to 0.95: covered; bias in standard errors",
-        lambda found: _coverage(found),
-        "90 to 98 %; ≤ 3",
-    ),
-    (
-        "rate_distortion_speed",
-        "reverse water-filling at d = 4096",
-        lambda found: f"{found['milliseconds']:.2f} ms",
-        "< 5 ms",
-    ),
-)
+def headlines() -> str:
+    """Return the main statements: what is true of them in general, what was measured on students, and where it ends."""
+    found = recorded(COMMITTED, "cpu", 0, COMMITTED)
+    assert found.audit is not None
+    audited = {row["key"]: row for row in found.audit.content["data"]["rows"]}
+    rows = {(row.equation, row.form): row for row in rows_of(found)}
+    lines = [
+        "| the paper says | in general | on our students | nearest to a violation | as corrected |",
+        "|---|---|---|---|---|",
+    ]
+    for key, claim in _HEADLINES.items():
+        known, row = audited[_IN_GENERAL.get(key, key)], rows[key, "printed"]
+        general = [known["printed_truth"], known["printed_value"]]
+        cells = [
+            claim,
+            _said(*general),
+            _seen(row),
+            cells_of(row)["measured"],
+            _whole(rows.get((known["key"], "corrected"))),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"{found.origin()}; [all equations and claims](docs/validation.md)."])
 
 
-def benchmarks() -> str:
-    """Return the measured figures beside their targets."""
-    lines = ["| what | measured | target |", "|---|---|---|"]
-    for name, what, measured, target in _FIGURES:
-        try:
-            figure = measured(recorded(name))
-        except (OSError, KeyError):  # no record, or one from before the figure was measured
-            figure = "not yet recorded"
-        lines.append(f"| {what} | {figure} | {target} |")
-    return "\n".join(lines)
+def _seen(row: Row) -> str:
+    return row.instances.get("students", "").replace("NOT_APPLICABLE", "N/A").lower().replace("n/a", "N/A")
 
 
-def filled(text: str) -> str:
-    """Return the README with every table written anew."""
-    tables = {
-        "rules": rules,
-        "verdicts": verdicts,
-        "benchmarks": benchmarks,
-        "information": lambda: information_tasks.readme_table(record_of("information_tasks")),
-        "truncation": lambda: truncation_loss.table(recorded("truncation_loss")),
-        "validation": readme_table,
-    }
-    for name, make in tables.items():
-        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-        text, count = re.subn(pattern, lambda match, make=make: f"{match[1]}{make()}\n{match[2]}", text, flags=re.S)
-        if count != 1:
-            raise SystemExit(f"the README has {count} markers {name!r}, not 1")
-    return text
+def _whole(row: Row | None) -> str:
+    """Return what is true of a corrected form in general, and on students."""
+    return "" if row is None else "; ".join(part for part in (_said(row.truth), _seen(row)) if part)
+
+
+def _said(*words: str | None) -> str:
+    """Return different words in small letters, without what says nothing."""
+    told = dict.fromkeys(word.replace("_", " ") for word in words if word)
+    return ", ".join(word if "N/A" in word else word.lower() for word in told)
+
+
+def gallery() -> str:
+    """Return every figure and table with its caption, as docs/figures/ has them."""
+    from paper_figs.catalogue import NAMES, build
+    from paper_figs.sources import Sources
+    from paper_figs.tables import Table, cells
+
+    lines = []
+    for name in NAMES:
+        made = build(name, Sources())
+        lines += [f"## {name.replace('-', ' ').capitalize()}: {made.title}", ""]
+        lines += [cells(made)] if isinstance(made, Table) else [f"![{made.title}](figures/{name}.png)"]
+        lines += ["", made.caption, ""] + ([made.note, ""] if isinstance(made, Table) else [])
+    return "\n".join(lines).rstrip()
+
+
+TABLES = {
+    "rules": rules,
+    "headlines": headlines,
+    "verdicts": verdicts,
+    "benchmarks": benchmark_table,
+    "information": lambda: information_tasks.markdown_table(record_of("information_tasks")),
+    "truncation": lambda: truncation_loss.table(record_of("truncation_loss")["result"]),
+    "validation": recorded_table,
+    "figures": gallery,
+}
+
+
+def filled(page: str) -> str:
+    """Return a page with every table between its markers written anew."""
+    return re.sub(
+        r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)",
+        lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}",
+        page,
+        flags=re.S,
+    )
+
+
+def pages() -> list[Path]:
+    """Return the files with tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for one in pages():
+        one.write_text(filled(one.read_text(encoding="utf-8")), encoding="utf-8")

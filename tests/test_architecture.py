@@ -155,7 +155,20 @@ def test_only_the_command_line_writes_to_the_terminal(path):
     assert not [call for call in calls if call == "print" or call.startswith(("sys.stdout.", "sys.stderr."))]
 
 
-@pytest.mark.parametrize("folder", ["theorykit", "validation", "tests"])
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("validation", {"paper_figs", "benchmarks", "tests"}),
+        ("paper_figs", {"torch", "transformers", "benchmarks", "tests"}),
+    ],
+)
+def test_figures_read_what_the_harness_recorded_and_never_the_other_way(folder, forbidden):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        imported = {name.split(".")[0] for name in imported_modules(ast.parse(path.read_text(encoding="utf-8")))}
+        assert not imported & forbidden, path
+
+
+@pytest.mark.parametrize("folder", ["theorykit", "validation", "paper_figs", "benchmarks", "scripts", "tests"])
 def test_no_file_is_longer_than_400_lines(folder):
     lengths = {
         path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())

@@ -7,12 +7,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib import image
+from PIL import Image
 
 from paper_figs.catalogue import NAMES, build, metadata, write
 from paper_figs.drawing import drawn
-from paper_figs.pictures import Heatmap, Line, Points, Printed, Vacuous
+from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
 from paper_figs.sources import Sources
 from paper_figs.tables import Table
+from validation.provenance import ROOT
 
 FIGURES = [name for name in NAMES if not name.startswith("table")]
 
@@ -103,3 +105,24 @@ def test_tables_are_written_in_three_formats_that_name_their_records(name, made,
     for file in files[:2]:
         assert "sha256" in file.read_text(encoding="utf-8")
     assert len(files[2].read_text(encoding="utf-8").splitlines()) >= len(found.rows) + 1
+
+
+def test_lines_of_a_panel_differ_in_dashes_and_the_legend_has_the_order_of_the_parts():
+    x = np.array([1.0, 2.0])
+    roles = (Role.PRINTED, Role.PRINTED, Role.CORRECTED, Role.CORRECTED, Role.RIVAL)
+    lines = [Line(f"line {number}", x, x + number, role) for number, role in enumerate(roles)]
+    parts = [Points("with intervals", x, x, x - 1, x + 1), *lines, Points("without", x, x), Vacuous("empty", 3.0)]
+    (axes,) = drawn(Picture("lines", [Panel("one", "x", "y", parts)], "")).axes
+    dashes = [line._dash_pattern for line in axes.lines if line.get_label().startswith("line")]
+    assert len(dashes) == len({str(one) for one in dashes}) == len(roles)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [part.label for part in parts]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_gallery_shows_the_present_records(name):
+    sources = Sources()
+    told = metadata(build(name, sources), sources)
+    with Image.open(ROOT / "docs" / "figures" / f"{name}.png") as picture:
+        found = {key: picture.text[key] for key in told}
+    assert found == dict(told), "run: python -m paper_figs --format png --out docs/figures"

@@ -1,0 +1,128 @@
+"""Figure 2(a): the rank of least held-out loss over the sample size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paper_figs.intervals import geometric_over_seeds, over_seeds
+from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
+from paper_figs.sources import Data, Sources
+from theorykit.checks import Floats
+from theorykit.verdicts.exponents import censored_points
+from validation.checks.rank_grid import LABELS
+
+ABOUT = "best rank over the sample size, beside √n and what the spectra predict, and whether the loss turns at all"
+RANK, LOSS = "rank r", "held-out loss, nats per token"
+_SLOPES = {"slopes n^⅓ (steeper) and n^¼: Theorem 2 corrected and as printed": 1 / 3, "": 1 / 4}
+_PRINTED_AT = 1e5
+"""n of the paper's own advice."""
+_AT_MOST = 4
+"""Sample sizes whose whole curves are shown."""
+
+
+def build(sources: Sources) -> Picture:
+    """Return r* over n, the whole curves of the labels, and all objectives at one n."""
+    data = sources.data("optimal-rank", "students")
+    curves, limit = data["curves"], float(data["full_rank"])
+    name = next(name for name, curve in curves.items() if curve["objective"] == LABELS)
+    seeds = [len(curve["seeds"]) for curve in curves.values()]
+    return Picture(
+        "Best rank over the sample size",
+        [_best(curves, name, limit), _turns(name, curves[name]), _objectives(curves)],
+        "r* is the rank of least held-out loss. Where a seed has it at an end of the grid or at full rank, it is known "
+        "to lie there or beyond, and the point is no optimum. √n is drawn with constant 1, as the paper's own advice "
+        "takes it; slopes of the other laws alone, as their constants are open.",
+        f"{_range(seeds)} seeds; means (of r*: geometric) with 95 % intervals; dots: single seeds. "
+        f"{_slope(sources, name)} n in sequences: the paper does not say its unit. Full rank is {limit:g}.",
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _slope(sources: Sources, name: str) -> str:
+    """Return the exponent of n that the record has of one curve, in a sentence."""
+    found = sources.findings("optimal-rank", "students", "eq-17", "printed")
+    (one,) = (one for one in found if one["what"] == f"{name}: r* ∝ √n")
+    if one["measured"] is None or one["interval"] is None:
+        return f"Exponent of n ({name}): not measured, too few sizes have optima."
+    low, high = one["interval"]
+    return f"Exponent of n ({name}): {one['measured']:.2f} (90 %: {low:.2f} to {high:.2f}); √n has 0.5."
+
+
+def _best(curves: Mapping[str, Data], first: str, limit: float) -> Panel:
+    parts = _optima([(name, curve) for name, curve in curves.items() if curve["objective"] == LABELS], limit)
+    curve = curves[first]
+    sizes, predicted = floats(curve["sizes"]), curve["predicted"]
+    ends = np.geomspace(sizes[0], max(_PRINTED_AT, sizes[-1]), 30)
+    parts += [
+        Line("√n as printed (§5.6)", ends, np.sqrt(ends), Role.PRINTED),
+        Line("√n/10 as printed (§6)", ends, np.sqrt(ends) / 10, Role.PRINTED),
+        Line("predicted from the spectra", sizes, floats([row["uniform"] for row in predicted]), Role.CORRECTED),
+        *_laws(curve, limit, ends),
+        Printed("the paper, §5.6: 300–400 at 100K", floats([_PRINTED_AT]), floats([350]), floats([300]), floats([400])),
+    ]
+    reach = float(ends[0] ** 0.5 / 15), 1.5 * max(400.0, limit)
+    return Panel("Best rank (§5.6)", "n, sequences", "r*", parts, "log", "log", y_limits=reach, width=1.35)
+
+
+def _laws(curve: Data, limit: float, ends: Floats) -> list[Line]:
+    """Return laws of open constants through the geometric centre of the points that are optima."""
+    optima, inner = _inner(curve, limit)
+    sizes = floats(curve["sizes"])[inner]
+    if not sizes.size:
+        return []
+    centre, height = np.exp(np.log(sizes).mean()), np.exp(np.nanmean(np.log(optima[:, inner])))
+    return [Line(label, ends, height * (ends / centre) ** power, Role.RIVAL) for label, power in _SLOPES.items()]
+
+
+def _optima(curves: Sequence[tuple[str, Data]], limit: float) -> list[Part]:
+    """Return single seeds, and geometric means: hollow, without intervals, where a seed of the size is censored."""
+    parts: list[Part] = []
+    for number, (name, curve) in enumerate(curves):
+        optima, inner = _inner(curve, limit)
+        sizes, (mean, low, high) = floats(curve["sizes"]), geometric_over_seeds(optima)
+        parts += [Points("", sizes, one, scatter=True, series=number) for one in optima]
+        if inner.any():
+            own = sizes[inner], mean[inner], low[inner], high[inner]
+            parts.append(Points(name, *own, series=number, hollow=False))
+        if not inner.all():
+            parts.append(
+                Points(f"{name}, a seed at an end: no optimum", sizes[~inner], mean[~inner], series=number, hollow=True)
+            )
+    return parts
+
+
+def _inner(curve: Data, limit: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return r* ``[seeds, sizes]`` and the sizes at which no seed is censored."""
+    optima = floats(curve["optima"])
+    censored = censored_points(optima, curve["ranks"], limit).any(axis=0)
+    return optima, np.asarray(~censored & np.isfinite(optima).any(axis=0))
+
+
+def _turns(name: str, curve: Data) -> Panel:
+    ranks, sizes, losses = floats(curve["ranks"]), curve["sizes"], floats(curve["end"])
+    places = sorted({int(k) for k in np.linspace(0, len(sizes) - 1, min(_AT_MOST, len(sizes))).round()})
+    parts = [Points(f"n = {sizes[k]}", ranks, *over_seeds(losses[:, k]), joined=True) for k in places]
+    return Panel(f"Loss over rank: {name}", RANK, LOSS, parts, "log", x_ticks=ticks(ranks))
+
+
+def _objectives(curves: Mapping[str, Data]) -> Panel:
+    """Return every objective and start at the sample size that most of them have."""
+    counts = Counter(size for curve in curves.values() for size in curve["sizes"])
+    size = max(counts, key=lambda one: (counts[one], one))
+    parts, ranks = [], set()
+    for name, curve in curves.items():
+        if size in curve["sizes"]:
+            own = floats(curve["end"])[:, curve["sizes"].index(size)]
+            parts.append(Points(name, floats(curve["ranks"]), *over_seeds(own), joined=True))
+            ranks |= set(curve["ranks"])
+    return Panel(
+        f"Is there a U at n = {size}?", RANK, LOSS, parts, "log", x_ticks=ticks(floats(sorted(ranks))), width=1.1
+    )

@@ -1,0 +1,153 @@
+"""Figure 2(b): information between the states of teacher and student, with the clone loss and without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import theorykit as tk
+from paper_figs.intervals import geometric_over_seeds, over_seeds
+from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, floats
+from paper_figs.sources import Data, Sources
+from theorykit.checks import Floats
+from validation.checks.cloning_information_gain import PRINTED_GAIN
+from validation.checks.cloning_information_layers import CLONED, PLAIN, resolution
+
+ABOUT = "information by layer with and without cloning, what the estimators are worth, and the clone loss"
+_CHECK = ("cloning-information", "students")
+_ARMS = {CLONED: "cloned", PLAIN: "without"}
+_CONTROLS = ("known,\ncloned", "known,\nwithout", "rotated", "rescaled", "shuffled")
+_NATS = "nats"
+_DODGE = 0.13
+
+
+def build(sources: Sources) -> Picture:
+    """Return information by layer with its bounds, gains beside controls of the estimators, and clone losses."""
+    data = sources.data(*_CHECK)
+    settings = sources.record(*_CHECK).content["settings"]
+    return Picture(
+        "Information with and without cloning",
+        [_information(data, settings), _gains(data, float(settings["margin"])), _losses(data)],
+        "Without noise the information of eq 22 is infinite: what is estimated belongs to the noise τ that is added to "
+        "the student's states, and no gain can be larger than the room below the capacity. Gains count as far as the "
+        "controls stay in their box: Gaussian pairs of known information, states rotated and rescaled, rows shuffled. "
+        "The printed star is a claim about other students, by MINE, at no noise that the paper tells.",
+        f"{len(data['seeds'])} pairs of students, each pair of one seed; means with 95 % intervals (clone loss: "
+        f"geometric); gains paired. {data['rows']} rows. {_resolutions(data, settings)} Clone loss: squared distance "
+        f"summed over coordinates. {_decoder(data)}",
+    )
+
+
+def _resolutions(data: Data, settings: dict[str, Any]) -> str:
+    """Return noise and number of canonical pairs of each estimator, and what they leave for a gain."""
+    said = []
+    for method, found in data["information"].items():
+        noise, pairs = resolution(settings, method)
+        # as in the check: means over the layers, the largest capacity of any student
+        room = np.nanmax(floats(found["capacity"]).mean(axis=1)) - np.nanmean(floats(found["states"])[PLAIN])
+        said.append(f"{method} {noise:g}, {pairs}, {room:.3g} nats")
+    return f"Noise over the student's scale, canonical pairs, room for a gain: {'; '.join(said)}."
+
+
+def _decoder(data: Data) -> str:
+    """Return what the decoder's bound does: it is no information, and stands in no panel beside it."""
+    bound = floats(data["losses"]["decoder"])
+    mean, low, high = (float(part[0]) for part in over_seeds((bound[CLONED] - bound[PLAIN]).mean(axis=0)[:, None]))
+    return (
+        f"Not shown: the lower bound of a linear decoder without noise moves by {mean:.2f} [{low:.2f}, {high:.2f}] "
+        "nats; a lower bound that moves is no gain of information."
+    )
+
+
+def _information(data: Data, settings: dict[str, Any]) -> Panel:
+    """Return the estimates of one noise, that of the first estimator, with what bounds them at it."""
+    methods = data["information"]
+    noise, pairs = resolution(settings, next(iter(methods)))
+    alike = [method for method in methods if resolution(settings, method) == (noise, pairs)]
+    places = np.arange(len(data["layers"]), dtype=float)
+    printed, corrected = _bounds(data, noise)
+    capacity = np.nanmax(floats(methods[alike[0]]["capacity"]), axis=(0, 2))
+    limits = -0.08 * float(capacity.max()), 1.08 * float(capacity.max())
+    outside = " (off scale)" if printed.min() < limits[0] else ""
+    parts: list[Part] = [
+        Vacuous("below 0: I ≥ 0 without any bound", 0.0, above=False),
+        _levels("capacity: information at this noise is below it", places, capacity, Role.TRIVIAL),
+        _levels(f"eq 23 as printed, const = 0: {_listed(printed)}{outside}", places, printed, Role.PRINTED),
+        _levels(f"R(D + dτ²), corrected: {_listed(corrected)}", places, corrected, Role.CORRECTED),
+    ]
+    for number, (method, arm) in enumerate((method, arm) for method in alike for arm in _ARMS):
+        found = floats(methods[method]["states"])[arm]
+        parts.append(Points(f"{method}, {_ARMS[arm]}", _dodged(places, number, 2 * len(alike)), *over_seeds(found.T)))
+    names = [str(layer) for layer in data["layers"]]
+    return Panel(f"Information at noise τ = {noise:g}", "layer", _NATS, parts, y_limits=limits, x_names=names)
+
+
+def _bounds(data: Data, noise: float) -> tuple[Floats, Floats]:
+    """Return eq 23 with constant 0, and R(D + dτ²) of the teacher, of the cloned arm by layer, meaned over seeds."""
+    loss, spread = (floats(data["losses"][name])[CLONED] for name in ("clone_loss", "student_variance"))
+    living = np.isfinite(loss).all(axis=0)
+    loss, spread, spectra = loss[:, living], spread[:, living], floats(data["teacher_spectra"])
+    printed = np.asarray(tk.printed_cloning_bound(loss, spectra.shape[1]))
+    noisy = loss + noise**2 * spread
+    corrected = np.array([tk.rate_distortion(own, row) for own, row in zip(spectra, noisy, strict=True)])
+    return printed.mean(axis=1), corrected.mean(axis=1)
+
+
+def _gains(data: Data, margin: float) -> Panel:
+    """Return what cloning adds by every estimator, beside what each estimator adds where nothing is to be found."""
+    layers, methods = len(data["layers"]), data["information"]
+    series = {method: floats(found["states"]) for method, found in methods.items()}
+    gains, controls = np.arange(layers + 1.0), layers + 1.0 + np.arange(len(_CONTROLS))
+    parts: list[Part] = []
+    for number, (name, states) in enumerate(series.items()):
+        gain = states[CLONED] - states[PLAIN]
+        values, places = [*gain, gain.mean(axis=0), *_errors(methods[name])], np.concatenate([gains, controls])
+        parts.append(Points(name, _dodged(places, number, len(series)), *over_seeds(np.array(values).T)))
+    beside = _dodged(gains[-1:], len(series), len(series))
+    left, right = controls[0] - 0.45, controls[-1] + 0.45
+    box = floats([left, right, right, left, left]), margin * floats([1, 1, -1, -1, 1])
+    parts += [
+        Line(f"where controls must lie: ± {margin:g}", *box, Role.TRUTH),
+        Line("no gain, no error", floats([-0.5, right]), floats([0, 0]), Role.TRIVIAL),
+        Printed(f"the paper, §5.7: +{PRINTED_GAIN:g} nats on average, by MINE", beside, floats([PRINTED_GAIN])),
+    ]
+    names = [*(f"layer {layer}" for layer in data["layers"]), "mean", *_CONTROLS]
+    return Panel("Gain from cloning (§5.7), and controls", "", _NATS, parts, x_names=names, width=1.75)
+
+
+def _errors(found: Data) -> list[Floats]:
+    """Return what each control is off by, meaned over the layers, one number for each seed."""
+    mean = {name: floats(values).mean(axis=1) for name, values in found.items()}
+    known = mean["known"] - mean["truth"]
+    same = [mean[name][CLONED] - mean["states"][CLONED] for name in ("rotated", "rescaled")]
+    return [known[CLONED], known[PLAIN], *same, mean["shuffled"][CLONED]]
+
+
+def _losses(data: Data) -> Panel:
+    """Return clone losses by layer: at the start, where both arms are alike, and at the end."""
+    places = np.arange(len(data["layers"]), dtype=float)
+    start, end = (floats(data["losses"][name]) for name in ("clone_loss at the start", "clone_loss"))
+    values = {**{f"{arm}, at the end": end[k] for k, arm in _ARMS.items()}, "at the start": start[CLONED]}
+    parts = [
+        Points(label, _dodged(places, number, len(values)), *geometric_over_seeds(own.T))
+        for number, (label, own) in enumerate(values.items())
+    ]
+    names = [str(layer) for layer in data["layers"]]
+    return Panel("Clone loss", "layer", "E‖H_t − H_s‖²", parts, y_scale="log", x_names=names)
+
+
+def _dodged(places: Floats, number: int, count: int) -> Floats:
+    """Return places moved aside, so that the intervals of several series can be told apart."""
+    return places + _DODGE * (number - (count - 1) / 2)
+
+
+def _levels(label: str, places: Floats, values: Floats, role: Role) -> Line:
+    """Return a short level line at each place."""
+    x = np.column_stack([places - 0.4, places + 0.4, places]).ravel()
+    y = np.column_stack([values, values, np.full(values.size, np.nan)]).ravel()
+    return Line(label, x, y, role)
+
+
+def _listed(values: Floats) -> str:
+    return ", ".join(f"{value:.3g}".replace("-", "−") for value in np.round(values, 3))

@@ -1,0 +1,21 @@
+"""What the seeds of an experiment say together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from paper_figs.pictures import floats
+from theorykit.checks import Floats
+from validation.checks.generalization_gap_slopes import mean_intervals
+
+
+def over_seeds(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return means and ends of 95 % intervals over the first axis; NaN where fewer than 2 seeds are left."""
+    mean, low, high = (floats(part) for part in mean_intervals(values))
+    return mean, low, high
+
+
+def geometric_over_seeds(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return geometric means of numbers above 0, and ends of the 95 % intervals of the means of their logarithms."""
+    mean, low, high = (np.exp(part) for part in over_seeds(np.log(values)))
+    return mean, low, high

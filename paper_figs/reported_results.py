@@ -1,0 +1,83 @@
+"""What figures 3 and 4 and tables 1 and 2 share: the record of reported-results, its verdicts, and cells of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from paper_figs.intervals import over_seeds
+from paper_figs.pictures import Points, floats
+from paper_figs.sources import Sources
+from theorykit.checks import Floats
+from validation.checks.finding import Form
+
+CHECK, PART = "reported-results", "students"
+LOSS = "held-out loss, nats per token"
+MEASURED = ("loss, nats per token", "perplexity", "bits per byte", "loss less LRC's", "seeds", "failed")
+"""Columns of :func:`measured_cells`."""
+INTERVALS = "In brackets 95 % t intervals over seeds; differences are paired by seed. Parameters include embeddings."
+
+
+def verdict(sources: Sources, equation: str, part: str = "") -> str:
+    """Return the verdict of the first finding on a claim whose title has this part, as in ``not applicable``."""
+    found = sources.findings(CHECK, PART, equation, Form.PRINTED)
+    words = next((one["words"] for one in found if part in one["what"]), ["not judged"])
+    return ", ".join(words).replace("_", " ").lower()
+
+
+def curve_points(label: str, x: Sequence[float] | Floats, losses: Sequence[Any]) -> Points:
+    """Return means over seeds with 95 % t intervals from losses ``[groups, seeds]``."""
+    return Points(label, floats(x), *over_seeds(floats(losses).T), joined=True)
+
+
+def seeds_note(sources: Sources) -> str:
+    """Return how many seeds are averaged and how many of them the verdicts leave out, and the setting."""
+    settings = sources.record(CHECK, PART).content["settings"]
+    return (
+        f"Means over {settings['seeds']} seeds with 95 % t intervals. The verdicts pair students by seed, which the "
+        f"intervals do not; {settings['tuning_seeds']} of the seeds only chose what the others judge. "
+        f"{sources.data(CHECK, PART)['setting']}"
+    )
+
+
+def extent(*parts: Sequence[float] | Floats | None) -> tuple[float, float]:
+    """Return the least and the largest number of all these."""
+    numbers = np.concatenate([np.ravel(part) for part in parts if part is not None])
+    return float(np.nanmin(numbers)), float(np.nanmax(numbers))
+
+
+def parameter_cells(group: Mapping[str, Any]) -> list[str]:
+    """Return the deployed and the trained parameters of a group of students."""
+    facts = group["facts"]
+    return [f"{facts[name]:,}" if facts else "" for name in ("deployed_parameters", "trained_parameters")]
+
+
+def measured_cells(group: Mapping[str, Any]) -> list[str]:
+    """Return the cells of :data:`MEASURED` of a group of students (:class:`validation.comparison.Group`)."""
+    return [
+        _with_interval(group["held_out"], group["interval"], ".4f"),
+        _cell(group["perplexity"], ".4g"),
+        _cell(group["bits_per_byte"], ".4f"),
+        "reference"
+        if is_reference(group)
+        else _with_interval(group["difference"], group["difference_interval"], "+.4f"),
+        str(len(group["seeds"])),
+        str(group["failed"]),
+    ]
+
+
+def is_reference(group: Mapping[str, Any]) -> bool:
+    """Return whether the others are held against this group."""
+    return group["difference"] is None and group["held_out"] is not None
+
+
+def _with_interval(value: float | None, interval: Sequence[float] | None, form: str) -> str:
+    if interval is None:
+        return _cell(value, form)
+    return f"{_cell(value, form)} [{', '.join(_cell(end, form) for end in interval)}]"
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,107 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from paper_figs.figure_2b import build
+from paper_figs.pictures import Line, Points, Printed, Vacuous
+from paper_figs.sources import Sources
+
+
+@pytest.fixture
+def data(content):
+    return content("cloning-information")["data"]
+
+
+def of(values):
+    return np.array(values, dtype=float)
+
+
+def test_information_and_bounds_are_those_of_the_record(made, data, content, parts):
+    panel = made("figure-2b").panels[0]
+    found, lines = parts(panel, Points), parts(panel, Line)
+    first = next(iter(data["information"]))
+    for arm, label in enumerate(("cloned", "without")):
+        np.testing.assert_allclose(
+            found[f"{first}, {label}"].y, np.nanmean(of(data["information"][first]["states"])[arm], axis=1)
+        )
+    capacity, printed, corrected = (
+        next(line for label, line in lines.items() if words in label).y[::3]
+        for words in ("capacity", "eq 23 as printed", "corrected")
+    )
+    np.testing.assert_allclose(capacity, np.nanmax(of(data["information"][first]["capacity"]), axis=(0, 2)))
+    width, loss = len(data["teacher_spectra"][0]), of(data["losses"]["clone_loss"])[0]
+    np.testing.assert_allclose(printed, (np.log(width) - width / 2 * loss).mean(axis=1))
+    noise = content("cloning-information")["settings"]["noise"]
+    share = noise[first] if isinstance(noise, dict) else noise
+    distortion = loss + share**2 * of(data["losses"]["student_variance"])[0]
+    by_hand = [
+        np.mean([water_filled(of(spectrum), one) for one in row])
+        for spectrum, row in zip(data["teacher_spectra"], distortion, strict=True)
+    ]
+    np.testing.assert_allclose(corrected, by_hand, rtol=1e-6, atol=1e-9)
+    (region,) = parts(panel, Vacuous).values()
+    assert region.edge == 0
+    assert not region.above
+
+
+def water_filled(variances, distortion):
+    """Return R(D) of independent Gaussians by bisection of the water level."""
+    low, high = 0.0, variances.max()
+    for _ in range(200):
+        level = (low + high) / 2
+        low, high = (level, high) if np.minimum(variances, level).sum() < distortion else (low, level)
+    return 0.5 * np.log(np.maximum(variances / high, 1)).sum()
+
+
+def test_gains_are_paired_and_controls_stand_beside_them(made, data, parts):
+    panel = made("figure-2b").panels[1]
+    layers = len(data["layers"])
+    for method, found in data["information"].items():
+        points, states = parts(panel, Points)[method], of(found["states"])
+        gain = states[0] - states[1]
+        np.testing.assert_allclose(points.y[:layers], gain.mean(axis=1))
+        np.testing.assert_allclose(points.y[layers], gain.mean())
+        known = of(found["known"]) - of(found["truth"])
+        np.testing.assert_allclose(points.y[layers + 1 : layers + 3], known.mean(axis=(1, 2)))
+        controls = [np.mean(of(found[name])[0] - states[0]) for name in ("rotated", "rescaled")]
+        np.testing.assert_allclose(points.y[layers + 3 : -1], controls)
+        np.testing.assert_allclose(points.y[-1], of(found["shuffled"])[0].mean())
+    (printed,) = parts(panel, Printed).values()
+    assert printed.y == 1.2
+
+
+def test_the_bound_of_the_decoder_stands_in_the_note_alone(made, data):
+    decoder = of(data["losses"]["decoder"])
+    assert f"moves by {(decoder[0] - decoder[1]).mean():.2f} [" in made("figure-2b").note
+
+
+def test_the_note_has_the_room_that_the_capacity_leaves(made, data):
+    for method, found in data["information"].items():
+        room = np.nanmax(of(found["capacity"]).mean(axis=1)) - np.nanmean(of(found["states"])[1])
+        assert re.search(rf"{method} [\d.]+, \d+, {room:.3g} nats", made("figure-2b").note)
+
+
+def test_a_pair_that_failed_leaves_the_others(monkeypatch):
+    sources = Sources()
+    data = sources.data("cloning-information", "students")
+    wanted = build(sources).panels
+    more = json.loads(json.dumps(data))
+    for block in (more["losses"], *more["information"].values()):
+        for values in block.values():
+            for arm in values:
+                for layer in arm:
+                    layer.append(None)
+    monkeypatch.setattr(Sources, "data", lambda *_: more)
+    for one, other in zip(build(Sources()).panels, wanted, strict=True):
+        for own, its in zip(one.parts, other.parts, strict=True):
+            if isinstance(own, Line | Points):
+                np.testing.assert_allclose(own.y, its.y)
+
+
+def test_clone_losses_are_those_of_the_record(made, data, parts):
+    found = parts(made("figure-2b").panels[2], Points)
+    end, start = of(data["losses"]["clone_loss"]), of(data["losses"]["clone_loss at the start"])
+    for label, values in (("cloned, at the end", end[0]), ("without, at the end", end[1]), ("at the start", start[0])):
+        np.testing.assert_allclose(found[label].y, np.exp(np.log(values).mean(axis=1)))

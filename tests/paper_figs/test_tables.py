@@ -1,0 +1,62 @@
+"""LaTeX that compiles, told by its structure: nothing is left that would be a command, and every row has its cells."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from paper_figs.tables import Table, as_csv, latex, markdown
+
+NASTY = Table(
+    "50 % & more_or_less",
+    ("a_b", "c#d", "e"),
+    [(r"\x", "{y}", "-1.5 [-2, 3e-4]"), ("~^$", "< > |", "½ ± 2"), ("w/o “λ”", "a-b, –", "$5"), ("", "", "")],
+    "Δ ≥ 0, §5.2: 100 %",
+)
+SPECIAL = re.compile(r"(?<!\\)[%#_~^]")
+KNOWN = {r"\begin", r"\end", r"\centering", r"\caption", r"\linewidth", r"\toprule", r"\midrule", r"\bottomrule"}
+TEXT = {r"\textbackslash", r"\textasciitilde", r"\textasciicircum", r"\textbar"}
+MATHS = {r"\pm", r"\times", r"\geq", r"\leq", r"\lambda", r"\Delta", r"\tau", r"\frac"}
+
+
+def check(table):
+    body = [line for line in latex(table, ["from_here: 5 %"]).splitlines() if not line.startswith("% ")]
+    text = "\n".join(body)
+    assert set(re.findall(r"\\[a-zA-Z]+", text)) <= KNOWN | TEXT | MATHS
+    assert not SPECIAL.search(text.replace(r"\\", ""))
+    assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+    assert not re.search(r"[<>|]", re.sub(r"\$[<>]\$", "", text))
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    opened = re.findall(r"\\begin\{(.*?)\}", text)
+    assert re.findall(r"\\end\{(.*?)\}", text) == opened[::-1]
+    rows = body[body.index(r"\midrule") + 1 : body.index(r"\bottomrule")]
+    head = body[body.index(r"\toprule") + 1]
+    columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text).group(1)
+    assert len(rows) == len(table.rows)
+    assert len(columns) == len(table.columns)
+    for row in (head, *rows):
+        assert row.endswith(r" \\")
+        assert len(re.findall(r"(?<!\\)&", row)) == len(table.columns) - 1
+        assert not row.startswith(("[", "*")), "the command that ends the row before would take it"
+
+
+def test_latex_escapes_everything():
+    check(NASTY)
+    assert r"$-$1.5 [$-$2, 3e-4]" in latex(NASTY, [])
+
+
+@pytest.mark.parametrize("name", ["table-1", "table-2"])
+def test_latex_of_the_tables(name, made):
+    check(made(name))
+
+
+@pytest.mark.parametrize("name", ["table-1", "table-2"])
+def test_csv_and_markdown_have_every_cell(name, made):
+    table = made(name)
+    rows = list(csv.reader(io.StringIO(as_csv(table, []))))
+    assert rows == [list(table.columns), *map(list, table.rows)]
+    lines = [line for line in markdown(table, []).splitlines() if line.startswith("| ")]
+    assert len(lines) == len(table.rows) + 2
+    assert {line.count(" | ") for line in lines} == {len(table.columns) - 1}
