@@ -174,6 +174,14 @@ def test_students_tell_a_gap_that_is_linear_in_the_rank_from_a_root(gap, words):
     assert all(one.words == ("NOT_APPLICABLE",) for one in of(evidence, "gap-linear-in-rank", Form.CORRECTED))
 
 
+def test_an_exponent_at_the_end_of_the_search_is_open_there():
+    claim = of(on_students(lambda rank: 2.0 - 4.0 / rank), "gap-linear-in-rank", Form.PRINTED)[0]
+    assert claim.words == ("VIOLATED", "INCONSISTENT")
+    assert claim.interval[0] == -np.inf
+    inner = of(on_students(lambda rank: 0.05 + 0.004 * rank), "gap-linear-in-rank", Form.PRINTED)[0]
+    assert np.isfinite(inner.interval).all()
+
+
 @pytest.mark.parametrize(("falls", "word"), [(0.5, "CONSISTENT"), (1.0, "INCONSISTENT")])
 def test_students_tell_the_slope_in_n(falls, word):
     found = of(on_students(np.sqrt, falls=falls), "eq-19", Form.PRINTED, "error over the number of blocks")

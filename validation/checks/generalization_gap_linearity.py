@@ -246,7 +246,7 @@ def growth_findings(growth: Growth, loss: str, lost: tuple[str, ...]) -> list[Fi
 def linearity_finding(
     form: Form, verdict: Verdict, *, against: float = LINEAR, expected: tuple[str, ...] = ()
 ) -> Finding:
-    """Return a finding with the p of a verdict."""
+    """Return a finding with the p of a verdict; an interval that ends where the search did is open there."""
     found = verdict.evidence if isinstance(verdict.evidence, GrowthEvidence) else None
     return Finding(
         "gap-linear-in-rank",
@@ -255,10 +255,15 @@ def linearity_finding(
         verdict,
         expected,
         measured=found.power if found else None,
-        interval=found.interval if found else None,
+        interval=_opened(found.interval) if found and found.interval else None,
         bound=against,
         unit=EXPONENT_UNIT,
     )
+
+
+def _opened(interval: tuple[float, float]) -> tuple[float, float]:
+    low, high = interval
+    return -np.inf if low == POWERS[0] else low, np.inf if high == POWERS[-1] else high
 
 
 def _numbers(verdict: Verdict) -> list[float] | None:
