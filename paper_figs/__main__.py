@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from paper_figs.catalogue import NAMES, PICTURES, build, maker, write
+from paper_figs.catalogue import NAMES, PICTURES, build, files_of, maker, write
 from paper_figs.sources import RESULTS, Sources
 from theorykit.checks import one_of
 from theorykit.cli.entry import run
@@ -47,7 +47,6 @@ def figures(
     A figure whose records are missing or not in order is not drawn, and the command that makes them is told; the
     others are. Exit code 2 where one was not drawn.
     """
-    del debug
     form = one_of("format", form, PICTURES)
     wanted = [one_of("figure", name, NAMES) for name in names or NAMES]
     if listed:
@@ -58,12 +57,14 @@ def figures(
     for name in dict.fromkeys(wanted):
         sources = Sources(results or RESULTS, preset, seed)
         try:
-            made = build(name, sources)
+            files = files_of(name, build(name, sources), sources, form)
         except InputError as error:
+            if debug:
+                raise
             fail(f"{name} is not drawn: {error.message}", "" if quiet else error.hint)
             missing += 1
             continue
-        for file in write(name, made, sources, out, form):
+        for file in write(files, out):
             typer.echo(str(file))
     if missing:
         raise typer.Exit(2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +31,16 @@ NAMES = (
     "information-estimators",
     "rademacher-complexity",
 )
+_INCOMPLETE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,  # StopIteration inside a generator
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What a record with null, with an empty list or without an arm makes of the code that draws it."""
 
 
 class Maker(Protocol):
@@ -52,43 +63,64 @@ def build(name: str, sources: Sources) -> Picture | Table:
     Raises:
         InputError: a record is missing or not in order.
     """
-    made = maker(name).build(sources)
-    return replace(made, note=" ".join(text for text in (made.note, *sources.notes, sources.origin()) if text))
+    with _in_order(sources):
+        made = maker(name).build(sources)
+        return replace(made, note=" ".join(text for text in (made.note, *sources.notes, sources.origin()) if text))
 
 
-def write(name: str, made: Picture | Table, sources: Sources, out: Path, form: str) -> list[Path]:
-    """Write a figure in one format, a table in all of its own; return the files.
+def files_of(name: str, made: Picture | Table, sources: Sources, form: str) -> dict[str, str | bytes]:
+    """Return the content of a figure in one format, of a table in all of its own, by name of the file.
 
     Args:
         name: In :data:`NAMES`.
         made: As :func:`build` returned it.
         sources: From which it was made: named in the files.
-        out: Folder, made where it is not there.
         form: One of :data:`PICTURES`.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: a record holds what cannot be drawn.
+    """
+    with _in_order(sources):
+        if isinstance(made, Table):
+            origin = [f"{file}: {told}" for file, told in sources.used.items()]
+            return {f"{name}.{ending}": written(made, origin) for ending, written in WRITERS.items()}
+        import matplotlib.pyplot as plt
+
+        from paper_figs.drawing import drawn, rendered
+
+        figure = drawn(made)
+        try:
+            return {f"{name}.{form}": rendered(figure, form, metadata(made, sources))}
+        finally:
+            plt.close(figure)
+
+
+def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
+    """Write files into a folder, made where it is not there; return them.
+
+    Raises:
+        InputError: the folder cannot be made, or a file not written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {out}: {error.strerror}", "give another folder with --out") from error
-    if isinstance(made, Table):
-        origin = [f"{file}: {told}" for file, told in sources.used.items()]
-        files = [out / f"{name}.{ending}" for ending in WRITERS]
-        for file in files:
-            write_whole(file, WRITERS[file.suffix[1:]](made, origin))
-        return files
-    import matplotlib.pyplot as plt
+    for name, content in files.items():
+        write_whole(out / name, content)
+    return [out / name for name in files]
 
-    from paper_figs.drawing import drawn, saved
 
-    figure, file = drawn(made), out / f"{name}.{form}"
+@contextmanager
+def _in_order(sources: Sources) -> Iterator[None]:
+    """Tell a record that lacks something as bad input, with the commands that make the records again."""
     try:
-        saved(figure, file, metadata(made, sources))
-    finally:
-        plt.close(figure)
-    return [file]
+        yield
+    except InputError:
+        raise
+    except _INCOMPLETE as error:
+        told = f"its records lack what it draws: {type(error).__name__}: {error}".rstrip(": ")
+        again = "; ".join(sources.commands)
+        raise InputError(told, f"make them again: {again} (--debug shows where)") from error
 
 
 def metadata(made: Picture, sources: Sources) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,15 +63,14 @@ def drawn(picture: Picture) -> Figure:
     return figure
 
 
-def saved(figure: Figure, file: Path, metadata: Mapping[str, str]) -> None:
-    """Write a figure without a date, with its origin in the metadata; the ending of the file decides the format.
+def rendered(figure: Figure, kind: str, metadata: Mapping[str, str]) -> bytes:
+    """Return the file of a figure, without a date, with its origin in the metadata.
 
     Args:
         figure: As drawn.
-        file: Ends with pdf, png or svg.
+        kind: pdf, png or svg.
         metadata: ``Title``, ``Description`` and ``Source``.
     """
-    kind = file.suffix[1:]
     told: dict[str, Any] = dict(metadata)
     if kind == "pdf":
         told = {"Title": metadata["Title"], "Subject": metadata["Description"], "Keywords": metadata["Source"]}
@@ -79,13 +79,10 @@ def saved(figure: Figure, file: Path, metadata: Mapping[str, str]) -> None:
         told |= {"Software": None}
     else:
         told |= {"Creator": "theorykit paper_figs", "Date": None}
+    content = io.BytesIO()
     with mpl.rc_context(fname=STYLE):
-        part = file.with_suffix(f".part.{kind}")
-        try:
-            figure.savefig(part, metadata=told)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        figure.savefig(content, format=kind, metadata=told)
+    return content.getvalue()
 
 
 def _draw_panel(axes: Axes, panel: Panel, colours: list[Any]) -> None:

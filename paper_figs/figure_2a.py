@@ -13,9 +13,11 @@ from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Rol
 from paper_figs.sources import Data, Sources
 from theorykit.checks import Floats
 from theorykit.verdicts.exponents import censored_points
-from validation.checks.rank_grid import LABELS
+from validation.checks.finding import Form
+from validation.checks.rank_grid import DISTILLATION, LABELS
 
 ABOUT = "best rank over the sample size, beside √n and what the spectra predict, and whether the loss turns at all"
+_CHECK = ("optimal-rank", "students")
 RANK, LOSS = "rank r", "held-out loss, nats per token"
 _SLOPES = {"slopes n^⅓ (steeper) and n^¼: Theorem 2 corrected and as printed": 1 / 3, "": 1 / 4}
 _PRINTED_AT = 1e5
@@ -26,19 +28,66 @@ _AT_MOST = 4
 
 def build(sources: Sources) -> Picture:
     """Return r* over n, the whole curves of the labels, and all objectives at one n."""
-    data = sources.data("optimal-rank", "students")
+    data = sources.data(*_CHECK)
     curves, limit = data["curves"], float(data["full_rank"])
     name = next(name for name, curve in curves.items() if curve["objective"] == LABELS)
     seeds = [len(curve["seeds"]) for curve in curves.values()]
+    size = _common_size(curves)
+    told = _least(sources, curves, size)
+    soft = [f"{own}: {what}" for own, what in told.items() if curves[own]["objective"] == DISTILLATION]
+    said = f"Over all seeds at n = {size}, {'; '.join(soft)}. " if soft else ""
     return Picture(
         "Best rank over the sample size",
-        [_best(curves, name, limit), _turns(name, curves[name]), _objectives(curves)],
-        "r* is the rank of least held-out loss. Where a seed has it at an end of the grid or at full rank, it is known "
-        "to lie there or beyond, and the point is no optimum. √n is drawn with constant 1, as the paper's own advice "
-        "takes it; slopes of the other laws alone, as their constants are open.",
-        f"{_range(seeds)} seeds; means (of r*: geometric) with 95 % intervals; dots: single seeds. "
-        f"{_slope(sources, name)} n in sequences: the paper does not say its unit. Full rank is {limit:g}.",
+        [_best(curves, name, limit), _turns(name, curves[name]), _objectives(curves, told, size)],
+        "r* is the rank of least held-out loss. Where a seed has it at an end of the grid or at full rank the point is "
+        "no optimum, though nothing lies beyond rank 1 and full rank. √n is drawn with constant 1, as the paper's own "
+        "advice takes it; slopes of the other laws alone, as their constants are open. "
+        f"{said}{_own(curves[name])}",
+        f"{_range(seeds)} seeds; means (of r*: geometric) with 95 % intervals; dots: single seeds. r* lies on a grid "
+        f"of ranks{_alike(curves, limit)}. {_slope(sources, name)} n in sequences: the paper does not say its unit. "
+        f"Full rank is {limit:g}.",
     )
+
+
+def _common_size(curves: Mapping[str, Data]) -> int:
+    """Return the sample size that most curves have, the largest of them."""
+    counts = Counter(int(size) for curve in curves.values() for size in curve["sizes"])
+    return max(counts, key=lambda one: (counts[one], one))
+
+
+def _least(sources: Sources, curves: Mapping[str, Data], size: int) -> dict[str, str]:
+    """Return r* over the seeds of each curve at one size, and whether the loss is judged to turn there."""
+    found = {one["what"]: one["words"][0] for one in sources.findings(*_CHECK, "eq-17", Form.PRINTED)}
+    told = {}
+    for name, curve in curves.items():
+        if size in curve["sizes"]:
+            optima = floats(curve["optima"])[:, curve["sizes"].index(size)]
+            judged = found[f"{name}, n = {size}: the loss is least at an inner rank"].replace("_", " ").lower()
+            known = optima[np.isfinite(optima)].astype(int).tolist()
+            if known:
+                told[name] = f"r* = {_range(known)}, a U: {judged}"
+    return told
+
+
+def _own(curve: Data) -> str:
+    """Return what theorykit predicts from the spectra, which is no form of the paper's rule."""
+    ranks = [int(row["uniform"]) for row in curve["predicted"]]
+    least = ", the least there is, at every n" if max(ranks) == 1 else ""
+    return f"theorykit's own prediction, no rule of the paper's, is rank {_range(ranks)}{least}."
+
+
+def _alike(curves: Mapping[str, Data], limit: float) -> str:
+    """Return where an interval has no width, as all seeds share one rank of the grid."""
+    said = []
+    for name, curve in curves.items():
+        if curve["objective"] == LABELS:
+            optima, inner = _inner(curve, limit)
+            flat = (
+                inner & (np.sum(np.isfinite(optima), axis=0) > 1) & (np.fmax.reduce(optima) == np.fmin.reduce(optima))
+            )
+            if flat.any():
+                said.append(f"{name}, n = {', '.join(str(size) for size in np.array(curve['sizes'])[flat])}")
+    return f"; intervals have no width where all seeds share one ({'; '.join(said)})" if said else ""
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -48,7 +97,7 @@ def _range(counts: Sequence[int]) -> str:
 
 def _slope(sources: Sources, name: str) -> str:
     """Return the exponent of n that the record has of one curve, in a sentence."""
-    found = sources.findings("optimal-rank", "students", "eq-17", "printed")
+    found = sources.findings(*_CHECK, "eq-17", Form.PRINTED)
     (one,) = (one for one in found if one["what"] == f"{name}: r* ∝ √n")
     if one["measured"] is None or one["interval"] is None:
         return f"Exponent of n ({name}): not measured, too few sizes have optima."
@@ -64,8 +113,8 @@ def _best(curves: Mapping[str, Data], first: str, limit: float) -> Panel:
     parts += [
         Line("√n as printed (§5.6)", ends, np.sqrt(ends), Role.PRINTED),
         Line("√n/10 as printed (§6)", ends, np.sqrt(ends) / 10, Role.PRINTED),
-        Line("predicted from the spectra", sizes, floats([row["uniform"] for row in predicted]), Role.CORRECTED),
         *_laws(curve, limit, ends),
+        Line("theorykit's own prediction", sizes, floats([row["uniform"] for row in predicted]), Role.RIVAL),
         Printed("the paper, §5.6: 300–400 at 100K", floats([_PRINTED_AT]), floats([350]), floats([300]), floats([400])),
     ]
     reach = float(ends[0] ** 0.5 / 15), 1.5 * max(400.0, limit)
@@ -113,16 +162,14 @@ def _turns(name: str, curve: Data) -> Panel:
     return Panel(f"Loss over rank: {name}", RANK, LOSS, parts, "log", x_ticks=ticks(ranks))
 
 
-def _objectives(curves: Mapping[str, Data]) -> Panel:
-    """Return every objective and start at the sample size that most of them have."""
-    counts = Counter(size for curve in curves.values() for size in curve["sizes"])
-    size = max(counts, key=lambda one: (counts[one], one))
+def _objectives(curves: Mapping[str, Data], told: Mapping[str, str], size: int) -> Panel:
+    """Return every objective and start at one sample size, with where its least loss lies."""
     parts, ranks = [], set()
-    for name, curve in curves.items():
-        if size in curve["sizes"]:
-            own = floats(curve["end"])[:, curve["sizes"].index(size)]
-            parts.append(Points(name, floats(curve["ranks"]), *over_seeds(own), joined=True))
-            ranks |= set(curve["ranks"])
+    for name, what in told.items():
+        curve = curves[name]
+        own = floats(curve["end"])[:, curve["sizes"].index(size)]
+        parts.append(Points(f"{name}: {what}", floats(curve["ranks"]), *over_seeds(own), joined=True))
+        ranks |= set(curve["ranks"])
     return Panel(
         f"Is there a U at n = {size}?", RANK, LOSS, parts, "log", x_ticks=ticks(floats(sorted(ranks))), width=1.1
     )

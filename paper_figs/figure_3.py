@@ -45,7 +45,7 @@ def _rates(data: Data, robust: str, around: str) -> Panel:
         Line(f"least mean + {ROBUST:g} nats: our margin of robust", ends, margin, Role.RIVAL),
         _teacher(data, ends),
     ]
-    label = f"the paper, §5.8: best around 3e-4 (here {around}), robust from 1e-4 to 1e-2 (here {robust})"
+    label = f"the paper, §5.8, no height: best around 3e-4 (here {around}), robust from 1e-4 to 1e-2 (here {robust})"
     return _panel(
         "Learning rate", "peak learning rate", points, lines, label, PAPER_RATE, _ROBUST_RATES, rates=ticks(rates)
     )
@@ -62,7 +62,7 @@ def _weights(data: Data, spot: str) -> Panel:
         names, place = ["0", *names], place + 1
         points = _prepended(points, without)
     teacher = _teacher(data, np.array([-0.5, len(names) - 0.5]))
-    label = f"the paper, §5.8: “a sweet spot around 1.0” (here {spot})"
+    label = f"the paper, §5.8, no height: “a sweet spot around 1.0” (here {spot})"
     return _panel(
         "Clone weight (0: no cloning)", "clone weight λ, equally spaced", points, [teacher], label, place, names=names
     )

@@ -9,9 +9,9 @@ from theorykit.checks import Floats
 from validation.checks.generalization_gap_slopes import mean_intervals
 
 
-def over_seeds(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return means and ends of 95 % intervals over the first axis; NaN where fewer than 2 seeds are left."""
-    mean, low, high = (floats(part) for part in mean_intervals(values))
+def over_seeds(values: Floats, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Return means and ends of their t intervals over the first axis; NaN where fewer than 2 seeds are left."""
+    mean, low, high = (floats(part) for part in mean_intervals(values, level))
     return mean, low, high
 
 

@@ -11,6 +11,7 @@ from theorykit.checks import Floats
 
 ABOUT = "Rademacher complexity over rank and sample size, beside eq 21 and bounds that hold"
 COMPLEXITY = "Rademacher complexity, in units of B R"
+_EQ_21 = "eq 21 as printed, constant 1, B R = 1"
 
 
 def build(sources: Sources) -> Picture:
@@ -23,9 +24,10 @@ def build(sources: Sources) -> Picture:
     return Picture(
         "Rademacher complexity of linear models of low rank",
         [*by_rank, _by_size(data)],
-        f"Eq 21 with the constant 1 is {over.min():,.0f} to {over.max():,.0f} times B R/√N, which needs no rank and "
-        "always holds; it grows like r, the complexity at most like √r. Dudley's integral, from which the paper says "
-        "it follows, has the root that eq 21 lost. All that rank can save is the distance between the points and "
+        "Eq 21 has no B R: it is drawn with the constant 1 for B R = 1. There, and at N = "
+        f"{data['at_samples']:,}, it is {over.min():,.0f} to {over.max():,.0f} times B R/√N, which needs no rank and "
+        "always holds; eq 21 grows like r, the complexity at most like √r. Dudley's integral, from which the paper "
+        "says it follows, has the root that eq 21 lost. All that rank can save is the distance between the points and "
         "B R/√N.",
         f"W {m} × {n}, X = y xᵀ, ‖W‖_F ≤ B, R² the mean of ‖X‖_F²; {data['draws']} draws of the signs. Means of "
         f"{seeds} samples with 95 % intervals, mostly smaller than the marks. Power law: the j-th coordinate of x has "
@@ -38,7 +40,7 @@ def _by_rank(data: Data, name: str, series: int) -> Panel:
     points = _measured(found, ranks, f"complexity, {name} inputs", series)
     parts: list[Part] = [
         _vacuous(data),
-        Line("eq 21 as printed, constant 1", ranks, floats(data["over_ranks"]["printed"]), Role.PRINTED),
+        Line(_EQ_21, ranks, floats(data["over_ranks"]["printed"]), Role.PRINTED),
         Line("B R/√N, no rank", ranks, floats(data["over_ranks"]["rank_free"]), Role.CORRECTED),
         *_bounds(found, ranks),
         Line("√r times the complexity at rank 1", ranks, points.y[0] * np.sqrt(ranks / ranks[0]), Role.RIVAL),
@@ -51,7 +53,7 @@ def _by_size(data: Data) -> Panel:
     sizes = floats(data["samples"])
     parts: list[Part] = [
         _vacuous(data),
-        Line("eq 21 as printed, constant 1", sizes, floats(data["over_samples"]["printed"]), Role.PRINTED),
+        Line(_EQ_21, sizes, floats(data["over_samples"]["printed"]), Role.PRINTED),
         Line("B R/√N, no rank", sizes, floats(data["over_samples"]["rank_free"]), Role.CORRECTED),
     ]
     for series, (name, inputs) in enumerate(data["inputs"].items()):

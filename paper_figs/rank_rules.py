@@ -122,8 +122,10 @@ def _price(rules: Rules, spectra: Any) -> Panel:
     parts.append(Points("rules that do not look at n", flat[:, 0], flat[:, 1], series=2))
     anchors = np.array([(anchor.share, anchor.kl) for anchor in spectra.calibration.anchors])
     parts.append(Points("measured truncations", anchors[:, 0], anchors[:, 1], series=3))
+    shown = [cost for rule in rules.values() for cost in _cost(rule)[1]] + anchors[:, 1].tolist()
+    limits = np.nanmin(shown) / 3, 2 * max(np.nanmax(shown), limit)
     x_label, y_label = "share of the linear parameters kept", "predicted KL, nats per token"
-    return Panel("What the ranks cost, with n growing", x_label, y_label, parts, y_scale="log", y_limits=(2e-5, 60.0))
+    return Panel("What the ranks cost, with n growing", x_label, y_label, parts, y_scale="log", y_limits=limits)
 
 
 def _spread(rules: list[RuleSummary], widest: Floats) -> tuple[Floats, Floats, Floats]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from theorykit.checks import one_of, positive_integer
 from theorykit.errors import InputError
 from validation.checks.records import Record, read_record, record_file
+from validation.presets import PRESETS
 from validation.provenance import ROOT, short, shown
 
 RESULTS = ROOT / "validation" / "results"
@@ -41,6 +43,10 @@ class Sources:
         used: Origin of each file that was read: name, digest, commit, preset, command.
         notes: What a reader has to know of the records: students that were lost, a preset that says nothing.
         commits: That made the records, short.
+        commands: That make the records again.
+
+    Raises:
+        InputError: an unknown preset, or a seed below 0.
     """
 
     results: Path = RESULTS
@@ -50,6 +56,12 @@ class Sources:
     used: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     commits: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Check what names the folder of the records."""
+        one_of("preset", self.preset, PRESETS)
+        positive_integer("seed", self.seed, allow_zero=True)
 
     def origin(self) -> str:
         """Return in a few words what the figure is drawn from."""
@@ -67,6 +79,7 @@ class Sources:
         again += (f" --seed {self.seed}" if self.seed else "") + f" --out {shown(self.results)}"
         if not file.is_file():
             raise InputError(f"there is no record {shown(file)}", again)
+        self._command(f"{again} --again")
         try:
             found = read_record(file)
         except InputError as error:
@@ -89,7 +102,7 @@ class Sources:
     def data(self, check: str, part: str) -> Data:
         """Return the numbers for figures of one part; see :meth:`record`."""
         found = self.record(check, part)
-        return _asked(found.content["data"], shown(found.file), "run it again with the present version")
+        return _asked(found.content["data"], shown(found.file), self.commands[-1])
 
     def findings(self, check: str, part: str, equation: str, form: str) -> list[dict[str, Any]]:
         """Return the findings of a part on one form of one equation; see :meth:`record`."""
@@ -134,18 +147,24 @@ class Sources:
         if not isinstance(found, dict) or not set(found) >= _COMPARISON_FIELDS:
             raise InputError(f"{shown(file)} is no comparison of students", again)
         self._commit(str(found["commit"]))
-        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, commit {found['commit']}, {found['command']}"
-        return _asked(found, shown(file), again)
+        asked = _asked(found, shown(file), again)
+        self.used[_unplaced(file)] = (
+            f"sha256 {_digest(file)}, students of preset {', '.join(asked['presets'])} trained at commit "
+            f"{', '.join(asked['trained_at_commit'])}, compared at commit {found['commit']}, {found['command']}"
+        )
+        return asked
 
     def bundled(self) -> Any:
         """Return the spectra of SmolLM2-135M that ship with theorykit."""
         import theorykit as tk
 
         file = ROOT / "theorykit" / "data" / "smollm2-135m.npz"
-        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, python scripts/make_bundled_data.py"
+        self._command("python scripts/make_bundled_data.py")
+        self.used[_unplaced(file)] = f"sha256 {_digest(file)}, {self.commands[-1]}"
         return tk.bundled_spectra()
 
     def _json(self, file: Path, again: str) -> Any:
+        self._command(again)
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
@@ -156,6 +175,9 @@ class Sources:
     def _commit(self, name: str) -> None:
         if short(name) not in self.commits:
             self.commits.append(short(name))
+
+    def _command(self, again: str) -> None:
+        self.commands = [*(one for one in self.commands if one != again), again]
 
     def _note(self, found: Record) -> None:
         notes = []

@@ -35,9 +35,11 @@ def build(sources: Sources) -> Picture:
         "Spectra of a real teacher, SmolLM2-135M",
         [_values(groups), _errors(groups, least), _exponents(groups)],
         f"A test at the 5 % level rejects a power law for {rejected} of {len(layers)} layers: for these α is a slope "
-        f"and no law. {(exponents < 1).sum()} of {len(layers)} exponents lie below the 1 that C₁/r in Corollary 1 "
-        f"needs, and {(exponents <= 0.5).sum()} at ½ or below, where no power of r describes ε². ε² ≤ C/r holds for "
-        f"every matrix with some C; the least that serves all of these says nothing below rank {least:.2g} q.",
+        f"and no law. Corollary 1's “approximation error O(1/r)” is read in the kinder way, as ε² ≤ C/r, which needs "
+        f"α ≥ 1: {(exponents < 1).sum()} of {len(layers)} lie below (as the ε of eq 7 it needs α ≥ 3/2: "
+        f"{(exponents < 1.5).sum()} lie below), and {(exponents <= 0.5).sum()} at ½ or below, where no power of r "
+        "describes ε². ε² ≤ C/r holds for every matrix with some C; the least that serves all of these says nothing "
+        f"below rank {least:.2g} q.",
         f"{len(layers)} layers in {len({_depth(part) for part in layers})} blocks, without the embedding. Points are "
         f"medians over layers, bands reach from the {100 * _BAND[0]:.0f} % to the {100 * _BAND[1]:.0f} % quantile. On "
         "the right, marked in the same way, means over the layers of a block; bands reach from the lowest to the "
@@ -60,7 +62,7 @@ def _values(groups: Groups) -> Panel:
         y.append(np.append(middle[fit.n_values] * (head / head[-1]) ** -fit.exponent, np.nan))
     longest = np.arange(1.0, max(part.spectrum.max_rank for layers in groups.values() for part in layers) + 1)
     parts.append(Line("power laws fitted to the medians", np.concatenate(x), np.concatenate(y), Role.CORRECTED))
-    parts.append(Line("α = 1, for Corollary 1's C₁/r", longest, 1 / longest, Role.PRINTED))
+    parts.append(Line("α = 1, for Corollary 1 read as ε² = C/r", longest, 1 / longest, Role.PRINTED))
     return Panel("Singular values", "index i", "$s_i/s_1$", parts, "log", "log", y_limits=(3e-3, 5.0))
 
 
@@ -76,7 +78,7 @@ def _errors(groups: Groups, least: float) -> Panel:
     share = np.arange(1.0, largest) / largest
     parts += [
         Line("all singular values equal", share, np.sqrt(1 - share), Role.RIVAL),
-        Line(f"Cor. 1: ε² = C/r with C = ‖W‖_F², q = {largest}", share, 1 / np.sqrt(largest * share), Role.PRINTED),
+        Line(f"Cor. 1 read as ε² = C/r, C = ‖W‖_F², q = {largest}", share, 1 / np.sqrt(largest * share), Role.PRINTED),
         Line(f"the same with the least C for all: {least:.2g} q ‖W‖_F²", share, np.sqrt(least / share), Role.PRINTED),
     ]
     return Panel("Truncation error", "$r/q$", r"$\varepsilon(r)/\|W\|_F$", parts, "log", "log", y_limits=(0.02, 3.0))
@@ -92,7 +94,7 @@ def _exponents(groups: Groups) -> Panel:
         high = np.array([max(fit.interval[1] for fit in block) for block in fits])
         parts.append(Points("", np.array(blocks, dtype=np.float64), mean, low, high, joined=True))
     depth = np.array([min(blocks), max(blocks)], dtype=np.float64)
-    parts.append(Line("α = 1, for C₁/r", depth, np.ones(2), Role.PRINTED))
+    parts.append(Line("α = 1, for Cor. 1 read as ε² = C/r", depth, np.ones(2), Role.PRINTED))
     parts.append(Line("α = ½: from here down no power of r for ε²", depth, np.full(2, 0.5), Role.RIVAL))
     return Panel("Decay exponents", "block", r"$\alpha$ of $s_i \propto i^{-\alpha}$", parts)
 

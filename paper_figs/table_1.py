@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,14 @@ from paper_figs.reported_results import (
     is_reference,
     measured_cells,
     parameter_cells,
-    verdict,
 )
 from paper_figs.sources import Data, Sources
 from paper_figs.tables import Table
 from theorykit.statements import reported_results as printed
+from validation.checks.finding import Form
+from validation.checks.reported_results_claims import PARAMETERS_WITHIN
 from validation.checks.reported_results_design import DENSE, LORA
+from validation.provenance import short
 
 ABOUT = "methods at equal deployed parameters, beside the paper's numbers"
 _PAPER: Mapping[str, tuple[float, float, float]] = {
@@ -47,19 +50,63 @@ def build(sources: Sources) -> Table:
         *(_row("one rate", group, own) for group in data["table_1_one_rate"]),
         *_smollm2(compared),
     ]
-    tuned, common = (
-        verdict(sources, "table-1-improvement", f"LRC is the best of Table 1's methods, {how}")
-        for how in ("each at its own best", "all at the")
-    )
+    claims = sources.findings(CHECK, PART, "table-1-improvement", Form.PRINTED)
+    tuned, common = (_judged(claims, how) for how in ("each at its own best", "all at the"))
     return Table(
         "Methods side by side",
         ("students", "method", "deployed", "trained", "learning rate", *MEASURED, *_PAPER_COLUMNS),
         rows,
         "The columns of the paper are of its own teacher and texts, without seeds: no number of ours is one of theirs. "
         "The claim that LRC is the best of the methods of its size, judged over seeds: each at its own best learning "
-        f"rate, {tuned}; at one rate for all, {common}. The paper's LoRA-FT stands beside LoRA on the whole teacher, "
-        "which deploys all of it.",
+        f"rate, {tuned}; at one rate for all, {common}. These verdicts leave out the seeds that chose the best rates, "
+        f"which the rows at one rate have. {_beyond(compared)} The paper's LoRA-FT stands beside LoRA on the whole "
+        "teacher, which deploys all of it.",
         f"{INTERVALS} {_chosen(settings, rates)} {data['setting']} {_of_smollm2(compared)}",
+    )
+
+
+def _judged(claims: Sequence[Mapping[str, Any]], how: str) -> str:
+    """Return the verdict on the claim, the nearest rival, and against whom a method by itself decides otherwise."""
+    own = [one for one in claims if how in one["what"]]
+    best = next((one for one in own if "is the best of" in one["what"]), None)
+    if best is None:
+        return "not judged"
+    told, seeds = _words(best), best["verdict"]["n_seeds"]
+    near = f"; the nearest rival at {best['measured']:+.4f}" if best["measured"] is not None else ""
+    if best["interval"]:
+        low, high = best["interval"]
+        near += f" [{low:+.4f}, {high:+.4f}], a {1 - 2 * best['verdict']['alpha']:.0%} interval"
+    pairs = {
+        match[1]: one for one in own if (match := re.match(r"LRC is better than (.+), (?:each|all) at", one["what"]))
+    }
+    other: dict[str, list[str]] = {}
+    for name, one in pairs.items():
+        if _words(one) != told:
+            other.setdefault(f"{_words(one)} at level {one['verdict']['alpha']:.2g}", []).append(name)
+    apart = "".join(f"; against {' and '.join(names)} alone {words}" for words, names in other.items())
+    return f"{told} ({seeds} seed{'s' * (seeds != 1)}{near}{apart})"
+
+
+def _words(finding: Mapping[str, Any]) -> str:
+    return ", ".join(finding["words"]).replace("_", " ").lower()
+
+
+def _beyond(compared: Data) -> str:
+    """Return which students of SmolLM2-135M contradict the claim."""
+    groups, reference = compared["groups"], _reference(compared)
+    most = (1 + PARAMETERS_WITHIN) * reference["facts"]["deployed_parameters"]
+    better = [
+        _other_name(group["name"], reference["name"])
+        for group in groups
+        if group["difference_interval"]
+        and group["difference_interval"][1] < 0
+        and group["facts"]["deployed_parameters"] <= most
+    ]
+    if not better:
+        return "On SmolLM2-135M no method of LRC's size has an interval wholly below LRC's loss."
+    return (
+        "The students of SmolLM2-135M contradict the claim at their one rate: an interval lies wholly below LRC's loss "
+        f"for {'; '.join(better)}."
     )
 
 
@@ -85,23 +132,34 @@ def _teacher(data: Data) -> list[str]:
 def _chosen(settings: Mapping[str, Any], rates: Mapping[str, float]) -> str:
     """Return how best rates were chosen, and whose a wider grid might have changed."""
     tried = {*settings["learning_rates"], settings["learning_rate"]}
-    edge = [name for name, rate in rates.items() if rate in (min(tried), max(tried))]
+    edge = [f"“{name}”" for name, rate in rates.items() if rate in (min(tried), max(tried))]
     return (
         f"Own best rates were chosen on {settings['tuning_seeds']} of {settings['seeds']} seeds, which are left out "
-        f"there; at the end of the grid: {', '.join(edge) or 'none'}."
+        f"there; at the end of the grid: {'; '.join(edge) or 'none'}."
     )
 
 
 def _smollm2(compared: Data) -> list[list[str]]:
     """Return rows of the students of SmolLM2-135M; a name tells what differs from the reference."""
-    reference = next(group["name"] for group in compared["groups"] if is_reference(group))
-    rows = []
-    for group in compared["groups"]:
-        own = group["name"]
-        other = [f"{key} {own[key]}" for key in own if key != "method" and own[key] != reference[key]]
-        rate = _rate(own, compared["students"])
-        rows.append(_row("SmolLM2-135M", group, rate, name=", ".join([own["method"], *other])))
-    return rows
+    reference = _reference(compared)["name"]
+    return [
+        _row(
+            "SmolLM2-135M",
+            group,
+            _rate(group["name"], compared["students"]),
+            name=_other_name(group["name"], reference),
+        )
+        for group in compared["groups"]
+    ]
+
+
+def _reference(compared: Data) -> Mapping[str, Any]:
+    return next(group for group in compared["groups"] if is_reference(group))
+
+
+def _other_name(own: Mapping[str, str], reference: Mapping[str, str]) -> str:
+    other = [f"{key} {own[key]}" for key in own if key != "method" and own[key] != reference[key]]
+    return ", ".join([own["method"], *other])
 
 
 def _rate(name: Mapping[str, str], students: Sequence[Mapping[str, Any]]) -> float:
@@ -113,7 +171,8 @@ def _rate(name: Mapping[str, str], students: Sequence[Mapping[str, Any]]) -> flo
 def _of_smollm2(compared: Data) -> str:
     config = compared["students"][0]["config"]
     return (
-        f"Last block: factors of SmolLM2-135M on {config['data']}, {config['steps']} steps of {config['batch_size']} × "
-        f"{config['length']} tokens at one rate for all, from another record: how fast a method repairs a truncation, "
-        "not where it ends."
+        f"Last block, of preset {' and '.join(compared['presets'])}, trained at commit "
+        f"{' and '.join(map(short, compared['trained_at_commit']))}: factors of SmolLM2-135M on "
+        f"{config['data']}, {config['steps']} steps of {config['batch_size']} × {config['length']} tokens at one rate "
+        "for all, from another record: how fast a method repairs a truncation, not where it ends."
     )

@@ -8,29 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from theorykit.cli.latex import latex_text
+
 _COLUMN = 6
 """So many columns fit into one column of a page."""
 FORMATS = ("md", "tex", "csv")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-    "<": "$<$",
-    ">": "$>$",
-    "|": r"\textbar{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "−": r"$-$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "–": "--",
-    "—": "---",
-    "λ": r"$\lambda$",
-    "Δ": r"$\Delta$",
-    "τ": r"$\tau$",
-    "½": r"$\frac{1}{2}$",
-}
 
 
 @dataclass(frozen=True)
@@ -57,24 +39,32 @@ def markdown(table: Table, origin: Sequence[str]) -> str:
     lines = [f"**{table.title}**", "", cells(table)]
     for text in (table.caption, table.note):
         lines += ["", text] if text else []
-    lines += ["", "<!--", *origin, "-->"]
+    lines += ["", "<!--", *(_line(told).replace("-->", "-- >") for told in origin), "-->"]
     return "\n".join(lines) + "\n"
 
 
 def cells(table: Table) -> str:
     """Return the cells alone as Markdown."""
     rows = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in rows)
+
+
+def _markdown_cell(text: str) -> str:
+    """Return text on one line that no bar divides, with the backslashes before a bar kept as they are."""
+    return _line(text).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def latex(table: Table, origin: Sequence[str]) -> str:
     """Return a table as LaTeX with booktabs, with its origin in comments."""
     caption = " ".join(text for text in (f"{table.title}.", table.caption, table.note) if text)
     kind = "table*" if len(table.columns) > _COLUMN else "table"
-    body = [" & ".join(map(_escaped, row)) + r" \\" for row in table.rows]
     return "\n".join(
         [
-            *(f"% {line}" for line in origin),
+            *(f"% {_line(told)}" for told in origin),
             "% needs the packages booktabs and adjustbox",
             rf"\begin{{{kind}}}",
             r"\centering",
@@ -82,9 +72,9 @@ def latex(table: Table, origin: Sequence[str]) -> str:
             r"\begin{adjustbox}{max width=\linewidth}",
             rf"\begin{{tabular}}{{{''.join(map(_alignment, zip(*table.rows, strict=True)))}}}",
             r"\toprule",
-            " & ".join(map(_escaped, table.columns)) + r" \\",
+            _latex_row(table.columns),
             r"\midrule",
-            *body,
+            *map(_latex_row, table.rows),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{adjustbox}",
@@ -94,15 +84,19 @@ def latex(table: Table, origin: Sequence[str]) -> str:
     )
 
 
+def _latex_row(row: Sequence[str]) -> str:
+    # what ends the row before would take a bracket or a star for an argument of its own
+    return re.sub(r"^(?=[\[*])", "{}", " & ".join(map(_escaped, row))) + r" \\"
+
+
 def _alignment(column: Sequence[str]) -> str:
     """Return left for words and right for numbers."""
     return "r" if any(re.match(r"[-+]?\d", cell) for cell in column) else "l"
 
 
 def _escaped(text: str) -> str:
-    """Return text without what LaTeX takes for a command; the sign of a number becomes a minus."""
-    signed = re.sub(r"(?<![\w.\-])-(?=\d)", "−", text)
-    return "".join(_LATEX.get(letter, letter) for letter in signed)
+    """Return text on one line as LaTeX; the sign of a number becomes a minus."""
+    return latex_text(re.sub(r"(?<![\w.\-])-(?=\d)", "−", _line(text)))
 
 
 def as_csv(table: Table, origin: Sequence[str]) -> str:

@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import information_tasks  # noqa: E402
-import truncation_loss  # noqa: E402
-from benchmark_table import benchmark_table, record_of  # noqa: E402
+import information_tasks
+import truncation_loss
+from benchmark_table import benchmark_table, record_of
 
-from theorykit import bundled_spectra, find_statement, run_audit, select_ranks  # noqa: E402
-from theorykit.statements.audit import summary_of  # noqa: E402
-from theorykit.statements.evidence import Effort  # noqa: E402
-from validation.checks.verdict_table import COMMITTED, Row, cells_of, recorded, recorded_table, rows_of  # noqa: E402
+from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
+from theorykit.statements.audit import summary_of
+from theorykit.statements.evidence import Effort
+from validation.checks.verdict_table import (
+    COMMITTED,
+    Recorded,
+    Row,
+    cells_of,
+    recorded,
+    recorded_table,
+    rows_of,
+)
 
 
 def rules() -> str:
@@ -47,45 +57,62 @@ def verdicts() -> str:
     return "\n".join(lines)
 
 
-_HEADLINES = {
-    "eq-8": "Lemma 1: truncation moves gradients by at most C Σ ε",
-    "eq-11": "Theorem 1: SGD converges like 1/T, up to σ²/T and O(ε²/√T)",
-    "faster-convergence": "§5.4: low rank converges faster",
-    "eq-17": "Corollary 1: the best rank grows like √n",
-    "eq-19": "Theorem 2: gap ≤ O(r(m + n) log n/√n)",
-    "gap-linear-in-rank": "§5.5: the gap grows linearly with the rank",
-    "eq-23": "Theorem 3: I ≥ log d − (d/2) L_clone + const",
-    "mutual-information-gain": "§5.7: cloning adds 1.2 nats of information",
-    "table-1-improvement": "Table 1: LRC is best, by 2.8 % in perplexity",
-    "table-2": "Table 2: every component is indispensable",
-    "figure-4": "Figure 4: the loss over the rank is a U",
-}
-_IN_GENERAL = {"eq-17": "corollary-1-proof"}
-"""What decides a claim in general where it is another equation: eq 17 is right, its step from Theorem 2 is not."""
+class Headline(NamedTuple):
+    """A sentence of the paper, and what says how true it is: each sentence stands beside findings on itself alone."""
+
+    sentence: str
+    equation: str
+    general: str | None = None
+    """Equation or claim that the audit decides it by: ``equation`` if None, none if empty."""
+    about: str = ""
+    """Findings whose title has these words."""
+    corrected: str = ""
+    """Equation whose corrected form takes its place."""
+
+
+_HEADLINES = (
+    Headline("Lemma 1: truncation moves gradients by at most C Σ ε", "eq-8", corrected="eq-8"),
+    Headline("Theorem 1: SGD converges like 1/T, up to σ²/T and O(ε²/√T)", "eq-11", corrected="eq-11"),
+    Headline("§5.4: low rank converges faster", "faster-convergence"),
+    # eq 17 is right, its step from Theorem 2 is not
+    Headline("Corollary 1: the best rank grows like √n", "eq-17", "corollary-1-proof", "r* ∝ √n", "corollary-1-proof"),
+    Headline("Theorem 2: gap ≤ O(r(m + n) log n/√n)", "eq-19", corrected="eq-19"),
+    Headline("§5.5: the gap grows linearly with the rank", "gap-linear-in-rank"),
+    Headline("Theorem 3: I ≥ log d − (d/2) L_clone + const", "eq-23", corrected="eq-23"),
+    Headline("§5.7: cloning adds 1.2 nats of information", "mutual-information-gain", about="by more than 1.2 nats"),
+    Headline("Table 1: LRC is the best of its size", "table-1-improvement", "", "LRC is the best"),
+    Headline("Table 2: every component is indispensable", "table-2", about="every component"),
+    Headline("Figure 4: the loss over the rank is a U", "figure-4"),
+)
 
 
 def headlines() -> str:
-    """Return the main statements: what is true of them in general, what was measured on students, and where it ends."""
+    """Return the main sentences: what is true in general, what students say, and the finding nearest to a violation."""
     found = recorded(COMMITTED, "cpu", 0, COMMITTED)
     assert found.audit is not None
     audited = {row["key"]: row for row in found.audit.content["data"]["rows"]}
-    rows = {(row.equation, row.form): row for row in rows_of(found)}
+    every = {(row.equation, row.form): row for row in rows_of(found)}
     lines = [
         "| the paper says | in general | on our students | nearest to a violation | as corrected |",
         "|---|---|---|---|---|",
     ]
-    for key, claim in _HEADLINES.items():
-        known, row = audited[_IN_GENERAL.get(key, key)], rows[key, "printed"]
-        general = [known["printed_truth"], known["printed_value"]]
-        cells = [
-            claim,
-            _said(*general),
-            _seen(row),
-            cells_of(row)["measured"],
-            _whole(rows.get((known["key"], "corrected"))),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+    for one in _HEADLINES:
+        known = audited.get(one.equation if one.general is None else one.general, {})
+        row = next(row for row in rows_of(_about(found, one)) if (row.equation, row.form) == (one.equation, "printed"))
+        general = _said(known.get("printed_truth"), known.get("printed_value"))
+        corrected = _whole(every.get((one.corrected, "corrected")))
+        cells = [one.sentence, general, _seen(row), cells_of(row)["measured"], corrected]
+        lines.append("| " + " | ".join(cell or "–" for cell in cells) + " |")
     return "\n".join([*lines, "", f"{found.origin()}; [all equations and claims](docs/validation.md)."])
+
+
+def _about(found: Recorded, one: Headline) -> Recorded:
+    """Return the records with no other findings than those on a sentence."""
+    records = []
+    for record in found.records:
+        own = [found for found in record.findings if found["equation"] != one.equation or one.about in found["what"]]
+        records.append(replace(record, content=record.content | {"findings": own}))
+    return replace(found, records=tuple(records))
 
 
 def _seen(row: Row) -> str:

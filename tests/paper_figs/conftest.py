@@ -3,7 +3,9 @@
 import functools
 import json
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from paper_figs.catalogue import build
 from paper_figs.sources import Sources
@@ -39,5 +41,18 @@ def parts():
 
     def of(panel, kind):
         return {part.label: part for part in panel.parts if isinstance(part, kind)}
+
+    return of
+
+
+@pytest.fixture
+def interval():
+    """Return a function that gives means over the first axis with both ends of Student's intervals, by hand."""
+
+    def of(values, level=0.95):
+        numbers = np.array(values, dtype=float)
+        count, mean = np.isfinite(numbers).sum(axis=0), np.nanmean(numbers, axis=0)
+        half = stats.t.ppf(0.5 + level / 2, count - 1) * np.nanstd(numbers, axis=0, ddof=1) / np.sqrt(count)
+        return np.array([mean, mean - half, mean + half])
 
     return of

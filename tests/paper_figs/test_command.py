@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_figs.catalogue import NAMES
+from paper_figs.catalogue import NAMES, build
 from paper_figs.sources import BENCHMARKS, Sources
 from theorykit.errors import InputError
 from validation.checks.records import content_of, read_record, write_record
@@ -97,6 +97,43 @@ def test_a_record_without_these_numbers(records):
         data["sizes"]
 
 
+@pytest.mark.parametrize("data", [[], {}, None, {"sizes": []}])
+@pytest.mark.parametrize("name", ["figure-1b", "figure-2b", "table-1"])
+def test_a_record_without_what_is_drawn_is_told_with_the_command_that_makes_it(name, data, records):
+    for file in records.iterdir():
+        old = read_record(file)
+        write_record(file, old.content | {"data": data}, old.made)
+    with pytest.raises(InputError) as caught:
+        build(name, Sources(results=records.parent))
+    assert "records lack what it draws" in caught.value.message or " has no " in caught.value.message
+    assert "python -m validation run " in caught.value.hint
+    assert f"--out {records.parent} --again" in caught.value.hint
+
+
+def nulled(value):
+    """Return a value with null for every number."""
+    if isinstance(value, dict):
+        return {key: nulled(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [nulled(one) for one in value]
+    return None if isinstance(value, int | float) else value
+
+
+def test_one_incomplete_record_does_not_stop_the_other_figures(records, tmp_path):
+    old = read_record(records / PART)
+    write_record(records / PART, old.content | {"data": nulled(old.content["data"])}, old.made)
+    arguments = ("figure-1b", "table-2", "--from", records.parent, "-o", tmp_path / "out")
+    run = figures(*arguments)
+    assert run.returncode == 2
+    assert [path.stem for path in (tmp_path / "out").iterdir()] == ["table-2"] * 3
+    error, hint = run.stderr.splitlines()
+    assert error.startswith("error: figure-1b is not drawn: its records lack what it draws: ")
+    assert hint.startswith("hint: make them again: python -m validation run generalization-gap --part students ")
+    debugged = figures(*arguments, "--debug")
+    assert "Traceback" in debugged.stderr
+    assert "figure_1b.py" in debugged.stderr
+
+
 def test_students_that_failed_are_told(records):
     old = read_record(records / PART)
     students = [*old.content["students"][1:], {"identity": "x", "failure": "diverged"}]
@@ -133,6 +170,9 @@ def test_rows_beside_a_benchmark_that_are_gone(tmp_path):
     ("arguments", "message"),
     [
         (["figure-9"], "figure = 'figure-9' is unknown"),
+        (["--seed", "-1"], "seed = -1 has to be finite and at least 0"),
+        (["--preset", "../cpu"], "preset = '../cpu' is unknown"),
+        (["--preset", ""], "preset = '' is unknown"),
         (["--format", "gif"], "format = 'gif' is unknown"),
         (["figure-3", "--format", "pdf", "--format", "png"], "--format is given 2 times"),
     ],
@@ -154,3 +194,11 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     run = figures("truncation-loss", "-o", tmp_path / "out")
     assert run.returncode == 2
     assert run.stderr.startswith(f"error: cannot make {tmp_path / 'out'}")
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "truncation-loss.png").mkdir()
+    run = figures("truncation-loss", "--format", "png", "-o", tmp_path)
+    assert run.returncode == 2
+    (error,) = (line for line in run.stderr.splitlines() if not line.startswith("hint"))
+    assert error == f"error: cannot write {tmp_path / 'truncation-loss.png'}: it is a folder"

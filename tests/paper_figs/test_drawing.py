@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 from PIL import Image
 
-from paper_figs.catalogue import NAMES, build, metadata, write
+from paper_figs.catalogue import NAMES, build, files_of, metadata, write
 from paper_figs.drawing import drawn
 from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
 from paper_figs.sources import Sources
@@ -52,6 +54,78 @@ def test_every_number_of_the_picture_is_drawn_as_it_is(name, made, figure):
                 assert part.edge in ends, part.label
 
 
+def ends_of(part):
+    """Return the intervals that a part has, as ends ``[k, 2, 2]`` of their bars, without those that are not known."""
+    x, y = np.asarray(part.x, dtype=float), np.asarray(part.y, dtype=float)
+    found = []
+    if part.low is not None:
+        found.append([np.column_stack([x, part.low]), np.column_stack([x, part.high])])
+    if part.left is not None:
+        found.append([np.column_stack([part.left, y]), np.column_stack([part.right, y])])
+    bars = np.concatenate([np.stack(ends, axis=1) for ends in found]).astype(float)
+    return bars[np.isfinite(bars).all(axis=(1, 2))]
+
+
+def near(corners, ends):
+    """Return whether each of the ends is a corner."""
+    return all(np.isclose(corners, end, rtol=1e-9, atol=0).all(axis=1).any() for end in ends)
+
+
+def band_holds(collection, bars):
+    corners = np.concatenate([path.vertices for path in collection.get_paths()])
+    return near(corners, bars.reshape(-1, 2)) and near(bars.reshape(-1, 2), corners)
+
+
+def whiskers(axes):
+    """Return all error bars of axes ``[k, 2, 2]``."""
+    lines = [one for one in axes.collections if isinstance(one, LineCollection)]
+    segments = [segment for one in lines for segment in one.get_segments() if len(segment) == 2]  # NaN is left out
+    return np.array(segments).reshape(-1, 2, 2)
+
+
+def compare_intervals(panel, axes):
+    """Hold bands and error bars against the intervals of a panel, and count them."""
+    measured = [one for one in panel.parts if isinstance(one, Points | Printed)]
+    known = [one for one in measured if one.low is not None or one.left is not None]
+    joined = [one for one in known if getattr(one, "joined", False)]
+    bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
+    assert len(bands) == len(joined)
+    for part, band in zip(joined, bands, strict=True):
+        assert band_holds(band, ends_of(part)), part.label
+    wanted = [bar for part in known if part not in joined for bar in ends_of(part)]
+    drawn_bars = whiskers(axes)
+    assert len(drawn_bars) == len(wanted)
+    for bar in wanted:
+        assert np.isclose(drawn_bars, bar, rtol=1e-9, atol=1e-12).all(axis=(1, 2)).any()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_interval_of_the_picture_is_drawn_as_it_is(name, made, figure):
+    axes = [one for one in figure(name).axes if one.get_label() != "<colorbar>"]
+    for panel, own in zip(made(name).panels, axes, strict=True):
+        if not any(isinstance(part, Heatmap) for part in panel.parts):
+            compare_intervals(panel, own)
+
+
+def test_intervals_are_drawn_of_bands_bars_in_both_directions_and_what_the_paper_prints():
+    x, y = np.array([1.0, 2.0, 4.0]), np.array([3.0, np.nan, 5.0])
+    parts = [
+        Points("band", x, x, x - 0.1, x + 0.3, joined=True),
+        Points("bars", x, y, y - 0.2, y + 0.5),
+        Points("cross", x, x, x - 0.2, x + 0.5, left=x - 0.4, right=x + 0.1),
+        Printed("the paper", x[:1], x[:1], x[:1] - 0.3, x[:1] + 0.6),
+    ]
+    panel = Panel("one", "x", "y", parts)
+    (axes,) = drawn(Picture("intervals", [panel], "")).axes
+    compare_intervals(panel, axes)
+    wider = [Points("band", x, x, x - 0.1, x + 0.4, joined=True), *parts[1:]]
+    longer = [*parts[:3], Printed("the paper", x[:1], x[:1], x[:1] - 0.3, x[:1] + 0.7)]
+    for other in (wider, longer):
+        with pytest.raises(AssertionError):
+            compare_intervals(Panel("one", "x", "y", other), axes)
+    plt.close("all")
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_overlaps(name, figure):
     found = figure(name)
@@ -85,14 +159,31 @@ def test_pictures_name_their_records_and_no_date_or_machine(name, made, tmp_path
     assert sources.used
     assert all(file in told["Source"] for file in sources.used)
     assert re.search(r"sha256 [0-9a-f]{16}", told["Source"])
-    (file,) = write(name, found, sources, tmp_path, "png")
+    (file,) = write(files_of(name, found, sources, "png"), tmp_path)
     assert image.imread(file).shape[1] > 400
     raw = file.read_bytes()
-    assert told["Source"].encode() in raw or "é" in told["Source"] or b"Source" in raw
+    with Image.open(file) as picture:
+        assert {key: picture.text[key] for key in told} == dict(told)
     for word in (b"Software", str(tmp_path).encode(), b"/work/", b"/home/"):
         assert word not in raw
-    write(name, found, sources, tmp_path, "png")
+    write(files_of(name, found, sources, "png"), tmp_path)
     assert file.read_bytes() == raw, "the same records give the same file"
+
+
+def test_two_runs_into_one_folder_do_not_meet(tmp_path, monkeypatch):
+    name, sources = "truncation-loss", Sources()
+    found, save, runs = build(name, sources), Figure.savefig, []
+
+    def run(*arguments, **named):
+        save(*arguments, **named)
+        runs.append(name)
+        if len(runs) == 1:  # another run ends between the drawing and the writing of this one
+            write(files_of(name, found, sources, "png"), tmp_path)
+
+    monkeypatch.setattr(Figure, "savefig", run)
+    (file,) = write(files_of(name, found, sources, "png"), tmp_path)
+    assert len(runs) == 2
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table")])
@@ -100,7 +191,7 @@ def test_tables_are_written_in_three_formats_that_name_their_records(name, made,
     sources = Sources()
     found = build(name, sources)
     assert isinstance(found, Table)
-    files = write(name, found, sources, tmp_path, "pdf")
+    files = write(files_of(name, found, sources, "pdf"), tmp_path)
     assert [file.suffix for file in files] == [".md", ".tex", ".csv"]
     for file in files[:2]:
         assert "sha256" in file.read_text(encoding="utf-8")

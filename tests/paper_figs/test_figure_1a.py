@@ -18,22 +18,25 @@ def data(content):
     return content("sgd-convergence")["data"]
 
 
-def test_averages_of_plain_sgd_are_those_of_the_record(made, data, parts):
+def shown(points):
+    return np.array([points.y, points.low, points.high])
+
+
+def test_averages_of_plain_sgd_are_those_of_the_record_with_95_percent_intervals(made, data, parts, interval):
     found = parts(made("figure-1a").panels[0], Points)
-    short = found["SGD, short step"]
-    looks = data["curves"]["short step"][0]["step"]
-    assert short.x[-1] == looks[-1]
-    whole = np.array([average(one, looks[-1]) for one in data["curves"]["short step"]])
-    np.testing.assert_allclose(short.y[-1], whole.mean(), rtol=1e-9)
-    assert short.low[-1] < short.y[-1] < short.high[-1]
-    for one in data["curves"].get("tuned step", []):
-        assert one["step"][-1] in found["SGD, step tuned to each T"].x
+    for arm in ("short step", "step 1/L"):
+        if data["curves"].get(arm):
+            (points,) = (one for label, one in found.items() if label.startswith(f"SGD, {arm}"))
+            assert points.x[-1] == data["curves"][arm][0]["step"][-1]
+            averages = [[average(one, size) for size in points.x] for one in data["curves"][arm]]
+            np.testing.assert_allclose(shown(points), interval(averages), rtol=1e-9)
     if data["curves"].get("tuned step"):
-        ends = [average(one, one["step"][-1]) for one in data["curves"]["tuned step"]]
-        lengths = np.array([one["step"][-1] for one in data["curves"]["tuned step"]])
         points = found["SGD, step tuned to each T"]
-        for size, value in zip(points.x, points.y, strict=True):
-            np.testing.assert_allclose(value, np.mean(np.array(ends)[lengths == size]), rtol=1e-9)
+        lengths = np.array([one["step"][-1] for one in data["curves"]["tuned step"]])
+        np.testing.assert_array_equal(points.x, np.unique(lengths))
+        ends = np.array([average(one, one["step"][-1]) for one in data["curves"]["tuned step"]])
+        wanted = [interval(ends[lengths == size]) for size in points.x]
+        np.testing.assert_allclose(shown(points).T, wanted, rtol=1e-9)
 
 
 def test_bounds_are_eq_11_with_the_recorded_constants(made, data, parts):
@@ -68,17 +71,58 @@ def test_no_bound_is_drawn_where_the_step_is_too_long(made, data, parts):
         for size, bound in zip(line.x, line.y, strict=True):
             rates = [one["step_size"] for one in data["curves"]["tuned step"] if one["step"][-1] == size]
             assert np.isnan(bound) == (np.mean(rates) * curvature > CURVED)
+        without = [f"{size:.0f}" for size in line.x[np.isnan(line.y)]]
+        note = made("figure-1a").note
+        assert "has curvature and σ² of the short step's runs" in note
+        assert ("none is drawn at T" in note) == bool(without)
+        if without:
+            assert f"none is drawn at T = {', '.join(without)}. " in note
 
 
-def test_adamw_is_drawn_over_its_start_and_speeds_as_paired_differences(made, data, parts):
-    _, adamw, faster = made("figure-1a").panels
-    low = parts(adamw, Points)["low rank"]
-    curves = data["curves"]["low rank"]
-    last = [average(one, low.x[-1]) / one["squared_gradient_norm"][0] for one in curves]
-    np.testing.assert_allclose(low.y[-1], np.exp(np.mean(np.log(last))), rtol=1e-9)
-    for name, label in (("mean squared gradient norm", "mean ‖∇L‖²"), ("steps until half", "steps until half")):
-        (arms,) = (arms for measure, arms in data["speeds"].items() if measure.startswith(name))
-        (points,) = (one for own, one in parts(faster, Points).items() if own.startswith(label))
-        rivals = ("high rank", "kd", "dense finetune", "low rank, other order")
-        wanted = [np.mean(np.subtract(arms["low rank"], arms[rival])) for rival in rivals]
-        np.testing.assert_allclose(points.y, wanted)
+def test_adamw_is_drawn_over_its_start_with_intervals_of_logarithms(made, data, parts, interval):
+    found = parts(made("figure-1a").panels[1], Points)
+    arms = {"low rank": "low rank", "high rank": "high rank", "KD": "kd", "fine-tuning in full": "dense finetune"}
+    assert set(found) == {label for label, arm in arms.items() if data["curves"][arm]}
+    for label, points in found.items():
+        curves = data["curves"][arms[label]]
+        shares = [[average(one, size) / one["squared_gradient_norm"][0] for size in points.x] for one in curves]
+        np.testing.assert_allclose(shown(points), np.exp(interval(np.log(shares))), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "label", ["mean ‖∇L‖² over its start", "steps until half of the held-out loss that goes is gone"]
+)
+def test_speeds_are_paired_differences_with_the_intervals_of_the_tests(label, made, data, content, parts, interval):
+    points = parts(made("figure-1a").panels[2], Points)[label]
+    words = label.replace("‖∇L‖²", "squared gradient norm")
+    arms = data["speeds"][words]
+    rivals = {"high rank": "high rank", "kd": "KD", "dense finetune": "fine-tuning", "low rank, other order": ""}
+    differences = np.transpose([np.subtract(arms["low rank"], arms[rival]) for rival in rivals])
+    found = content("sgd-convergence")
+    alpha = found["settings"]["alpha"]
+    np.testing.assert_allclose(shown(points), interval(differences, 1 - 2 * alpha))
+    judged = []
+    for place, rival in enumerate(list(rivals)[:-1]):
+        (one,) = (
+            one
+            for one in found["findings"]
+            if one["equation"] == "faster-convergence" and f"than {rival}: {words}" in one["what"]
+        )
+        control, effect = (one["verdict"]["evidence"]["rows"][number] for number in (0, 1))
+        np.testing.assert_allclose([points.low[place], points.high[place]], effect["interval"], rtol=1e-6)
+        np.testing.assert_allclose([-points.high[-1], -points.low[-1]], control["interval"], rtol=1e-6)
+        inside = -control["margin"] < points.low[-1] and points.high[-1] < control["margin"]
+        assert inside == control["passed"], "the box shows what the check decides"
+        judged.append(f"{rivals[rival]} {one['words'][0].lower().replace('_', ' ')}")
+    picture = made("figure-1a")
+    assert f"{label}: {', '.join(judged)}" in picture.note
+    assert f"on the right {100 - 200 * alpha:g} %" in picture.note
+
+
+def test_the_caption_says_what_the_bounds_and_the_arms_leave_out(made, content):
+    caption, note = made("figure-1a").caption, made("figure-1a").note
+    start = content("sgd-convergence")["settings"]["adamw_start"]
+    assert "refute eq 11 without its O(ε²/√T)" in caption
+    assert f"The start is {start} for every arm" in caption
+    assert "the learning rate is one for every arm, tuned for none" in caption
+    assert "Printed lines have L = 1/η, corrected ones the lesser of 1/η and the measured curvature" in note

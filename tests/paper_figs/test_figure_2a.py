@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from paper_figs.pictures import Line, Points, Printed
+from paper_figs.pictures import Line, Points, Printed, Role
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def apart(curve, limit):
     return ((found == ranks[0]) | (found == ranks[-1]) | (found >= limit)).any(axis=0)
 
 
-def test_best_ranks_are_those_of_the_record_and_censored_ones_stand_apart(made, data, parts):
+def test_best_ranks_are_those_of_the_record_and_censored_ones_stand_apart(made, data, parts, interval):
     panel = made("figure-2a").panels[0]
     found = parts(panel, Points)
     for name, curve in data["curves"].items():
@@ -33,7 +33,9 @@ def test_best_ranks_are_those_of_the_record_and_censored_ones_stand_apart(made, 
         assert (name in found) == (not censored.all())
         if name in found:
             np.testing.assert_array_equal(found[name].x, np.array(curve["sizes"])[~censored])
-            np.testing.assert_allclose(found[name].y, means[~censored])
+            own = found[name]
+            wanted = np.exp(interval(np.log(least(curve)[:, ~censored])))
+            np.testing.assert_allclose([own.y, own.low, own.high], wanted)
         assert (f"{name}, a seed at an end: no optimum" in found) == censored.any()
         if censored.any():
             ends = found[f"{name}, a seed at an end: no optimum"]
@@ -55,7 +57,10 @@ def test_laws_and_the_papers_own_numbers(made, data, parts):
     np.testing.assert_allclose(lines["√n as printed (§5.6)"].y ** 2, lines["√n as printed (§5.6)"].x)
     np.testing.assert_allclose(lines["√n/10 as printed (§6)"].y * 10, np.sqrt(lines["√n/10 as printed (§6)"].x))
     first = next(curve for curve in data["curves"].values() if curve["objective"] == "labels")
-    np.testing.assert_array_equal(lines["predicted from the spectra"].y, [row["uniform"] for row in first["predicted"]])
+    own = lines["theorykit's own prediction"]
+    np.testing.assert_array_equal(own.y, [row["uniform"] for row in first["predicted"]])
+    assert own.role is Role.RIVAL, "it corrects nothing of the paper"
+    assert ("rank 1, the least there is, at every n" in made("figure-2a").caption) == (own.y == 1).all()
     slopes = [np.ptp(np.log(line.y)) / np.ptp(np.log(line.x)) for label, line in lines.items() if "slope" in label]
     np.testing.assert_allclose(slopes, 1 / 3)
     assert len(slopes) == (not apart(first, data["full_rank"]).all())
@@ -72,16 +77,32 @@ def test_the_note_has_the_exponent_of_the_record(made, content):
     assert wanted in made("figure-2a").note
 
 
-def test_curves_are_mean_losses(made, data, parts):
+def test_intervals_without_width_are_told(made, data):
+    for name, curve in data["curves"].items():
+        alike = (np.ptp(least(curve), axis=0) == 0) & ~apart(curve, data["full_rank"])
+        if curve["objective"] == "labels" and alike.any():
+            sizes = ", ".join(str(size) for size in np.array(curve["sizes"])[alike])
+            assert f"{name}, n = {sizes}" in made("figure-2a").note
+    assert "nothing lies beyond rank 1 and full rank" in made("figure-2a").caption
+
+
+def test_curves_are_mean_losses(made, data, content, parts, interval):
     _, turns, objectives = made("figure-2a").panels
     first = next(curve for curve in data["curves"].values() if curve["objective"] == "labels")
     for label, points in parts(turns, Points).items():
         losses = np.array(first["end"])[:, first["sizes"].index(int(label.split()[-1]))]
-        np.testing.assert_allclose(points.y, losses.mean(axis=0))
-        assert (points.low < points.y).all()
+        np.testing.assert_allclose([points.y, points.low, points.high], interval(losses))
     size = int(objectives.title.split()[-1].rstrip("?"))
     found = parts(objectives, Points)
-    assert set(found) == {name for name, curve in data["curves"].items() if size in curve["sizes"]}
-    for name, points in found.items():
+    names = [name for name, curve in data["curves"].items() if size in curve["sizes"]]
+    verdicts = {one["what"]: one["words"][0] for one in content("optimal-rank")["findings"]}
+    for name, (label, points) in zip(names, found.items(), strict=True):
         curve = data["curves"][name]
-        np.testing.assert_allclose(points.y, np.array(curve["end"])[:, curve["sizes"].index(size)].mean(axis=0))
+        place = curve["sizes"].index(size)
+        wanted = interval(np.array(curve["end"])[:, place])
+        np.testing.assert_allclose([points.y, points.low, points.high], wanted)
+        ranks = least(curve)[:, place]
+        span = " to ".join(f"{rank:.0f}" for rank in sorted({ranks.min(), ranks.max()}))
+        word = verdicts[f"{name}, n = {size}: the loss is least at an inner rank"].lower().replace("_", " ")
+        assert label == f"{name}: r* = {span}, a U: {word}"
+        assert (label in made("figure-2a").caption) == (curve["objective"] == "distillation")

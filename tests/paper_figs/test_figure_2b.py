@@ -18,14 +18,13 @@ def of(values):
     return np.array(values, dtype=float)
 
 
-def test_information_and_bounds_are_those_of_the_record(made, data, content, parts):
+def test_information_and_bounds_are_those_of_the_record(made, data, content, parts, interval):
     panel = made("figure-2b").panels[0]
     found, lines = parts(panel, Points), parts(panel, Line)
     first = next(iter(data["information"]))
     for arm, label in enumerate(("cloned", "without")):
-        np.testing.assert_allclose(
-            found[f"{first}, {label}"].y, np.nanmean(of(data["information"][first]["states"])[arm], axis=1)
-        )
+        wanted = interval(of(data["information"][first]["states"])[arm].T)
+        np.testing.assert_allclose(shown(found[f"{first}, {label}"]), wanted)
     capacity, printed, corrected = (
         next(line for label, line in lines.items() if words in label).y[::3]
         for words in ("capacity", "eq 23 as printed", "corrected")
@@ -44,6 +43,14 @@ def test_information_and_bounds_are_those_of_the_record(made, data, content, par
     (region,) = parts(panel, Vacuous).values()
     assert region.edge == 0
     assert not region.above
+    kurtosis, caption = np.nanmean(of(data["losses"]["kurtosis"])), made("figure-2b").caption
+    assert f"takes the teacher for Gaussian, whose excess kurtosis is 0 and here {kurtosis:.2g}" in caption
+    pairs = content("cloning-information")["settings"]["components"]
+    assert f"the points are I in {pairs[first] if isinstance(pairs, dict) else pairs} canonical pairs" in caption
+
+
+def shown(points):
+    return np.array([points.y, points.low, points.high])
 
 
 def water_filled(variances, distortion):
@@ -55,19 +62,25 @@ def water_filled(variances, distortion):
     return 0.5 * np.log(np.maximum(variances / high, 1)).sum()
 
 
-def test_gains_are_paired_and_controls_stand_beside_them(made, data, parts):
+def test_gains_are_paired_and_controls_stand_beside_them_as_the_check_tests_them(made, data, content, parts, interval):
+    record = content("cloning-information")
+    level = 1 - 2 * record["settings"].get("alpha", 0.05)
     panel = made("figure-2b").panels[1]
     layers = len(data["layers"])
     for method, found in data["information"].items():
         points, states = parts(panel, Points)[method], of(found["states"])
         gain = states[0] - states[1]
-        np.testing.assert_allclose(points.y[:layers], gain.mean(axis=1))
-        np.testing.assert_allclose(points.y[layers], gain.mean())
-        known = of(found["known"]) - of(found["truth"])
-        np.testing.assert_allclose(points.y[layers + 1 : layers + 3], known.mean(axis=(1, 2)))
-        controls = [np.mean(of(found[name])[0] - states[0]) for name in ("rotated", "rescaled")]
-        np.testing.assert_allclose(points.y[layers + 3 : -1], controls)
-        np.testing.assert_allclose(points.y[-1], of(found["shuffled"])[0].mean())
+        known = (of(found["known"]) - of(found["truth"])).mean(axis=1)
+        same = [(of(found[name])[0] - states[0]).mean(axis=0) for name in ("rotated", "rescaled")]
+        by_seed = [*gain, gain.mean(axis=0), *known, *same, of(found["shuffled"])[0].mean(axis=0)]
+        np.testing.assert_allclose(shown(points), interval(np.transpose(by_seed), level))
+        (one,) = (one for one in record["findings"] if one["what"] == f"cloning raises information, by {method}")
+        rows = [row for row in one["verdict"]["evidence"]["rows"] if "margin" in row]
+        for place, row in enumerate(rows, start=layers + 1):
+            np.testing.assert_allclose(
+                [points.low[place], points.high[place]], row["interval"], atol=1e-3
+            )  # of 5 digits
+    assert f"in the middle {100 * level:g} %" in made("figure-2b").note
     (printed,) = parts(panel, Printed).values()
     assert printed.y == 1.2
 
@@ -98,10 +111,12 @@ def test_a_pair_that_failed_leaves_the_others(monkeypatch):
         for own, its in zip(one.parts, other.parts, strict=True):
             if isinstance(own, Line | Points):
                 np.testing.assert_allclose(own.y, its.y)
+            if isinstance(own, Points):
+                np.testing.assert_allclose(shown(own), shown(its))
 
 
-def test_clone_losses_are_those_of_the_record(made, data, parts):
+def test_clone_losses_are_those_of_the_record(made, data, parts, interval):
     found = parts(made("figure-2b").panels[2], Points)
     end, start = of(data["losses"]["clone_loss"]), of(data["losses"]["clone_loss at the start"])
     for label, values in (("cloned, at the end", end[0]), ("without, at the end", end[1]), ("at the start", start[0])):
-        np.testing.assert_allclose(found[label].y, np.exp(np.log(values).mean(axis=1)))
+        np.testing.assert_allclose(shown(found[label]), np.exp(interval(np.log(values).T)))

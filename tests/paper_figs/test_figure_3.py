@@ -35,6 +35,7 @@ def test_losses_over_the_learning_rate_are_those_of_the_record(made, content, pa
     assert printed.y < min(low.min(), teacher.y.min()), "it has no height: it lies under all that has one"
     assert panel.y_limits[0] < printed.y
     assert f"3e-4 (here {words(found, 'best learning rate lies around')})" in printed.label
+    assert "§5.8, no height:" in printed.label
     assert f"1e-2 (here {words(found, 'robust')})" in printed.label
 
 
@@ -56,6 +57,7 @@ def test_losses_over_the_clone_weight_begin_without_cloning(made, content, parts
     (printed,) = parts(panel, Printed).values()
     assert weights[int(printed.x[0])] == 1.0
     assert words(found, "λ = 1 is better") in printed.label
+    assert "§5.8, no height:" in printed.label
 
 
 @pytest.mark.parametrize("kind", [Printed, Points])

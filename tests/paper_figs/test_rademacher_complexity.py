@@ -32,9 +32,12 @@ def test_complexities_are_means_over_samples_with_intervals(made, result, parts)
 def test_lines_are_eq_21_and_the_bounds_that_hold(made, result, parts):
     (m, n), count = result["shape"], result["at_samples"]
     ranks = np.array(result["ranks"], dtype=float)
+    over = ranks * (m + n) * np.log(count)
+    said = f"for B R = 1. There, and at N = {count:,}, it is {over.min():,.0f} to {over.max():,.0f} times B R/√N"
+    assert said in made("rademacher-complexity").caption
     for panel, inputs in zip(made("rademacher-complexity").panels[:-1], result["inputs"].values(), strict=True):
         lines = parts(panel, Line)
-        printed = lines["eq 21 as printed, constant 1"].y
+        printed = lines["eq 21 as printed, constant 1, B R = 1"].y
         np.testing.assert_allclose(printed, ranks * (m + n) * np.log(count) / np.sqrt(count))
         np.testing.assert_allclose(lines["B R/√N, no rank"].y, 1 / np.sqrt(count))
         (points,) = parts(panel, Points).values()

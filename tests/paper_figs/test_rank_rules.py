@@ -72,6 +72,11 @@ def test_losses_stand_beside_the_measured_truncations_and_a_uniform_guess(made, 
     }
     (region,) = parts(panel, Vacuous).values()
     assert region.edge == pytest.approx(np.log(49152))
+    low, high = panel.y_limits
+    for part in panel.parts:
+        if isinstance(part, Line | Points):
+            assert low < np.nanmin(part.y), "nothing lies outside the axes"
+            assert np.nanmax(part.y) < high
     root = next(part for part in panel.parts if isinstance(part, Line))
     layers = [(m, n, min(32, min(m, n))) for m, n in (part.layer.shape for part in spectra.factorable)]
     stored = sum(rank * (m + n) for m, n, rank in layers)

@@ -53,7 +53,7 @@ def test_the_laws_are_fits_over_their_range_and_the_rejections_are_told(made, la
     keys = ending(layers, "k_proj")
     lost = sum(part in rejected for part in keys)
     assert f"attention k: {lost} of {len(keys)} reject" in parts(picture.panels[0], Points)
-    assert lines["α = 1, for Corollary 1's C₁/r"].y[9] == 0.1
+    assert lines["α = 1, for Corollary 1 read as ε² = C/r"].y[9] == 0.1
 
 
 def test_the_least_constant_holds_for_all_layers_and_for_none_less(made, layers, parts):
@@ -81,3 +81,12 @@ def test_exponents_over_the_depth_are_means_of_the_fits_of_a_block(made, layers)
         assert found[0].low[place] == min(fit.interval[0] for fit in fits)
         assert found[0].high[place] == max(fit.interval[1] for fit in fits)
     assert sum(part.x.size for part in found) == 4 * 30
+
+
+def test_corollary_1_is_said_to_be_read_in_the_kinder_way(made, layers, parts):
+    picture = made("spectra")
+    exponents = np.array([part.decay.exponent for part in layers])
+    assert f"which needs α ≥ 1: {(exponents < 1).sum()} of {len(layers)} lie below" in picture.caption
+    assert f"as the ε of eq 7 it needs α ≥ 3/2: {(exponents < 1.5).sum()} lie below" in picture.caption
+    for panel in picture.panels:
+        assert any("read as ε² = C/r" in label for label in parts(panel, Line))

@@ -1,10 +1,13 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
-from paper_figs.sources import RESULTS
+from paper_figs import sources as sources_module
+from paper_figs.catalogue import build
+from paper_figs.sources import RESULTS, Sources
 
 PAPER = {
     "teacher": ["124.0", "18.3", "35.2"],
@@ -83,15 +86,86 @@ def test_students_of_smollm2_come_from_their_own_record(made):
     assert "30 steps" in made("table-1").note
 
 
+HOW = {"own": "each at its own best learning rate", "one": "all at the learning rate"}
+
+
 def test_the_caption_says_how_the_claim_was_judged(made, content):
     findings = content("reported-results")["findings"]
-    for how in ("each at its own best learning rate", "at the learning rate"):
+    for how in HOW.values():
         (found,) = (one for one in findings if "is the best of Table 1's" in one["what"] and how in one["what"])
-        assert f", {found['words'][0].lower().replace('_', ' ')}" in made("table-1").caption
+        seeds, rival = found["verdict"]["n_seeds"], f"the nearest rival at {found['measured']:+.4f}"
+        told = f", {spoken(found)} ({seeds} seed{'s' * (seeds > 1)}; {rival}"
+        if found["interval"]:
+            assert found["verdict"]["alpha"] == 0.05
+            low, high = found["interval"]
+            told += f" [{low:+.4f}, {high:+.4f}], a 90% interval"
+        assert told in made("table-1").caption
+
+
+def test_the_caption_says_against_whom_the_claim_is_decided_otherwise(made, content):
+    findings = content("reported-results")["findings"]
+    halves = made("table-1").caption.split("at one rate for all")
+    for how, half in zip(HOW.values(), halves, strict=True):
+        (whole,) = (one for one in findings if "is the best of Table 1's" in one["what"] and how in one["what"])
+        pairs = [one for one in findings if "LRC is better than" in one["what"] and how in one["what"]]
+        other = [one for one in pairs if one["words"] != whole["words"]]
+        assert half.count(" alone ") == len({spoken(one) for one in other})
+        for one in other:
+            rival = one["what"].removeprefix("LRC is better than ").split(f", {how}")[0]
+            assert re.search(rf"against [^;)]*\b{rival}\b[^;)]* alone {spoken(one)} at level", half)
+
+
+def spoken(finding):
+    return ", ".join(finding["words"]).lower().replace("_", " ")
+
+
+def comparison(folder, changed):
+    """Write the comparison of SmolLM2-135M with other groups and return table 1 with it."""
+    found = json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))
+    changed(found)
+    (folder / "methods.json").write_text(json.dumps(found), encoding="utf-8")
+    return build("table-1", Sources())
+
+
+@pytest.mark.parametrize("end", [-0.01, 0.01])
+def test_students_of_smollm2_that_contradict_the_claim_are_named(end, tmp_path, monkeypatch):
+    def changed(found):
+        for group in found["groups"]:
+            if group["name"]["method"] == "kd":
+                group["difference_interval"] = [-0.2, end]
+            elif group["difference"] is not None:
+                group["difference_interval"] = [-0.2, 0.2]
+            if group["name"]["method"] == "finetune":  # better, and too large to count
+                group["difference_interval"] = [-0.2, -0.1]
+                group["facts"]["deployed_parameters"] *= 2
+
+    monkeypatch.setattr(sources_module, "RESULTS", tmp_path)
+    caption = comparison(tmp_path, changed).caption
+    wanted = "contradict the claim at their one rate: an interval lies wholly below LRC's loss for kd."
+    assert (wanted in caption) == (end < 0)
+    assert ("no method of LRC's size has an interval wholly below" in caption) == (end > 0)
+
+
+def test_students_of_smollm2_as_committed_contradict_the_claim_where_they_do(made):
+    groups = json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["groups"]
+    better = [
+        one["name"]["method"] for one in groups if one["difference_interval"] and one["difference_interval"][1] < 0
+    ]
+    assert f"wholly below LRC's loss for {'; '.join(better)}." in made("table-1").caption or not better
+
+
+def test_preset_and_commit_of_the_students_of_smollm2_are_those_of_their_training(made):
+    found = json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))
+    (preset,), (commit,) = found["presets"], found["trained_at_commit"]
+    assert f"Last block, of preset {preset}, trained at commit {commit[:10]}:" in made("table-1").note
+    sources = Sources()
+    build("table-1", sources)
+    (told,) = (told for file, told in sources.used.items() if file.endswith("methods.json"))
+    assert f"students of preset {preset} trained at commit {commit}, compared at commit {found['commit']}" in told
 
 
 def test_rates_at_the_end_of_the_grid_are_told(made, content):
     found = content("reported-results")
     tried = sorted({*found["settings"]["learning_rates"], found["settings"]["learning_rate"]})
-    edge = [name for name, rate in found["data"]["table_1_rates"].items() if rate in (tried[0], tried[-1])]
-    assert f"at the end of the grid: {', '.join(edge) or 'none'}." in made("table-1").note
+    edge = [f"“{name}”" for name, rate in found["data"]["table_1_rates"].items() if rate in (tried[0], tried[-1])]
+    assert f"at the end of the grid: {'; '.join(edge) or 'none'}." in made("table-1").note

@@ -17,9 +17,17 @@ def _forgotten(monkeypatch):
     monkeypatch.setattr(statements, "_OWN", {})
 
 
-def own(slug="own-theorem", label="Own 1", key="own-bound", printed="x² ≤ x"):
+def equation(key="own-bound", label="own bound", printed="x² ≤ x"):
     check = search(Side.PRINTED, "normal numbers", lambda generator, count: abs(generator.standard_normal(count)))
-    return Statement(slug, label, "A square", Kind.UPPER, (Equation(key, "own bound", printed, "", (check,)),))
+    return Equation(key, label, printed, "", (check,))
+
+
+def own(slug="own-theorem", label="Own 1", key="own-bound", printed="x² ≤ x"):
+    return Statement(slug, label, "A square", Kind.UPPER, (equation(key, printed=printed),))
+
+
+def with_equations(*equations):
+    return Statement("own-theorem", "Own 1", "A square", Kind.UPPER, equations)
 
 
 def test_it_is_found_by_slug_label_and_equation():
@@ -62,6 +70,25 @@ def test_a_second_version_takes_the_place_of_the_first():
         (own(slug="My Theorem"), "'My Theorem' cannot be asked for"),
         (own(key="thm9"), "'thm9' cannot be asked for"),
         ("own-theorem", "'own-theorem' is no statement"),
+        (own(slug=""), "slug = '' is no text"),
+        (own(slug="foo\tbar"), r"slug = 'foo\\tbar' is no text"),
+        (own(slug="own-theorem\n"), r"slug = 'own-theorem\\n' is no text"),
+        (own(slug=7), "slug = 7 is no text"),
+        (own(label=None), "label = None is no text"),
+        (own(key=b"own-bound"), "key = b'own-bound' is no text"),
+        (own(slug="../foo"), "'../foo' cannot be asked for"),
+        (own(slug="théorie"), "'théorie' cannot be asked for"),
+        (own(slug="own--theorem"), "'own--theorem' cannot be asked for"),
+        (own(key="own bound"), "'own bound' cannot be asked for"),
+        (own(key="own-theorem"), "'own-theorem' stands for two things in own-theorem"),
+        (own(key="own-1"), "'own-1' stands for two things in own-theorem"),
+        (with_equations(equation(), equation(label="another")), "'own-bound' stands for two things in own-theorem"),
+        (with_equations(), r"equations = \(\) is no tuple of equations"),
+        (with_equations("own-bound"), r"equations = \('own-bound',\) is no tuple of equations"),
+        (with_equations(equation(label="eq 11")), "the label 'eq 11' is the paper's: Theorem 1"),
+        (with_equations(equation(label="Equation (11)")), r"the label 'Equation \(11\)' is the paper's: Theorem 1"),
+        (with_equations(equation(label="theorem 1")), "the label 'theorem 1' is the paper's: Theorem 1"),
+        (own(label="Table 1"), "the label 'Table 1' is the paper's"),
     ],
 )
 def test_names_that_are_taken_or_cannot_be_asked_for_are_refused(statement, message):

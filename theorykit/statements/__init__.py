@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from theorykit.checks import shown
 from theorykit.errors import InputError
@@ -68,6 +69,7 @@ _LABELS = {
     "definition": "definition",
     "assumption": "assumption",
 }
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NUMBERED = re.compile(r"([a-z]*)[.\s_-]*\(?([0-9]+)\)?")
 
 
@@ -87,13 +89,14 @@ def register(statement: Statement) -> Statement:
     statement.
 
     Args:
-        statement: Its slug, label and the keys of its equations are its names: small letters and hyphens.
+        statement: Its slug, label and the keys of its equations are its names. Slug and keys are small letters and
+            digits with single hyphens; all differ; and no label is one of the paper's.
 
     Returns:
         The statement.
 
     Raises:
-        InputError: no statement, a name that another one has, or one that cannot be asked for.
+        InputError: no statement with equations, a name that is taken, or one that cannot be asked for.
 
     Example:
         >>> equation = Equation("own-sum", "own sum", "a + a = 2a", "", checks=())
@@ -101,8 +104,15 @@ def register(statement: Statement) -> Statement:
         >>> own.slug, find_statement("own-sum")[1].printed
         ('doubling', 'a + a = 2a')
     """
-    if not isinstance(statement, Statement):
-        raise InputError(f"{shown(statement)} is no statement", "give a theorykit.statements.Statement")
+    _check_types(statement)
+    keys = [equation.key for equation in statement.equations]
+    for key in (statement.slug, *keys):
+        if not _NAME.fullmatch(key):
+            hint = "write small letters and digits, with single hyphens between"
+            raise InputError(f"the name {shown(key)} cannot be asked for", hint)
+    for key in keys:
+        if [*statement.keys].count(key) > 1:
+            raise InputError(f"the name {key!r} stands for two things in {statement.slug}", "give each its own")
     others = (*STATEMENTS, *(one for slug, one in _OWN.items() if slug != statement.slug))
     taken = {key: one for one in others for key in one.keys}
     for key in statement.keys:
@@ -110,8 +120,29 @@ def register(statement: Statement) -> Statement:
             raise InputError(f"the name {key!r} is taken: {taken[key].label}, {taken[key].title}", "give another one")
         if key != _normal(key):
             raise InputError(f"the name {key!r} cannot be asked for", f"write {_normal(key)!r}")
+    printed = {_normal(label): one for one in STATEMENTS for label in _labels(one)}
+    for label in _labels(statement):
+        if one := printed.get(_normal(label)):
+            raise InputError(f"the label {label!r} is the paper's: {one.label}, {one.title}", "give another one")
     _OWN[statement.slug] = statement
     return statement
+
+
+def _labels(statement: Statement) -> list[str]:
+    return [statement.label, *(equation.label for equation in statement.equations)]
+
+
+def _check_types(statement: Any) -> None:
+    if not isinstance(statement, Statement):
+        raise InputError(f"{shown(statement)} is no statement", "give a theorykit.statements.Statement")
+    equations = statement.equations
+    if not (isinstance(equations, tuple) and equations and all(isinstance(one, Equation) for one in equations)):
+        raise InputError(f"equations = {shown(equations)} is no tuple of equations", "give at least one Equation")
+    for one, names in ((statement, ("slug", "label", "title")), *((each, ("key", "label")) for each in equations)):
+        for name in names:
+            text = getattr(one, name)
+            if not (isinstance(text, str) and text.isprintable() and text.strip()):
+                raise InputError(f"{name} = {shown(text)} is no text", f"give the {name} as one line")
 
 
 def find_statement(key: str | int) -> tuple[Statement, Equation | None]:
