@@ -15,6 +15,7 @@ from theorykit.cli.entry import run
 from theorykit.cli.options import Debug, Quiet
 from theorykit.cli.output import fail
 from theorykit.errors import InputError
+from theorykit.statements.statement import did_you_mean
 from validation.commands.once import OnceCommand
 from validation.commands.selection import Seed
 
@@ -28,10 +29,10 @@ def figures(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="As figure-1a or table-2; all without it.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="pdf, png or svg; tables: md, tex and csv.")] = "pdf",
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where they are written.")] = Path(
-        "figures"
-    ),
+    form: Annotated[
+        str, typer.Option("--format", help="Of pictures: pdf, png or svg; tables are always md, tex and csv.")
+    ] = "pdf",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where they are written.")] = FIGURES,
     results: Annotated[
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="Of the records. [default: validation/results]"),
@@ -47,8 +48,8 @@ def figures(
     A figure whose records are missing or not in order is not drawn, and the command that makes them is told; the
     others are. Exit code 2 where one was not drawn.
     """
-    form = one_of("format", form, PICTURES)
-    wanted = [one_of("figure", name, NAMES) for name in names or NAMES]
+    form = one_of("format", form.lower(), PICTURES)
+    wanted = [_known(name) for name in names or NAMES]
     if listed:
         width = max(map(len, wanted))
         typer.echo("\n".join(f"{name:{width}}  {maker(name).ABOUT}" for name in wanted))
@@ -68,6 +69,15 @@ def figures(
             typer.echo(str(file))
     if missing:
         raise typer.Exit(2)
+
+
+def _known(name: str) -> str:
+    """Return the name of a figure, whatever its case, or raise with the nearest one."""
+    if name.lower() in NAMES:
+        return name.lower()
+    raise InputError(
+        f"figure = {name!r} is unknown", f"{did_you_mean(name.lower(), NAMES)}choose from {', '.join(NAMES)}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

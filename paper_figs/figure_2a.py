@@ -73,7 +73,7 @@ def _own(curve: Data) -> str:
     """Return what theorykit predicts from the spectra, which is no form of the paper's rule."""
     ranks = [int(row["uniform"]) for row in curve["predicted"]]
     least = ", the least there is, at every n" if max(ranks) == 1 else ""
-    return f"theorykit's own prediction, no rule of the paper's, is rank {_range(ranks)}{least}."
+    return f"theorykit's own prediction for labels, no rule of the paper's, is rank {_range(ranks)}{least}."
 
 
 def _alike(curves: Mapping[str, Data], limit: float) -> str:

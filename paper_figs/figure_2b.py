@@ -59,8 +59,8 @@ def _resolutions(data: Data, settings: dict[str, Any]) -> str:
         noise, pairs = resolution(settings, method)
         # as in the check: means over the layers, the largest capacity of any student
         room = np.nanmax(floats(found["capacity"]).mean(axis=1)) - np.nanmean(floats(found["states"])[PLAIN])
-        said.append(f"{method} {noise:g}, {pairs}, {room:.3g} nats")
-    return f"Noise over the student's scale, canonical pairs, room for a gain: {'; '.join(said)}."
+        said.append(f"{method}: noise {noise:g}, {pairs} canonical pairs, room for a gain {room:.3g} nats")
+    return f"Gains at different noise (over the student's scale) do not compare: {'; '.join(said)}."
 
 
 def _decoder(data: Data) -> str:

@@ -46,7 +46,7 @@ def build(sources: Sources) -> Picture:
     rules: Rules = {rule.key: [one.rules[k] for one in found] for k, rule in enumerate(found[0].rules)}
     widest = floats([part.spectrum.max_rank for part in spectra.factorable])
     edge = max(part.layer.break_even for part in spectra.factorable)
-    region = Vacuous(f"from rank {edge:.0f} on no layer saves numbers", edge)
+    region = Vacuous(f"from rank {edge:.0f} on no layer saves parameters", edge)
     return Picture(
         "Rank rules on a real teacher, SmolLM2-135M",
         [_over_n(rules, widest, region), _without_n(rules, widest, region), _price(rules, spectra)],

@@ -37,7 +37,7 @@ def seeds_note(sources: Sources) -> str:
     settings = sources.record(CHECK, PART).content["settings"]
     return (
         f"Means over {settings['seeds']} seeds with 95 % t intervals. The verdicts pair students by seed, which the "
-        f"intervals do not; {settings['tuning_seeds']} of the seeds only chose what the others judge. "
+        f"intervals do not, and leave out {settings['tuning_seeds']} of the seeds, which only chose among settings. "
         f"{sources.data(CHECK, PART)['setting']}"
     )
 

@@ -77,6 +77,9 @@ class Sources:
         file = record_file(self.results, self.preset, self.seed, check, part)
         again = f"python -m validation run {check} --part {part} --preset {self.preset}"
         again += (f" --seed {self.seed}" if self.seed else "") + f" --out {shown(self.results)}"
+        if not file.parent.is_dir():
+            missing = f"{shown(file.parent)}, the folder of the records of preset {self.preset}, does not exist"
+            raise InputError(missing, f"give --from the folder that holds {file.parent.name}/, or make them: {again}")
         if not file.is_file():
             raise InputError(f"there is no record {shown(file)}", again)
         self._command(f"{again} --again")

@@ -55,7 +55,7 @@ def _values(groups: Groups) -> Panel:
         index = np.arange(1.0, values.shape[1] + 1)
         middle = np.median(values, axis=0)
         lost = sum(not part.decay.fits for part in layers)
-        parts.append(_band(f"{name}: {lost} of {len(layers)} reject", index, values))
+        parts.append(_band(f"{name}: {lost} of {len(layers)} reject a power law", index, values))
         fit = fit_power_law(middle)
         head = index[: fit.n_values + 1]
         x.append(np.append(head, np.nan))

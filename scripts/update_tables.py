@@ -101,7 +101,7 @@ def headlines() -> str:
         row = next(row for row in rows_of(_about(found, one)) if (row.equation, row.form) == (one.equation, "printed"))
         general = _said(known.get("printed_truth"), known.get("printed_value"))
         corrected = _whole(every.get((one.corrected, "corrected")))
-        cells = [one.sentence, general, _seen(row), cells_of(row)["measured"], corrected]
+        cells = [f"{one.sentence} (`{one.equation}`)", general, _seen(row), cells_of(row)["measured"], corrected]
         lines.append("| " + " | ".join(cell or "–" for cell in cells) + " |")
     return "\n".join([*lines, "", f"{found.origin()}; [all equations and claims](docs/validation.md)."])
 

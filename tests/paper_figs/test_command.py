@@ -169,7 +169,8 @@ def test_rows_beside_a_benchmark_that_are_gone(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figure-9"], "figure = 'figure-9' is unknown"),
+        (["figre-1a"], "did you mean figure-1a?"),
+        (["figure-1b", "--from", "nowhere"], "give --from the folder that holds cpu/"),
         (["--seed", "-1"], "seed = -1 has to be finite and at least 0"),
         (["--preset", "../cpu"], "preset = '../cpu' is unknown"),
         (["--preset", ""], "preset = '' is unknown"),

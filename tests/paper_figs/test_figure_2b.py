@@ -93,7 +93,9 @@ def test_the_bound_of_the_decoder_stands_in_the_note_alone(made, data):
 def test_the_note_has_the_room_that_the_capacity_leaves(made, data):
     for method, found in data["information"].items():
         room = np.nanmax(of(found["capacity"]).mean(axis=1)) - np.nanmean(of(found["states"])[1])
-        assert re.search(rf"{method} [\d.]+, \d+, {room:.3g} nats", made("figure-2b").note)
+        assert re.search(
+            rf"{method}: noise [\d.]+, \d+ canonical pairs, room for a gain {room:.3g} nats", made("figure-2b").note
+        )
 
 
 def test_a_pair_that_failed_leaves_the_others(monkeypatch):

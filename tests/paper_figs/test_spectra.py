@@ -52,7 +52,7 @@ def test_the_laws_are_fits_over_their_range_and_the_rejections_are_told(made, la
     assert f"rejects a power law for {len(rejected)} of {len(layers)} layers" in picture.caption
     keys = ending(layers, "k_proj")
     lost = sum(part in rejected for part in keys)
-    assert f"attention k: {lost} of {len(keys)} reject" in parts(picture.panels[0], Points)
+    assert f"attention k: {lost} of {len(keys)} reject a power law" in parts(picture.panels[0], Points)
     assert lines["α = 1, for Corollary 1 read as ε² = C/r"].y[9] == 0.1
 
 

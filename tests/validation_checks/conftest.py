@@ -9,7 +9,7 @@ import pytest
 from tests.models.tiny import save_runnable, save_words, tiny_gpt2
 from tests.validation_checks.fakes import install, settings_of
 from validation.__main__ import main
-from validation.checks import audit
+from validation.checks import audit, verdict_table
 
 
 class Done(NamedTuple):
@@ -45,6 +45,7 @@ def call(capsys, monkeypatch, tmp_path, teacher, words, rows):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)  # of the process that collects tests
     monkeypatch.setattr(audit, "run_audit", lambda **_: rows)
+    monkeypatch.setattr(verdict_table, "COMMITTED", tmp_path / "no records")
 
     def run(*arguments, settings=None, **changes):
         with monkeypatch.context() as patch:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.validation_checks.fakes import GAP, SGD, settings_of
 from theorykit.statements import STATEMENTS
-from validation.commands.show import shortened
+from validation.checks.records import read_record
+from validation.checks.verdict_table import COMMITTED, recorded
+from validation.commands.show import _lines, shortened
 
 
 def test_the_plan_counts_students_once_and_what_is_done_not_at_all(call):
@@ -118,3 +121,20 @@ def test_list_says_what_is_measured_and_what_is_not(call):
     assert "Decided by theorykit audit alone: compression-ratio" in done.out
     found = json.loads(call("list", "--json").out)["result"]
     assert {one["statement"] for one in found["checks"]} == {SGD, GAP}
+
+
+def test_whole_records_of_the_repository_stand_before_an_unfinished_run_and_before_a_smaller_preset(tmp_path):
+    for preset in ("cpu", "smoke"):
+        (tmp_path / preset).mkdir()
+    shutil.copy(COMMITTED / "cpu" / "audit.symbolic.json", tmp_path / "cpu")
+    found = recorded(None, None, 0, tmp_path)
+    assert found.folder == COMMITTED / "cpu"
+    assert found.passed == (tmp_path / "cpu",)
+    shutil.copytree(COMMITTED / "cpu", tmp_path / "cpu", dirs_exist_ok=True)
+    assert recorded(None, None, 0, tmp_path).folder == tmp_path / "cpu"
+
+
+def test_ends_of_intervals_that_are_open_have_their_sign():
+    record = read_record(COMMITTED / "cpu" / "generalization-gap.students.json")
+    claim = next(one for one in record.findings if one["equation"] == "gap-linear-in-rank")
+    assert any("[−∞, 0.05]" in line for line in _lines(claim, "table"))

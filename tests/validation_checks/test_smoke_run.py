@@ -47,7 +47,7 @@ def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
 
 
 def test_show_has_every_equation_and_claim_printed_and_corrected(smoke):
-    shown = harness(smoke, "show", "--json")
+    shown = harness(smoke, "show", "--preset", "smoke", "--json")
     assert shown.returncode == 0, shown.stderr
     rows = json.loads(shown.stdout)["result"]["rows"]
     forms = {(row["equation"], row["form"]) for row in rows}

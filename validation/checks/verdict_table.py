@@ -93,6 +93,7 @@ class Recorded:
         seed: Of all of them.
         records: The experiments' parts.
         audit: The symbolic audit, or None.
+        passed: Folders of the same preset and seed that hold fewer records: runs that are not finished.
     """
 
     folder: Path
@@ -100,6 +101,7 @@ class Recorded:
     seed: int
     records: tuple[Record, ...]
     audit: Record | None
+    passed: tuple[Path, ...] = ()
 
     def origin(self) -> str:
         """Return in one line what made them."""
@@ -114,7 +116,7 @@ def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Rec
     """Read the records of a preset.
 
     Args:
-        out: Folder that holds them; None for ``work`` where it has some, else those that come with the repository.
+        out: Folder that holds them; None for ``work`` or those that come with the repository, whichever has more.
         preset: None for the largest that has records.
         seed: That they were made with.
         work: Folder that runs write to.
@@ -124,19 +126,23 @@ def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Rec
     """
     presets = PRESETS_BY_SIZE if preset is None else (one_of("preset", preset, PRESETS_BY_SIZE),)
     places = (work, COMMITTED) if out is None else (out,)
-    for place in places:
-        for name in presets:
-            folder = folder_of(place, name, seed)
-            found = list(read_records(folder)) if folder.is_dir() else []
-            if found:
-                symbolic = [one for one in found if one.check == audit.SLUG]
-                rest = tuple(one for one in found if one.check != audit.SLUG)
-                return Recorded(folder, name, seed, rest, symbolic[0] if symbolic else None)
+    for name in presets:
+        found = [(folder, _in(folder)) for folder in (folder_of(place, name, seed) for place in places)]
+        folder, records = max(found, key=lambda one: len(one[1]))  # the first of those that hold as many
+        if records:
+            symbolic = [one for one in records if one.check == audit.SLUG]
+            rest = tuple(one for one in records if one.check != audit.SLUG)
+            passed = tuple(other for other, fewer in found if fewer and other != folder)
+            return Recorded(folder, name, seed, rest, symbolic[0] if symbolic else None, passed)
     wanted = f"of preset {preset} " if preset else ""
     raise InputError(
         f"there are no records {wanted}with seed {seed} in {' or '.join(str(one) for one in places)}",
         f"python -m validation run --preset {preset or 'smoke'}",
     )
+
+
+def _in(folder: Path) -> list[Record]:
+    return list(read_records(folder)) if folder.is_dir() else []
 
 
 def rows_of(found: Recorded) -> list[Row]:
@@ -258,13 +264,13 @@ def cells_of(row: Row) -> dict[str, str]:
     name = name_of(row) if row.form == Form.PRINTED else f"{name_of(row)} {row.form}"
     measured = number(row.measured)
     if row.measured is not None and row.interval:
-        measured += " " + _span(row.interval)
+        measured += " " + span(row.interval)
     if row.measured is not None and row.bound is not None:
         sign = "<" if row.measured < row.bound else ">" if row.measured > row.bound else "="
         measured += f" {sign} {number(row.bound)}"
     slack = number(row.tightness)
     if row.tightness is not None and row.tightness_interval:
-        slack += " " + _span(row.tightness_interval)
+        slack += " " + span(row.tightness_interval)
     records = dict.fromkeys(name.split(".")[0] for name in row.records)  # the columns before tell the parts
     cells = {"equation": name, "in general": row.truth}
     cells |= {column: row.instances.get(part, "") for part, column in _PART_COLUMNS.items()}
@@ -283,7 +289,7 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _span(interval: Sequence[float | None]) -> str:
+def span(interval: Sequence[float | None]) -> str:
     """Return an interval; records have None for ends that are infinite."""
     low, high = (number(end) for end in interval)
     return f"[{low or '−∞'}, {high or '∞'}]"

@@ -81,7 +81,9 @@ def run(
             records.append(kept or session.run(job))
             typer.echo(_line(records[-1], repeated=kept is None))
     _report(records, strict=strict, quiet=quiet)
-    typer.echo(f"records in {records[0].file.parent}; python -m validation show has the verdicts")
+    place = "" if out == WORK else f" --out {out}"
+    show = f"python -m validation show --preset {records[0].content['preset']}{place}"
+    typer.echo(f"records in {records[0].file.parent}; {show} has the verdicts")
     code = exit_code(records, strict=strict)
     if code:
         raise typer.Exit(code)

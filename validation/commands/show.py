@@ -13,6 +13,7 @@ from theorykit.checks import one_of
 from theorykit.cli.options import Debug, Json
 from theorykit.cli.output import console, document, fitted_table
 from validation.commands.selection import WORK, Seed
+from validation.provenance import shown
 
 if TYPE_CHECKING:
     from theorykit.statements import Equation, Statement
@@ -24,7 +25,7 @@ _OPTIONAL = ("record", "slack", "controls", "exponent", "value", "measured")
 _SHORT = {"INCONCLUSIVE": "INCONCL.", "NOT_APPLICABLE": "N/A", "UNFALSIFIABLE": "UNFALS."}
 _SMOKE = (
     "The preset smoke trains a few students for a few steps: the words below test the program and say nothing about "
-    "the paper. For verdicts: python -m validation run --preset cpu."
+    "the paper. For verdicts: python -m validation show --preset cpu."
 )
 _UNITS = {"tightness": "bound / measured"}
 
@@ -40,7 +41,7 @@ def show(
             "-o",
             "--from",
             metavar="FOLDER",
-            help=f"Where records are. [default: {WORK} where it has some, else those that come with the repository]",
+            help=f"Where records are. [default: {WORK} or those that come with the repository, whichever has more]",
         ),
     ] = None,
     size: Annotated[
@@ -145,6 +146,8 @@ def shortened(cell: str) -> str:
 
 def _missing(found: Recorded) -> Iterator[str]:
     """Yield what a reader of the table has to know: no audit, parts that failed, students that were lost."""
+    for folder in found.passed:
+        yield f"{shown(folder)} holds fewer records, of a run that is not finished: --out {shown(folder.parent)}"
     if found.audit is None:
         yield "No symbolic audit among these records: python -m validation run writes it."
     for record in found.records:
@@ -235,7 +238,7 @@ def _write(lines: Sequence[str], form: str) -> None:
 
 def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
     """Yield a finding: what was judged, the verdict, its numbers, its reasons."""
-    from validation.checks.verdict_table import number
+    from validation.checks.verdict_table import number, span
 
     verdict, unit = one["verdict"], one["unit"]
     mark = "" if not one["outcome"] else f"  (control: {one['outcome']}, had to be {', '.join(one['expected'])})"
@@ -243,7 +246,7 @@ def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
     yield f"  {one['what']}"
     parts = []
     if one["measured"] is not None:
-        between = " [{}, {}]".format(*(number(end) or "∞" for end in one["interval"])) if one["interval"] else ""
+        between = f" {span(one['interval'])}" if one["interval"] else ""
         parts.append(f"measured {number(one['measured'])}{between}" + (f" {unit}" if one["bound"] is None else ""))
     if one["bound"] is not None:
         parts.append(f"bound {number(one['bound'])} {unit}".rstrip())
