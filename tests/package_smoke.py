@@ -16,7 +16,7 @@ import theorykit as tk
 def main() -> None:
     """Fail where the command line, the bundled data, the types or the licence are missing."""
     place = Path(tk.__file__).parent
-    assert Path(__file__).parents[1] not in place.parents, f"{place} is not an installed package"
+    assert "site-packages" in place.parts, f"{place} is not an installed package"
     assert importlib.resources.files("theorykit").joinpath("py.typed").is_file()
     assert importlib.metadata.metadata("theorykit")["License-Expression"] == "Apache-2.0"
     scripts = Path(sys.executable).parent / "theorykit"
