@@ -13,7 +13,7 @@ from paper_figs.pictures import Picture
 from paper_figs.sources import Sources
 from paper_figs.tables import WRITERS, Table
 from theorykit.errors import InputError
-from theorykit.results import write_whole
+from theorykit.results import make_folder, write_whole
 
 PICTURES = ("pdf", "png", "svg")
 NAMES = (
@@ -101,10 +101,7 @@ def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
     Raises:
         InputError: the folder cannot be made, or a file not written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {out}: {error.strerror}", "give another folder with --out") from error
+    make_folder(out)
     for name, content in files.items():
         write_whole(out / name, content)
     return [out / name for name in files]

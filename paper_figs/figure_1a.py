@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from paper_figs.intervals import geometric_over_seeds, over_seeds
-from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, floats, ticks
-from paper_figs.sources import Data, Sources
+from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, box, floats, ticks
+from paper_figs.sources import Data, Sources, verdict_words
 from theorykit.checks import Floats
 from validation.checks.finding import Form
 from validation.checks.sgd_convergence_runs import (
@@ -74,7 +74,7 @@ def _judged(sources: Sources) -> str:
     """Return the verdicts on who is faster, by measure and arm."""
     said = []
     for words, label in _MEASURES.items():
-        found = {one["what"]: ", ".join(one["words"]).replace("_", " ").lower() for one in _faster(sources)}
+        found = {one["what"]: verdict_words(one) for one in _faster(sources)}
         told = [
             f"{_OTHERS[arm]} {verdict}"
             for arm in (HIGH, KD, DENSE)
@@ -182,8 +182,7 @@ def _speeds(speeds: Data, margin: float, level: float) -> Panel:
         found = {arm: floats(values) for arm, values in speeds[measure].items()}
         differences = np.stack([found[ADAMW] - found[arm] for arm in _OTHERS], axis=1)
         parts.append(Points(label, places + 0.2 * number - 0.1, *over_seeds(differences, level)))
-    box = places[-1] + floats([-0.4, 0.4, 0.4, -0.4, -0.4]), margin * floats([1, 1, -1, -1, 1])
-    parts.append(Line(f"where the control must lie: ± {margin:g}", *box, Role.TRUTH))
+    parts.append(box("where the control must lie", places[-1] - 0.4, places[-1] + 0.4, margin))
     zero = Line("no difference", floats([-0.5, places[-1] + 0.5]), floats([0, 0]), Role.TRIVIAL)
     y_label = "ln(speed of low rank / speed of the other)"
     return Panel("Is low rank faster (§5.4)?", "", y_label, [*parts, zero], x_names=list(_OTHERS.values()), width=1.1)

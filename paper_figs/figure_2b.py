@@ -8,7 +8,7 @@ import numpy as np
 
 import theorykit as tk
 from paper_figs.intervals import geometric_over_seeds, over_seeds
-from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, floats
+from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, box, floats
 from paper_figs.sources import Data, Sources
 from theorykit.checks import Floats
 from validation.checks.cloning_information_gain import PRINTED_GAIN
@@ -110,18 +110,17 @@ def _bounds(data: Data, noise: float) -> tuple[Floats, Floats]:
 def _gains(data: Data, margin: float, level: float) -> Panel:
     """Return what cloning adds by every estimator, beside what each estimator adds where nothing is to be found."""
     layers, methods = len(data["layers"]), data["information"]
-    series = {method: floats(found["states"]) for method, found in methods.items()}
     gains, controls = np.arange(layers + 1.0), layers + 1.0 + np.arange(len(_CONTROLS))
     parts: list[Part] = []
-    for number, (name, states) in enumerate(series.items()):
+    for number, (name, found) in enumerate(methods.items()):
+        states = floats(found["states"])
         gain = states[CLONED] - states[PLAIN]
-        values, places = [*gain, gain.mean(axis=0), *_errors(methods[name])], np.concatenate([gains, controls])
-        parts.append(Points(name, _dodged(places, number, len(series)), *over_seeds(np.array(values).T, level)))
-    beside = _dodged(gains[-1:], len(series), len(series))
+        values, places = [*gain, gain.mean(axis=0), *_errors(found)], np.concatenate([gains, controls])
+        parts.append(Points(name, _dodged(places, number, len(methods)), *over_seeds(np.array(values).T, level)))
+    beside = _dodged(gains[-1:], len(methods), len(methods))
     left, right = controls[0] - 0.45, controls[-1] + 0.45
-    box = floats([left, right, right, left, left]), margin * floats([1, 1, -1, -1, 1])
     parts += [
-        Line(f"where controls must lie: ± {margin:g}", *box, Role.TRUTH),
+        box("where controls must lie", left, right, margin),
         Line("no gain, no error", floats([-0.5, right]), floats([0, 0]), Role.TRIVIAL),
         Printed(f"the paper, §5.7: +{PRINTED_GAIN:g} nats on average, by MINE", beside, floats([PRINTED_GAIN])),
     ]

@@ -40,21 +40,17 @@ class Line:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Measurements: points with intervals.
+class Marks:
+    """Single numbers with their ranges, ends are None where there are none.
 
     Attributes:
         label: In the legend; empty for none.
         x: ``[k]``.
         y: ``[k]``, NaN where there is none.
-        low: Lower ends ``[k]``, or None.
-        high: Upper ends ``[k]``, or None.
-        joined: Join them with a thin line, their intervals with a band.
-        series: Number of colour and marker; the place among the panel's measurements if None.
-        scatter: Many single measurements: small, pale and without a legend of their own.
-        hollow: White inside; every second series is if None.
-        left: Lower ends in x ``[k]``, beside ``low`` and ``high``, or None.
-        right: Upper ends in x ``[k]``, or None.
+        low: Lower ends ``[k]``.
+        high: Upper ends ``[k]``.
+        left: Lower ends in x ``[k]``.
+        right: Upper ends in x ``[k]``.
     """
 
     label: str
@@ -62,12 +58,30 @@ class Points:
     y: Floats
     low: Floats | None = None
     high: Floats | None = None
+    left: Floats | None = None
+    right: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Points(Marks):
+    """Measurements: points with intervals.
+
+    Attributes:
+        joined: Join them with a thin line, their intervals with a band.
+        series: Number of colour and marker; the place among the panel's measurements if None.
+        scatter: Many single measurements: small, pale and without a legend of their own.
+        hollow: White inside; every second series is if None.
+    """
+
     joined: bool = False
     series: int | None = None
     scatter: bool = False
     hollow: bool | None = None
-    left: Floats | None = None
-    right: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Printed(Marks):
+    """Numbers that the paper's text gives, marked as the paper's; the label has their section."""
 
 
 @dataclass(frozen=True)
@@ -83,29 +97,6 @@ class Vacuous:
     label: str
     edge: float
     above: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Printed:
-    """Numbers that the paper's text gives, marked as the paper's.
-
-    Attributes:
-        label: With the section that has them.
-        x: ``[k]``.
-        y: ``[k]``.
-        low: Lower ends ``[k]`` where the text gives a range, or None.
-        high: Upper ends ``[k]``, or None.
-        left: Lower ends in x ``[k]`` where the text gives a range there, or None.
-        right: Upper ends in x ``[k]``, or None.
-    """
-
-    label: str
-    x: Floats
-    y: Floats
-    low: Floats | None = None
-    high: Floats | None = None
-    left: Floats | None = None
-    right: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +172,12 @@ class Picture:
 def floats(values: Sequence[Any] | Floats) -> Floats:
     """Return numbers as an array of any shape; records have null for NaN."""
     return np.array(values, dtype=object).astype(np.float64)
+
+
+def box(label: str, left: float, right: float, margin: float) -> Line:
+    """Return the outline in which controls must lie: within ± ``margin``, between two places of the x axis."""
+    corners = floats([left, right, right, left, left]), margin * floats([1, 1, -1, -1, 1])
+    return Line(f"{label}: ± {margin:g}", *corners, Role.TRUTH)
 
 
 def ticks(values: Floats) -> list[float]:

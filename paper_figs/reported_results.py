@@ -9,7 +9,7 @@ import numpy as np
 
 from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Points, floats
-from paper_figs.sources import Sources
+from paper_figs.sources import Sources, verdict_words
 from theorykit.checks import Floats
 from validation.checks.finding import Form
 
@@ -23,8 +23,7 @@ INTERVALS = "In brackets 95 % t intervals over seeds; differences are paired by 
 def verdict(sources: Sources, equation: str, part: str = "") -> str:
     """Return the verdict of the first finding on a claim whose title has this part, as in ``not applicable``."""
     found = sources.findings(CHECK, PART, equation, Form.PRINTED)
-    words = next((one["words"] for one in found if part in one["what"]), ["not judged"])
-    return ", ".join(words).replace("_", " ").lower()
+    return next((verdict_words(one) for one in found if part in one["what"]), "not judged")
 
 
 def curve_points(label: str, x: Sequence[float] | Floats, losses: Sequence[Any]) -> Points:

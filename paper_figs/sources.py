@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,11 @@ class Sources:
             trained = len(found.content["students"])
             notes.append(f"{found.check} {found.part}: {len(found.lost)} of {trained} students failed.")
         self.notes += [note for note in notes if note not in self.notes]
+
+
+def verdict_words(finding: Mapping[str, Any]) -> str:
+    """Return the verdict of a finding as it is said in a sentence, for example ``not applicable``."""
+    return ", ".join(finding["words"]).replace("_", " ").lower()
 
 
 def _unplaced(file: Path) -> str:

@@ -16,7 +16,7 @@ from paper_figs.reported_results import (
     measured_cells,
     parameter_cells,
 )
-from paper_figs.sources import Data, Sources
+from paper_figs.sources import Data, Sources, verdict_words
 from paper_figs.tables import Table
 from theorykit.statements import reported_results as printed
 from validation.checks.finding import Form
@@ -71,7 +71,7 @@ def _judged(claims: Sequence[Mapping[str, Any]], how: str) -> str:
     best = next((one for one in own if "is the best of" in one["what"]), None)
     if best is None:
         return "not judged"
-    told, seeds = _words(best), best["verdict"]["n_seeds"]
+    told, seeds = verdict_words(best), best["verdict"]["n_seeds"]
     near = f"; the nearest rival at {best['measured']:+.4f}" if best["measured"] is not None else ""
     if best["interval"]:
         low, high = best["interval"]
@@ -81,14 +81,10 @@ def _judged(claims: Sequence[Mapping[str, Any]], how: str) -> str:
     }
     other: dict[str, list[str]] = {}
     for name, one in pairs.items():
-        if _words(one) != told:
-            other.setdefault(f"{_words(one)} at level {one['verdict']['alpha']:.2g}", []).append(name)
+        if verdict_words(one) != told:
+            other.setdefault(f"{verdict_words(one)} at level {one['verdict']['alpha']:.2g}", []).append(name)
     apart = "".join(f"; against {' and '.join(names)} alone {words}" for words, names in other.items())
     return f"{told} ({seeds} seed{'s' * (seeds != 1)}{near}{apart})"
-
-
-def _words(finding: Mapping[str, Any]) -> str:
-    return ", ".join(finding["words"]).replace("_", " ").lower()
 
 
 def _beyond(compared: Data) -> str:

@@ -40,6 +40,18 @@ def to_json(value: Any) -> str:
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that a command was given with ``--out``, where it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path}: {error.strerror}", "give another folder with --out") from error
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write a file whole or not at all: into a temporary neighbour first, then renamed over the target.
 

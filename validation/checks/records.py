@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit.errors import InputError
-from theorykit.results import plain, to_json, write_whole
+from theorykit.results import make_folder, plain, to_json, write_whole
 from validation.checks.check import Evidence, Settings
 from validation.checks.finding import Outcome
 
@@ -122,10 +122,7 @@ def write_record(file: Path, content: dict[str, Any], made: dict[str, Any]) -> R
     Raises:
         InputError: the folder cannot be written.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {file.parent}: {error.strerror}", "give another folder with --out") from error
+    make_folder(file.parent)
     made = dict(json.loads(to_json(made)))
     body = {"schema_version": SCHEMA_VERSION, "content": content, "made": made}
     write_whole(file, to_json(body | {"checksum": _checksum(body)}) + "\n")

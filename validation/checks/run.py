@@ -18,6 +18,7 @@ from theorykit.checks import one_of, positive_integer
 from theorykit.cli.output import environment
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
+from theorykit.results import make_folder
 from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
@@ -180,10 +181,7 @@ def check_out(out: Path, preset: str, seed: int) -> None:
         InputError: it cannot be made or written.
     """
     folder = folder_of(out, preset, seed)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder}: {error.strerror}", "give another folder with --out") from error
+    make_folder(folder)
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}: no permission", "give another folder with --out")
 
