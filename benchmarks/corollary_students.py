@@ -19,11 +19,11 @@ import record
 import torch
 
 from theorykit.devices import torch_device
-from validation.checks.optimal_rank_students import students
-from validation.config import RunConfig
-from validation.prepare import prepare
+from validation.corollary_1.students import students
 from validation.presets import check_settings
-from validation.store import group
+from validation.training.config import RunConfig
+from validation.training.prepare import prepare
+from validation.training.store import group
 
 ALONE = 3
 CACHE = Path(".work/blocks")

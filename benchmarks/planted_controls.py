@@ -18,24 +18,24 @@ import record
 
 import theorykit as tk
 from theorykit.errors import TheorykitError
-from validation.checks import SLUGS, find_check
-from validation.checks.check import PLANTED, Check, Context
-from validation.checks.factors import multiplied
-from validation.checks.finding import Outcome
+from validation.claims.experiment import PLANTED, Context, Experiment
+from validation.claims.factors import multiplied
+from validation.claims.finding import Outcome
 from validation.presets import check_settings
+from validation.reports.experiments import SLUGS, find_experiment
 
 PRESET = "smoke"
 FACTORS = (2.0, 0.5)
 
 
-def planted(check: Check, seed: int) -> tuple[list[Any], float]:
+def planted(check: Experiment, seed: int) -> tuple[list[Any], float]:
     """Return the planted findings of an experiment, and the seconds that they took."""
     settings, start = check_settings(PRESET, check.slug)[PLANTED], time.perf_counter()
     evidence = check.part(PLANTED).run(Context(settings, seed, train=lambda _: []))
     return list(evidence.findings), time.perf_counter() - start
 
 
-def over_seeds(check: Check, seeds: list[int]) -> dict[str, Any]:
+def over_seeds(check: Experiment, seeds: list[int]) -> dict[str, Any]:
     """Count outcomes over seeds and name what was not right."""
     counts: Counter[str] = Counter()
     unlike, seconds = [], []
@@ -51,7 +51,7 @@ def over_seeds(check: Check, seeds: list[int]) -> dict[str, Any]:
     return {"outcomes": dict(counts), "not_right": unlike, "seconds_per_seed": round(sum(seconds) / len(seconds), 2)}
 
 
-def changed(check: Check, name: str, factor: float) -> int:
+def changed(check: Experiment, name: str, factor: float) -> int:
     """Return how many planted findings are not right while a bound is off by a factor."""
     with mock.patch.object(tk, name, multiplied(getattr(tk, name), factor), create=True):
         try:
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     seeds = list(range(parser.parse_args().seeds))
-    checks = [find_check(slug) for slug in SLUGS]
+    checks = [find_experiment(slug) for slug in SLUGS]
     found = {check.slug: over_seeds(check, seeds) for check in checks}
     wrong = [(check, name, factor) for check in checks for name in check.bounds for factor in FACTORS]
     noticed = {f"{check.slug}: {name} × {factor:g}": changed(check, name, factor) for check, name, factor in wrong}

@@ -16,7 +16,7 @@ import numpy as np
 import record
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.complexity import (
     empirical_rademacher_complexity,
     khintchine_rademacher_bound,

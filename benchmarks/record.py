@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from theorykit.cli.output import environment
-from validation.provenance import ROOT, command_line, commit, machine
+from theorykit.provenance import ROOT, command_line, commit, environment, machine
 
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -30,11 +30,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 from transformers.pytorch_utils import Conv1D
 
 from theorykit.devices import torch_device
-from validation.batches import BlockOrders
-from validation.objectives import Objective
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
-from validation.training import Teacher, Training, TrainingPlan
+from validation.training.batches import BlockOrders
+from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.objectives import Objective
 
 RANK = 64
 ROUNDS = 5

@@ -20,11 +20,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from theorykit.devices import torch_device
-from validation.batches import BlockOrders
-from validation.objectives import Objective
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
-from validation.training import Teacher, Training, TrainingPlan
+from validation.training.batches import BlockOrders
+from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.objectives import Objective
 
 STUDENTS = 32
 STEPS = 20

@@ -27,8 +27,8 @@ import record
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from validation.data import read_corpus, train_tokenizer
-from validation.store import Store
+from validation.training.data import read_corpus, train_tokenizer
+from validation.training.store import Store
 
 STEPS = 60
 EVERY = 3

@@ -10,7 +10,7 @@ import typer
 
 from paper_figs.catalogue import NAMES, PICTURES, build, files_of, maker, write
 from paper_figs.sources import RESULTS, Sources
-from theorykit.checks import one_of
+from theorykit.arguments import one_of
 from theorykit.cli.entry import run
 from theorykit.cli.options import Debug, Quiet
 from theorykit.cli.output import fail

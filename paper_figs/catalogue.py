@@ -11,9 +11,9 @@ from typing import Protocol, cast
 
 from paper_figs.pictures import Picture
 from paper_figs.sources import Sources
-from paper_figs.tables import WRITERS, Table
 from theorykit.errors import InputError
 from theorykit.results import make_folder, write_whole
+from theorykit.tables import WRITERS, Table
 
 PICTURES = ("pdf", "png", "svg")
 NAMES = (

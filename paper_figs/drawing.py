@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

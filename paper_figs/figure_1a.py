@@ -10,9 +10,9 @@ import numpy as np
 from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, box, floats, ticks
 from paper_figs.sources import Data, Sources, verdict_words
-from theorykit.checks import Floats
-from validation.checks.finding import Form
-from validation.checks.sgd_convergence_runs import (
+from theorykit.arguments import Floats
+from validation.claims.finding import Form
+from validation.theorem_1.arms import (
     ADAMW,
     CONTROL,
     DENSE,
@@ -24,7 +24,7 @@ from validation.checks.sgd_convergence_runs import (
     Constants,
     Curve,
 )
-from validation.checks.sgd_convergence_students import CURVED, eq_11_bound, tuned_excess
+from validation.theorem_1.students import CURVED, eq_11_bound, tuned_excess
 
 ABOUT = "squared gradient norm over the steps, beside eq 11, and which method is faster"
 _CHECK = ("sgd-convergence", "students")

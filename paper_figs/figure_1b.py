@@ -8,7 +8,7 @@ import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous, floats, ticks
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 ABOUT = "generalization gap over the rank, beside eq 19 and what needs no rank"
 RANK = "rank r"

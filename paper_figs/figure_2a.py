@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.verdicts.exponents import censored_points
-from validation.checks.finding import Form
-from validation.checks.rank_grid import DISTILLATION, LABELS
+from validation.claims.finding import Form
+from validation.claims.rank_grid import DISTILLATION, LABELS
 
 ABOUT = "best rank over the sample size, beside √n and what the spectra predict, and whether the loss turns at all"
 _CHECK = ("optimal-rank", "students")

@@ -10,9 +10,9 @@ import theorykit as tk
 from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, box, floats
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
-from validation.checks.cloning_information_gain import PRINTED_GAIN
-from validation.checks.cloning_information_layers import CLONED, PLAIN, resolution
+from theorykit.arguments import Floats
+from validation.theorem_3.gain import PRINTED_GAIN
+from validation.theorem_3.layers import CLONED, PLAIN, resolution
 
 ABOUT = "information by layer with and without cloning, what the estimators are worth, and the clone loss"
 _CHECK = ("cloning-information", "students")

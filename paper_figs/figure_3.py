@@ -9,9 +9,9 @@ import numpy as np
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
 from paper_figs.reported_results import CHECK, LOSS, PART, curve_points, extent, seeds_note, verdict
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
-from validation.checks.reported_results_claims import ROBUST
-from validation.checks.reported_results_design import PAPER_CLONE_WEIGHT, PAPER_RATE
+from theorykit.arguments import Floats
+from validation.reported_results.design import PAPER_CLONE_WEIGHT, PAPER_RATE
+from validation.reported_results.verdicts import ROBUST
 
 ABOUT = "held-out loss over the learning rate and over the clone weight λ"
 _ROBUST_RATES = (1e-4, 1e-2)

@@ -10,7 +10,7 @@ import numpy as np
 from paper_figs.pictures import Heatmap, Line, Panel, Part, Picture, Points, Role
 from paper_figs.sources import Sources
 from theorykit import hidden_state_task
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.information import discrete_information_ceiling
 from theorykit.information.tasks import TASKS, InformationTask
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from paper_figs.pictures import floats
-from theorykit.checks import Floats
-from validation.checks.generalization_gap_slopes import mean_intervals
+from theorykit.arguments import Floats
+from validation.theorem_2.slopes import mean_intervals
 
 
 def over_seeds(values: Floats, level: float = 0.95) -> tuple[Floats, Floats, Floats]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 
 class Role(StrEnum):

@@ -7,7 +7,7 @@ import numpy as np
 from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous, floats
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 ABOUT = "Rademacher complexity over rank and sample size, beside eq 21 and bounds that hold"
 COMPLEXITY = "Rademacher complexity, in units of B R"

@@ -10,7 +10,7 @@ import numpy as np
 import theorykit as tk
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, floats
 from paper_figs.sources import Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.rank_selection.result import RuleSummary
 
 ABOUT = "ranks that every rule gives SmolLM2-135M over n, and the predicted loss of what they keep"

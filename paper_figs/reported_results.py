@@ -10,8 +10,8 @@ import numpy as np
 from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Points, floats
 from paper_figs.sources import Sources, verdict_words
-from theorykit.checks import Floats
-from validation.checks.finding import Form
+from theorykit.arguments import Floats
+from validation.claims.finding import Form
 
 CHECK, PART = "reported-results", "students"
 LOSS = "held-out loss, nats per token"
@@ -54,7 +54,7 @@ def parameter_cells(group: Mapping[str, Any]) -> list[str]:
 
 
 def measured_cells(group: Mapping[str, Any]) -> list[str]:
-    """Return the cells of :data:`MEASURED` of a group of students (:class:`validation.comparison.Group`)."""
+    """Return the cells of :data:`MEASURED` of a group of students (:class:`validation.training.comparison.Group`)."""
     return [
         _with_interval(group["held_out"], group["interval"], ".4f"),
         _cell(group["perplexity"], ".4g"),

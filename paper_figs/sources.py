@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theorykit.checks import one_of, positive_integer
+from theorykit.arguments import one_of, positive_integer
 from theorykit.errors import InputError
-from validation.checks.records import Record, read_record, record_file
+from theorykit.provenance import ROOT, short, shown
+from validation.claims.record import Record, read_record, record_file
 from validation.presets import PRESETS
-from validation.provenance import ROOT, short, shown
 
 RESULTS = ROOT / "validation" / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"

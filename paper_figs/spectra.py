@@ -8,7 +8,7 @@ import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous
 from paper_figs.sources import Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.spectra import fit_power_law
 
 ABOUT = "singular values of SmolLM2-135M, what a truncation leaves out, and decay exponents over the depth"

@@ -17,12 +17,12 @@ from paper_figs.reported_results import (
     parameter_cells,
 )
 from paper_figs.sources import Data, Sources, verdict_words
-from paper_figs.tables import Table
+from theorykit.provenance import short
 from theorykit.statements import reported_results as printed
-from validation.checks.finding import Form
-from validation.checks.reported_results_claims import PARAMETERS_WITHIN
-from validation.checks.reported_results_design import DENSE, LORA
-from validation.provenance import short
+from theorykit.tables import Table
+from validation.claims.finding import Form
+from validation.reported_results.design import DENSE, LORA
+from validation.reported_results.verdicts import PARAMETERS_WITHIN
 
 ABOUT = "methods at equal deployed parameters, beside the paper's numbers"
 _PAPER: Mapping[str, tuple[float, float, float]] = {

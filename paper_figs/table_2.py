@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from paper_figs.reported_results import CHECK, INTERVALS, MEASURED, PART, measured_cells, parameter_cells, verdict
 from paper_figs.sources import Sources
-from paper_figs.tables import Table
 from theorykit.statements import reported_results as printed
-from validation.checks.reported_results_claims import SMALLEST_EFFECT
-from validation.checks.reported_results_design import FULL
+from theorykit.tables import Table
+from validation.reported_results.design import FULL
+from validation.reported_results.verdicts import SMALLEST_EFFECT
 
 ABOUT = "the method without each of its components, beside the paper's numbers"
 _WITHOUT = "w/o "

@@ -10,7 +10,7 @@ import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, floats
 from paper_figs.sources import Data, Sources
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.rank_selection.calibrated import ANCHOR_SHARES
 
 ABOUT = "predicted and measured KL of truncated layers of SmolLM2-135M, by the spectrum that was cut"

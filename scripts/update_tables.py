@@ -21,7 +21,7 @@ from benchmark_table import benchmark_table, record_of
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
-from validation.checks.verdict_table import (
+from validation.reports.table import (
     COMMITTED,
     Recorded,
     Row,
@@ -134,7 +134,7 @@ def gallery() -> str:
     """Return every figure and table with its caption, as docs/figures/ has them."""
     from paper_figs.catalogue import NAMES, build
     from paper_figs.sources import Sources
-    from paper_figs.tables import Table, cells
+    from theorykit.tables import Table, cells
 
     lines = []
     for name in NAMES:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theorykit.array_checks import (
+from theorykit.arguments import (
     calculation,
     data_matrix,
     matrix_stack,

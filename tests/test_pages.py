@@ -25,7 +25,7 @@ COMMANDS = sorted(
 )
 NEEDS_A_MODEL = ("--model", "smollm2", ".npz")
 QUICK = ("python -m validation show", "python -m validation list", "python -m paper_figs")
-TESTED_AS_IT_IS = {"python -m validation run --preset smoke": "tests/validation_checks/test_smoke_run.py"}
+TESTED_AS_IT_IS = {"python -m validation run --preset smoke": "tests/validation/reports/test_smoke_run.py"}
 BY_HAND = ("make ", "source .venv/bin/activate")
 """What makes the environment that these tests run in."""
 

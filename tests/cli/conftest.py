@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from models.tiny import save_runnable, tiny_gpt2, tiny_llama, words
 
+from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama, words
 from theorykit.models.layers import LinearLayer, kind_of
 from theorykit.models.model_spectra import Calibration, LayerSpectra, LossAnchor, ModelSpectra
 from theorykit.spectra.spectrum import Spectrum

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from theorykit.cli.latex import latex_text
 from theorykit.errors import InputError
+from theorykit.latex import latex_text
 from theorykit.statements import find_statement
 
 KNOWN_COMMANDS = (

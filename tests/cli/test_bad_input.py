@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from models.tiny import edit_safetensors, save_runnable, tiny_gpt2, tiny_llama, write_gguf
+
+from tests.models.tiny import edit_safetensors, save_runnable, tiny_gpt2, tiny_llama, write_gguf
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from models.tiny import save_runnable, tiny_mixtral
 from safetensors.torch import save_file
 
+from tests.models.tiny import save_runnable, tiny_mixtral
 from theorykit.rank_selection import RULE_KEYS, RULES
 
 KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}

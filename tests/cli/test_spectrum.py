@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from models.tiny import tiny_llama, write_gguf
 from safetensors.torch import load_file, save_file
 
+from tests.models.tiny import tiny_llama, write_gguf
 from theorykit.cli.output import console
 from theorykit.models.model_spectra import load_spectra
 

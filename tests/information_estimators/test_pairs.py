@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from theorykit.devices import free_bytes
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators import pairs
 from theorykit.information.estimators.canonical import cca_estimate
@@ -15,7 +16,6 @@ from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.pairs import check_memory, checked_pair
 from theorykit.information.estimators.records import Outcome, in_range, recorded
-from theorykit.memory import free_bytes
 
 
 def samples(rng: np.random.Generator, count: int = 60, width: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from models.tiny import save_runnable, tiny_gpt2, tiny_llama
+from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 
 
 @pytest.fixture(scope="session")

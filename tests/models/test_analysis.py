@@ -10,7 +10,7 @@ import pytest
 import threadpoolctl
 import torch
 
-from models.tiny import edit_safetensors, language_model
+from tests.models.tiny import edit_safetensors, language_model
 from theorykit.errors import InputError
 from theorykit.models import analysis
 from theorykit.models.analysis import default_cache, model_spectra, whitened_spectra

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
+from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.models import calibration, statistics
 from theorykit.models.calibration import collect_statistics, linear_modules, oriented_weight

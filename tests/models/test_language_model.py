@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.tiny import (
+from tests.models.tiny import (
     edit_safetensors,
     language_model,
     save_runnable,

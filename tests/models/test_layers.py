@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.tiny import tiny_llama, tiny_mixtral
+from tests.models.tiny import tiny_llama, tiny_mixtral
 from theorykit.models.layers import find_layers, kind_of
 from theorykit.models.sources import module_source, open_weights
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.tiny import edit_safetensors, tiny_llama, write_gguf
+from tests.models.tiny import edit_safetensors, tiny_llama, write_gguf
 from theorykit.errors import CheckpointError, InputError, NonFiniteError
 from theorykit.models.analysis import model_spectra
 from theorykit.models.sources import module_source, open_weights

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
+from tests.models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
 from theorykit.models.analysis import model_spectra
 from theorykit.models.sources import fingerprint, module_source, open_weights
 

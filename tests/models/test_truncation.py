@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama
+from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama
 from theorykit.errors import InputError
 from theorykit.models import statistics as statistics_module
 from theorykit.models.calibration import collect_statistics, linear_modules, oriented_weight

@@ -9,7 +9,7 @@ from scipy import stats
 
 from paper_figs.catalogue import build
 from paper_figs.sources import Sources
-from validation.checks.records import record_file
+from validation.claims.record import record_file
 
 
 @functools.cache

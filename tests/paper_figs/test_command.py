@@ -11,7 +11,7 @@ import pytest
 from paper_figs.catalogue import NAMES, build
 from paper_figs.sources import BENCHMARKS, Sources
 from theorykit.errors import InputError
-from validation.checks.records import content_of, read_record, write_record
+from validation.claims.record import content_of, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
 PART = "generalization-gap.students.json"

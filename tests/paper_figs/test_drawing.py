@@ -16,8 +16,8 @@ from paper_figs.catalogue import NAMES, build, files_of, metadata, write
 from paper_figs.drawing import drawn
 from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
 from paper_figs.sources import Sources
-from paper_figs.tables import Table
-from validation.provenance import ROOT
+from theorykit.provenance import ROOT
+from theorykit.tables import Table
 
 FIGURES = [name for name in NAMES if not name.startswith("table")]
 

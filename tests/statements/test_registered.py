@@ -9,7 +9,7 @@ from theorykit.statements import STATEMENTS, Equation, Kind, Statement, find_sta
 from theorykit.statements.audit import run_audit
 from theorykit.statements.evidence import Effort, Side, search
 from theorykit.verdicts import Instance, Verdict
-from validation.checks.finding import Finding, Form
+from validation.claims.finding import Finding, Form
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from theorykit.cli.latex import latex_list, latex_table, latex_text
+from theorykit.latex import latex_list, latex_table, latex_text
 from theorykit.statements.audit import summary_of
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from theorykit.provenance import environment
 from theorykit.results import to_json
 
 if TYPE_CHECKING:
@@ -114,17 +113,6 @@ def document(
             "environment": environment(),
         }
     )
-
-
-def environment() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
-    for package in ("theorykit", "numpy", "scipy", "torch", "transformers"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 class Progress:

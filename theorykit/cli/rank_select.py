@@ -188,7 +188,7 @@ def read_text(path: Path, option: str) -> str:
 
 def _check_early(count: float, options: dict[str, Any]) -> None:
     """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
-    from theorykit.checks import positive_integer
+    from theorykit.arguments import positive_integer
     from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
     from theorykit.rank_selection.rules import RULE_KEYS

@@ -21,8 +21,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import calculation, positive_array, whole_number_array
-from theorykit.checks import one_of, shape_2d
+from theorykit.arguments import calculation, one_of, positive_array, shape_2d, whole_number_array
 
 Constant = Literal["provable", "sharpened", "printed"]
 """Which bound on a covering number: 9 by three factors, 1 + 2√2 by two factors, or the paper's 3."""

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, positive_array, whole_number_array
-from theorykit.checks import positive_number, shape_2d
+from theorykit.arguments import calculation, positive_array, positive_number, shape_2d, whole_number_array
 from theorykit.complexity.covering import CONSTANTS, TWO_FACTOR, Constant, checked_constant
 from theorykit.errors import InputError, NonFiniteError
 

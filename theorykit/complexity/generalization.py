@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, number_array, positive_array, probability_array, whole_number_array
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import (
+    Floats,
+    calculation,
+    number_array,
+    positive_array,
+    positive_number,
+    probability_array,
+    whole_number_array,
+)
 from theorykit.complexity.dudley import printed_rademacher_bound
 from theorykit.errors import InputError
 from theorykit.results import Result

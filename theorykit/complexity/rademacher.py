@@ -21,8 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, data_matrix, single_probability
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import (
+    Floats,
+    calculation,
+    checked_generator,
+    data_matrix,
+    positive_integer,
+    positive_number,
+    single_probability,
+)
 from theorykit.complexity.samples import Norm, checked_norm, checked_samples, compressed
 from theorykit.errors import InputError
 from theorykit.results import Result

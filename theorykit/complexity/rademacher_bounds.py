@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, positive_array, whole_number_array
+from theorykit.arguments import calculation, positive_array, whole_number_array
 from theorykit.complexity.samples import Norm, checked_norm, checked_samples
 
 

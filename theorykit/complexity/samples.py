@@ -8,8 +8,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
-from theorykit.array_checks import LARGEST_ENTRY, data_matrix, number_array
-from theorykit.checks import Floats, one_of
+from theorykit.arguments import LARGEST_ENTRY, Floats, data_matrix, number_array, one_of
 from theorykit.errors import InputError
 
 Norm = Literal["frobenius", "spectral"]

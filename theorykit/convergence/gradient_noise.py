@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import data_matrix, single_probability
-from theorykit.checks import Floats, positive_integer
+from theorykit.arguments import Floats, data_matrix, positive_integer, single_probability
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 

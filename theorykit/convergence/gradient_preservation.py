@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, matrix_stack, positive_array
-from theorykit.checks import Floats, positive_integer, shown
+from theorykit.arguments import Floats, calculation, matrix_stack, positive_array, positive_integer, shown
 from theorykit.errors import InputError
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import data_matrix
-from theorykit.checks import Floats, positive_integer
+from theorykit.arguments import Floats, data_matrix, positive_integer
 from theorykit.convergence.gradient_preservation import check_layers, gradient_preservation_bound
 from theorykit.results import Result
 

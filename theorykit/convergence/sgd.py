@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, positive_array, whole_number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, calculation, positive_array, whole_number_array
 from theorykit.errors import InputError
 
 _STEP_ROUNDING = 1e-12

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, positive_array
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import (
+    Floats,
+    calculation,
+    checked_generator,
+    positive_array,
+    positive_integer,
+    positive_number,
+)
 from theorykit.errors import ConvergenceError, InputError, NonFiniteError
 from theorykit.results import Result
 

@@ -6,8 +6,17 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.array_checks import calculation, number_array, positive_array, unwrapped, whole_number_array
-from theorykit.checks import finite_matrix, moment_matrix, one_of, positive_integer
+from theorykit.arguments import (
+    calculation,
+    finite_matrix,
+    moment_matrix,
+    number_array,
+    one_of,
+    positive_array,
+    positive_integer,
+    unwrapped,
+    whole_number_array,
+)
 from theorykit.errors import InputError
 from theorykit.information.gaussian import isotropic_gaussian_mutual_information
 

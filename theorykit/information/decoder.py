@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import Floats, calculation, positive_number
 from theorykit.errors import InputError
 from theorykit.information.rate_distortion import rate_distortion, water_level
 from theorykit.information.samples import NORMAL_QUANTILE, paired_samples

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.checks import checked_generator
+from theorykit.arguments import checked_generator
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate

@@ -6,8 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, number_array, unwrapped, whole_number_array
-from theorykit.checks import Floats, finite_matrix, moment_matrix, positive_integer, positive_number
+from theorykit.arguments import (
+    Floats,
+    calculation,
+    finite_matrix,
+    moment_matrix,
+    number_array,
+    positive_integer,
+    positive_number,
+    unwrapped,
+    whole_number_array,
+)
 from theorykit.errors import InputError
 
 _SINGULAR = 10.0

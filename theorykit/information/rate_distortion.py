@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, number_array, positive_array, unwrapped, whole_number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, calculation, number_array, positive_array, unwrapped, whole_number_array
 from theorykit.errors import InputError
 
 

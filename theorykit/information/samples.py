@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import data_matrix
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import Floats, data_matrix, positive_number
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.gaussian import canonical_correlations, gaussian_mutual_information

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import positive_integer, shown
+from theorykit.arguments import positive_integer, shown
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel, context_length
 

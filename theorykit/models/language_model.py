@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from theorykit.devices import torch_device
+from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CheckpointError, InputError
-from theorykit.memory import free_bytes
 from theorykit.models.locations import locate
 from theorykit.models.sources import open_weights, require_runnable
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import Floats, positive_number
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.layers import LinearLayer
 from theorykit.results import Result, plain, write_whole

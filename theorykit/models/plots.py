@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:

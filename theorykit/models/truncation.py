@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.models.calibration import POSITIONS, linear_modules
 from theorykit.models.language_model import LanguageModel

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import positive_number
+from theorykit.arguments import positive_number
 from theorykit.errors import InputError
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_integer, positive_number, shape_2d
+from theorykit.arguments import Floats, positive_integer, positive_number, shape_2d
 from theorykit.errors import InputError
 
 Unit = Literal["sequences", "tokens", "documents"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.models.model_spectra import LayerSpectra
 from theorykit.rank_selection.laws import CORRECTED, PAPER_EQ17, THEOREM_2, spectrum_law
 from theorykit.spectra.random_matrix import optimal_hard_threshold

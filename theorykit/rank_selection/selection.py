@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_integer
+from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.rank_selection.allocation import Allocation, LayerOptions, allocate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, non_increasing
+from theorykit.arguments import Floats, non_increasing
 from theorykit.errors import InputError
 from theorykit.results import Result
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix, shape_2d
+from theorykit.arguments import Floats, finite_matrix, shape_2d
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.spectra.spectrum import Spectrum
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import non_increasing, positive_number, shape_2d
+from theorykit.arguments import non_increasing, positive_number, shape_2d
 from theorykit.errors import InputError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, non_increasing, shape_2d
+from theorykit.arguments import Floats, non_increasing, shape_2d
 from theorykit.errors import InputError
 from theorykit.results import Result
 

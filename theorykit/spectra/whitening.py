@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix, moment_matrix, positive_integer
+from theorykit.arguments import Floats, finite_matrix, moment_matrix, positive_integer
 from theorykit.errors import InputError
 from theorykit.spectra.spectrum import Spectrum
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from theorykit.checks import shown
+from theorykit.arguments import shown
 from theorykit.errors import InputError
 from theorykit.statements import (
     cloning_information,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check, Found, Side, Truth, computation, identity, proof
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.complexity import log_covering_number, log_covering_number_lower_bound, printed_covering_is_proved
 from theorykit.complexity.covering import Constant
 from theorykit.statements.evidence import Found, Side, Truth, cited, computation, proof, search

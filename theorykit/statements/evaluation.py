@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements.evidence import Effort, Side, truth_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.complexity import generalization_bound, printed_generalization_bound, rank_free_rademacher_bound
 from theorykit.statements.evidence import Found, Side, Truth, Value, cited, computation, measured_later, proof, search
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol

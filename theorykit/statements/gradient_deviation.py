@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.convergence import factor_gradient_bound, printed_gradient_bound
 from theorykit.statements.evidence import Check, Side, Witness, computation, proof, search, witness
 from theorykit.statements.gradient_rules import (

@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.convergence import gradient_deviation, gradient_preservation_bound
 from theorykit.statements.evidence import Found, Side, Truth, computation, proof, search
 from theorykit.statements.gradient_rules import (

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.complexity import (
     dudley_constant,
     exact_rademacher_complexity,

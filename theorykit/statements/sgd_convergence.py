@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.convergence import printed_sgd_bound, sgd_convergence_bound, tuned_step_size
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Side, Witness, measured_later, proof, search, witness

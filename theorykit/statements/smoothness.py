@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.convergence import factored_smoothness_bound
 from theorykit.statements.evidence import Side, Witness, proof, search, witness
 from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theorykit.array_checks import number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, number_array
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
 

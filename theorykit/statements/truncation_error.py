@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.spectra.spectrum import truncation_errors
 from theorykit.statements.evidence import Side, cited, proof, search
 from theorykit.statements.statement import Equation, Kind, Statement

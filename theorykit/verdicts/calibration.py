@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from theorykit.checks import checked_generator, positive_integer
+from theorykit.arguments import checked_generator, positive_integer
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
 from theorykit.verdicts.probability import violation_interval

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.checks import Floats, one_of
+from theorykit.arguments import Floats, one_of
 from theorykit.errors import InputError
 from theorykit.verdicts.axes import Value
 from theorykit.verdicts.samples import ordered_pair, shaped_array

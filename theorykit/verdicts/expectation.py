@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import calculation, positive_array, probability_array, whole_number_array
-from theorykit.checks import Floats, one_of
+from theorykit.arguments import Floats, calculation, one_of, positive_array, probability_array, whole_number_array
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
 from theorykit.verdicts.bounded_means import BoundedMeanLimits, bounded_mean_limits

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import calculation, number_array, positive_array, single_number
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import (
+    Floats,
+    calculation,
+    checked_generator,
+    number_array,
+    positive_array,
+    positive_integer,
+    positive_number,
+    single_number,
+)
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict

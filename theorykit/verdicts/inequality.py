@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from theorykit.array_checks import number_array
-from theorykit.checks import Floats, checked_generator, one_of, positive_integer, positive_number
+from theorykit.arguments import Floats, checked_generator, number_array, one_of, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict

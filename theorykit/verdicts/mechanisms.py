@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import LARGEST, single_number
-from theorykit.checks import Floats, checked_generator, positive_number
+from theorykit.arguments import LARGEST, Floats, checked_generator, positive_number, single_number
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict

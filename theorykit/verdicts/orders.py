@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import Floats, calculation, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict

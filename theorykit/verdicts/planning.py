@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.array_checks import (
+from theorykit.arguments import (
+    Floats,
     calculation,
     number_array,
     positive_array,
+    positive_integer,
+    positive_number,
     single_number,
     whole_number_array,
 )
-from theorykit.checks import Floats, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Rows

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import calculation, probability_array, single_probability, whole_number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, calculation, probability_array, single_probability, whole_number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict

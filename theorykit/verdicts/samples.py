@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.array_checks import LARGEST, number_array, single_number
-from theorykit.checks import Floats, shown
+from theorykit.arguments import LARGEST, Floats, number_array, shown, single_number
 from theorykit.errors import InputError
 
 ROUNDING = 1e-12

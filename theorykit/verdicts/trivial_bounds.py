@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import calculation, positive_array, unwrapped, whole_number_array
-from theorykit.checks import one_of
+from theorykit.arguments import calculation, one_of, positive_array, unwrapped, whole_number_array
 from theorykit.complexity.generalization import chance_error
 from theorykit.complexity.rademacher_bounds import rank_free_rademacher_bound
 from theorykit.errors import InputError

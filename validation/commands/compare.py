@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from theorykit import provenance
 from theorykit.cli.options import Debug
-from theorykit.cli.output import environment
 from theorykit.errors import InputError
+from theorykit.provenance import environment
 from theorykit.results import to_json, write_whole
-from validation import provenance
 
 
 def compare(
@@ -36,9 +36,9 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Show mean held-out losses with 95 % intervals over seeds, and differences paired by seed."""
-    from validation.comparison import compare as compared
-    from validation.comparison import to_markdown
-    from validation.store import Store
+    from validation.training.comparison import compare as compared
+    from validation.training.comparison import to_markdown
+    from validation.training.store import Store
 
     fields = by or ["method", "student", "start"]
     store = Store(folder)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from theorykit.checks import one_of
+from theorykit.arguments import one_of
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
-    from validation.sweep import Executor
+    from validation.training.sweep import Executor
 
 LOCAL, RAY = "local", "ray"
 
@@ -32,7 +32,7 @@ def chosen_executor(executor: str, address: str | None, workers: int | None, dev
     """
     check_executor(executor, address)
     from theorykit.devices import torch_device
-    from validation.executors import here, processes, ray_cluster
+    from validation.training.executors import here, processes, ray_cluster
 
     if executor == RAY:  # a cluster has devices that are not here
         return ray_cluster(address, workers)

@@ -10,7 +10,7 @@ import typer
 
 from theorykit.cli.options import Debug
 from theorykit.errors import InputError
-from validation.config import RunConfig
+from validation.training.config import RunConfig
 
 
 def export(
@@ -23,10 +23,10 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write a trained student, factors multiplied out: a model of the teacher's size, or of the student's width."""
-    from validation.data import read_corpus, split_documents
-    from validation.prepare import load_teacher, prepare
-    from validation.runs import RunFolder
     from validation.students.export import merged_model, save_factors
+    from validation.training.data import read_corpus, split_documents
+    from validation.training.prepare import load_teacher, prepare
+    from validation.training.runs import RunFolder
 
     config = _config(folder)
     if not 0 <= number < config.count:

@@ -25,7 +25,7 @@ from validation.commands.selection import (
 )
 
 if TYPE_CHECKING:
-    from validation.checks.planning import PlannedPart
+    from validation.reports.planning import PlannedPart
 
 _COLUMNS = ("part", "students", "to train", "tokens", "operations", "time", "least power")
 _UNITS = {"operations": "floating-point operations of matrix products", "seconds": "s, expected on this device"}
@@ -45,9 +45,9 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Say what a run will take: students, tokens, operations, time on this device, and the power of its decisions."""
-    from validation.checks.planning import planned, refuse_above
-    from validation.checks.run import allowed, audit_job, jobs_of
-    from validation.store import Store
+    from validation.reports.planning import planned, refuse_above
+    from validation.reports.run import allowed, audit_job, jobs_of
+    from validation.training.store import Store
 
     asked, refused = jobs_of(slugs or [], size, part or [], seed), None
     try:

@@ -28,11 +28,11 @@ from validation.commands.selection import (
 )
 
 if TYPE_CHECKING:
-    from validation.checks.records import Record
-    from validation.checks.run import Job
-    from validation.config import RunConfig
-    from validation.sweep import Executor, Task, Work
-    from validation.training import StepRecord
+    from validation.claims.record import Record
+    from validation.reports.run import Job
+    from validation.training.config import RunConfig
+    from validation.training.loop import StepRecord
+    from validation.training.sweep import Executor, Task, Work
 
 
 def run(
@@ -61,8 +61,8 @@ def run(
     Exit code 1 where a part failed or students ended by accident, 3 where a planted control came out wrong or a
     measurement contradicts a corrected form.
     """
-    from validation.checks.run import Session, allowed, audit_job, check_out, exit_code, jobs_of
-    from validation.store import Store
+    from validation.reports.run import Session, allowed, audit_job, check_out, exit_code, jobs_of
+    from validation.training.store import Store
 
     jobs = [audit_job(size, seed), *allowed(jobs_of(slugs or [], size, part or [], seed), underpowered=underpowered)]
     execute = chosen_executor(executor, address, workers, device)
@@ -93,8 +93,8 @@ def _check(
     jobs: Sequence[Job], out: Path, store: Any, device: str | None, again: bool, max_hours: float | None
 ) -> None:
     """Refuse what cannot be done before anything is done."""
-    from validation.checks.cost import check_sources
-    from validation.checks.planning import planned, refuse_above
+    from validation.reports.cost import check_sources
+    from validation.reports.planning import planned, refuse_above
 
     left = [job for job in jobs if again or job.finished(out) is None]
     check_sources(student for job in left for student in job.students())
@@ -103,7 +103,7 @@ def _check(
 
 
 def _tell_power(jobs: Sequence[Job], *, quiet: bool) -> None:
-    from validation.checks.run import weak_decisions
+    from validation.reports.run import weak_decisions
 
     found = [(job.name, weak) for job in jobs if (weak := weak_decisions(job))]
     warn(
@@ -156,7 +156,7 @@ def _line(record: Record, *, repeated: bool) -> str:
 
 
 def _report(records: Sequence[Record], *, strict: bool, quiet: bool) -> None:
-    from validation.checks.run import accidents, contradictions, open_ends
+    from validation.reports.run import accidents, contradictions, open_ends
 
     told = [line for kind in (accidents, contradictions) for record in records for line in kind(record)]
     if strict:

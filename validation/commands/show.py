@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.checks import one_of
+from theorykit.arguments import one_of
 from theorykit.cli.options import Debug, Json
 from theorykit.cli.output import console, document, fitted_table
+from theorykit.provenance import shown
 from validation.commands.selection import WORK, Seed
-from validation.provenance import shown
 
 if TYPE_CHECKING:
     from theorykit.statements import Equation, Statement
-    from validation.checks.records import Record
-    from validation.checks.verdict_table import Recorded, Row
+    from validation.claims.record import Record
+    from validation.reports.table import Recorded, Row
 
 _FORMATS = ("table", "md", "json")
 _OPTIONAL = ("record", "slack", "controls", "exponent", "value", "measured")
@@ -57,7 +57,7 @@ def show(
     """Show the verdict on every statement, as printed and as corrected, and where the evidence lies."""
     form = one_of("format", "json" if json else form, _FORMATS)
     from theorykit.statements import find_statement
-    from validation.checks.verdict_table import markdown, recorded, rows_of
+    from validation.reports.table import markdown, recorded, rows_of
 
     pair = None if slug is None else find_statement(slug)
     found = recorded(out, size, seed, WORK)
@@ -86,7 +86,7 @@ def _json(found: Recorded, rows: Sequence[Row], findings: Sequence[dict[str, Any
 def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
     from rich.text import Text
 
-    from validation.checks.verdict_table import cells_of, columns_in_use, controls_of, split_rows
+    from validation.reports.table import cells_of, columns_in_use, controls_of, split_rows
 
     screen, (told, others) = console(), (list(rows), []) if everything else split_rows(rows)
     columns = columns_in_use(told)
@@ -121,7 +121,7 @@ _LEGEND = (
 
 def _settled(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a line for each verdict on what no student was held against."""
-    from validation.checks.verdict_table import name_of
+    from validation.reports.table import name_of
 
     told: dict[str, list[str]] = {}
     for row in rows:
@@ -238,7 +238,7 @@ def _write(lines: Sequence[str], form: str) -> None:
 
 def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
     """Yield a finding: what was judged, the verdict, its numbers, its reasons."""
-    from validation.checks.verdict_table import number, span
+    from validation.reports.table import number, span
 
     verdict, unit = one["verdict"], one["unit"]
     mark = "" if not one["outcome"] else f"  (control: {one['outcome']}, had to be {', '.join(one['expected'])})"

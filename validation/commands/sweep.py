@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.cli.options import Debug
 from theorykit.cli.output import warn
 from validation.commands.execution import alone, check_executor, chosen_executor
 from validation.commands.train import live_line
-from validation.config import PER_STUDENT
 from validation.plans import Plan, read_plan
+from validation.training.config import PER_STUDENT
 
 if TYPE_CHECKING:
-    from validation.store import Store
+    from validation.training.store import Store
 
 
 def sweep(
@@ -42,13 +42,13 @@ def sweep(
     if batch_students is not None:
         asked = replace(asked, batch_students=positive_integer("batch_students", batch_students))
     check_executor(executor, address)
-    from validation.store import Store
+    from validation.training.store import Store
 
     store = Store(out)
     if dry_run:
         _list(asked, store)
         return
-    from validation.sweep import run_sweep
+    from validation.training.sweep import run_sweep
 
     execute = chosen_executor(executor, address, workers, device)
     live = live_line if alone(executor, workers) else None

@@ -14,13 +14,13 @@ import typer
 
 from theorykit.cli.options import Debug
 from theorykit.errors import InputError
-from validation.config import RunConfig
-from validation.methods import METHODS
 from validation.presets import PRESETS, preset
+from validation.training.config import RunConfig
+from validation.training.methods import METHODS
 
 if TYPE_CHECKING:
-    from validation.runtime import Runtime
-    from validation.training import StepRecord
+    from validation.training.loop import StepRecord
+    from validation.training.runtime import Runtime
 
 _METHODS = "; ".join(f"{name}: {method.title}" for name, method in METHODS.items())
 MEASURED = (
@@ -34,7 +34,7 @@ MEASURED = (
     "hidden_states",
     "hessian",
 )
-"""Names of :data:`validation.measurements.MEASUREMENTS`, which would import torch for the help alone."""
+"""Names of :data:`validation.measure.MEASUREMENTS`, which would import torch for the help alone."""
 
 
 def _several(usual: str) -> str:
@@ -118,7 +118,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train low-rank students of a teacher and keep the run in a folder."""
-    from validation.runtime import launched
+    from validation.training.runtime import launched
 
     given: dict[str, Any] = {
         "steps": steps,
@@ -157,8 +157,8 @@ def train(
 
 def _run(config: RunConfig, out: Path, resume: bool, device: str | None, runtime: Runtime) -> dict[str, Any]:
     """Train, or read what a finished run gave; the main process alone looks at the folder first and writes."""
-    from validation.prepare import prepare
-    from validation.runs import RunFolder
+    from validation.training.prepare import prepare
+    from validation.training.runs import RunFolder
 
     ours = RunFolder(out, config, resume=resume) if runtime.main else None
     result = runtime.agreed(ours.result if ours else None)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
-from validation.config import RunConfig
-from validation.methods import method_of
 from validation.presets import preset
+from validation.training.config import RunConfig
+from validation.training.methods import method_of
 
 _MOST_STUDENTS = 100_000
 _BATCH_STUDENTS = 8
@@ -39,9 +39,10 @@ class Plan:
 def read_plan(file: Path) -> Plan:
     """Read a plan, TOML or JSON.
 
-    ``[base]`` holds fields of :class:`validation.config.RunConfig` and ``preset``, ``[grid]`` lists of values of which
-    every combination is taken, ``[[runs]]`` fields of single runs. With both, each run is taken with each combination;
-    without either, the plan is the base alone. ``"none"`` stands for a value that is left out, which TOML cannot write.
+    ``[base]`` holds fields of :class:`validation.training.config.RunConfig` and ``preset``, ``[grid]`` lists of values
+    of which every combination is taken, ``[[runs]]`` fields of single runs. With both, each run is taken with each
+    combination; without either, the plan is the base alone. ``"none"`` stands for a value that is left out, which TOML
+    cannot write.
 
     Raises:
         InputError: a file that cannot be read, is no plan, or asks for what no run has.

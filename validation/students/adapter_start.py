@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from validation.students.adapters import AdapterStudents, frozen_weights
 from validation.students.architecture import Architecture, Weights, architecture_of

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.models.statistics import LayerStatistics
 from theorykit.spectra import whitened_truncation

@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 
 from theorykit.errors import InputError
-from validation.data import Blocks
 from validation.students.batch import StudentBatch
 from validation.students.factored import Ranks, Start, Statistics, factored_students
 from validation.students.narrow import narrow_students, residual_basis
 from validation.students.square import square_students
+from validation.training.data import Blocks
 
 KINDS = ("factored", "narrow", "square", "dense")
 

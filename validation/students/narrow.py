@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from theorykit.checks import checked_generator, positive_integer
+from theorykit.arguments import checked_generator, positive_integer
 from theorykit.errors import InputError
-from validation.data import Blocks
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
 from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes
 from validation.students.forward import forward
+from validation.training.data import Blocks
 
 _INTO_HEADS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Layers that read the residual stream; ``o_proj`` and ``down_proj`` write to it."""

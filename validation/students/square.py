@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from theorykit.checks import positive_integer
+from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from validation.students.architecture import Architecture, Family, Weights, architecture_of, dense_weights
 from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes

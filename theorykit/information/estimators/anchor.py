@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.information.estimators.canonical import canonical_reduction
 from theorykit.information.estimators.splits import Splits
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats, positive_integer
+from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators.pairs import Indices, checked_pair
 from theorykit.information.estimators.records import two_sided_quantile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 _ROWS = 300
 """Rows that are looked at: 10 % is 9 standard errors above the 2 % of rows on a curve."""

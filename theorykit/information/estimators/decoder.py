@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_integer, positive_number
+from theorykit.arguments import Floats, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.decoder import linear_decoder_information_bound
 from theorykit.information.estimate import InformationEstimate

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats, moment_matrix, positive_integer
+from theorykit.arguments import Floats, moment_matrix, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.estimate import InformationEstimate

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import data_matrix
-from theorykit.checks import Floats, _floats, shown
+from theorykit.arguments import Floats, _floats, data_matrix, shown
 from theorykit.errors import InputError
 from theorykit.information.estimators.pairs import Indices
 from theorykit.information.estimators.surrogates import Progress

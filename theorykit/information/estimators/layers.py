@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import checked_method, mutual_information

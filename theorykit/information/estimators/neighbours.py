@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_integer
+from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, mean_standard_error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 HIDDEN = 64
 BATCH = 256

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import positive_number
+from theorykit.arguments import positive_number
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.gaussian import gaussian_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair

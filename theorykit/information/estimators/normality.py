@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 _STEP = 2048
 """Rows whose distances are computed at once."""

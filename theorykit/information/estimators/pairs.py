@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats, _floats, finite_matrix
+from theorykit.arguments import Floats, _floats, finite_matrix
+from theorykit.devices import free_bytes
 from theorykit.errors import InputError
 from theorykit.information.estimators.copies import near_copies
-from theorykit.memory import free_bytes
 
 Indices = NDArray[np.intp]
 

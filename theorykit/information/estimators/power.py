@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.information.estimators.pairs import Pair
 from theorykit.information.estimators.ranks import normal_scores
 

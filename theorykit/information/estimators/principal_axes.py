@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.information.estimators.pairs import Indices
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats, finite_matrix
+from theorykit.arguments import Floats, finite_matrix
 
 MANY_TIES = 0.05
 """Above this share of tied values a column counts as discrete."""

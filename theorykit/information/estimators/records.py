@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.information.estimators.canonical import correlation_matrix, correlations_of, leading_pairs
 from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.information.estimators.ranks import MANY_TIES, normal_scores

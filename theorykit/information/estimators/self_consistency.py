@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, positive_number
+from theorykit.arguments import Floats, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.pairs import checked_pair

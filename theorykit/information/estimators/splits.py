@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
 
 Inputs = Literal["normal_scores", "standardised"]

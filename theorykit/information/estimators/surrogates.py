@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.canonical import correlation_matrix, noise_edge

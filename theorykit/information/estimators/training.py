@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.checks import positive_integer, positive_number, shown
+from theorykit.arguments import positive_integer, positive_number, shown
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.information.estimators.critics import Critic, CriticKind

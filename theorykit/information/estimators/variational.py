@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.checks import Floats, checked_generator
+from theorykit.arguments import Floats, checked_generator
 from theorykit.errors import InputError
 from theorykit.information.ceilings import discrete_information_ceiling
 from theorykit.information.estimate import InformationEstimate

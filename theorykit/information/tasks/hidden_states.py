@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array
-from theorykit.checks import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, checked_generator, number_array, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.tasks import maps, samplers
 from theorykit.information.tasks.task import InformationTask

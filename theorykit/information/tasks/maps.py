@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 
 _REACH = 12.0
 """Beyond this many standard deviations outside its means no mixture is tabulated: probability below 1e-32."""

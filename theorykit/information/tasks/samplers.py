@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from theorykit.checks import Floats
+from theorykit.arguments import Floats
 from theorykit.information.tasks.task import Sampler
 
 Map = Callable[[Floats], Floats]

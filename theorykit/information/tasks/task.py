@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.checks import Floats, checked_generator, positive_integer
+from theorykit.arguments import Floats, checked_generator, positive_integer
 
 Sampler = Callable[[int, np.random.Generator], tuple[Floats, Floats]]
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.array_checks import number_array, positive_array, unwrapped, whole_number_array
-from theorykit.checks import Floats
+from theorykit.arguments import Floats, number_array, positive_array, unwrapped, whole_number_array
 
 
 def canonical_information(correlations: Any) -> Any:

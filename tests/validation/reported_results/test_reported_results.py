@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from theorykit.errors import InputError
+from theorykit.verdicts import Instance
+from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
+from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.record import content_of
+from validation.claims.trained import TrainedStudent
+from validation.reported_results import design as designs
+from validation.reported_results import planted
+from validation.reported_results import verdicts as claims
+from validation.reports.experiments import find_experiment
+from validation.students.batch import StudentBatch
+from validation.training import comparison
+
+EXPERIMENT = find_experiment("table-2")
+SETTINGS = {
+    "teacher": "scratch:tiny",
+    "seeds": 6,
+    "tuning_seeds": 1,
+    "rank": 8,
+    "learning_rate": 3e-3,
+    "methods": ["lrc", "kd", "lora", "pc-lora"],
+    "learning_rates": [1e-3, 3e-3, 1e-2],
+    "sensitivity_rates": [1e-4, 3e-4, 3e-3],
+    "clone_weights": [0.1, 1.0, 10.0],
+    "ranks": [2, 4, 8, 16],
+    "rank_blocks": [64, 0],
+    "planned_sd": 0.005,
+}
+SIZE = 1_000
+
+
+def context(train=None, seed=0, **changes):
+    return Context(SETTINGS | changes, seed, train=train or (lambda students: []))
+
+
+def outcomes(findings):
+    return {finding.outcome for finding in findings}
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_planted_truths_are_found(seed):
+    findings = EXPERIMENT.part(PLANTED).run(context(seed=seed)).findings
+    assert [one.what for one in findings if one.outcome is not Outcome.RIGHT] == []
+    assert {"HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE"} <= {one.words[0] for one in findings}
+
+
+def test_a_comparison_that_pairs_other_seeds_is_noticed(monkeypatch):
+    original = comparison.compare
+
+    def mispaired(rows, by, reference):
+        moved = rows.assign(seed=rows["seed"].where(rows["row"] == "first", (rows["seed"] + 1) % 11))
+        return original(moved.drop_duplicates(["row", "seed"]), by, reference)
+
+    monkeypatch.setattr(comparison, "compare", mispaired)
+    assert Outcome.WRONG in outcomes(planted.pairing(context()))
+
+
+@pytest.mark.parametrize("instance", [Instance.HOLDS, Instance.VIOLATED, Instance.INCONCLUSIVE])
+def test_a_test_that_always_says_the_same_is_noticed(monkeypatch, instance):
+    original = claims.expectation_verdict
+    monkeypatch.setattr(
+        claims,
+        "expectation_verdict",
+        lambda *arguments, **options: dataclasses.replace(original(*arguments, **options), instance=instance),
+    )
+    for part in (planted.best, planted.components):
+        assert outcomes(part(context())) & {Outcome.WRONG, Outcome.UNDECIDED}
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_an_equivalence_that_always_says_the_same_is_noticed(monkeypatch, passed):
+    original = claims.equivalence
+    monkeypatch.setattr(
+        claims, "equivalence", lambda *arguments: dataclasses.replace(original(*arguments), passed=passed)
+    )
+    assert outcomes(planted.gains(context())) & {Outcome.WRONG, Outcome.UNDECIDED}
+
+
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_a_wrong_count_of_parameters_is_noticed(monkeypatch, factor):
+    original = StudentBatch.deployed_parameters
+    monkeypatch.setattr(
+        StudentBatch,
+        "deployed_parameters",
+        lambda self, **options: [int(factor * count) for count in original(self, **options)],
+    )
+    assert Outcome.WRONG in outcomes(planted.counts(context()))
+
+
+def test_worse_by_is_the_t_test_of_each_row():
+    differences = np.array([[0.02, 0.03, 0.05, 0.04], [0.2, 0.3, 0.1, 0.2]])
+    found = claims.worse_by(differences, ["a", "b"], least=0.01)
+    half = stats.t.ppf(0.95, 3) * differences.std(axis=1, ddof=1) / 2
+    assert [row.interval[0] for row in found.evidence.rows] == pytest.approx(differences.mean(axis=1) - half)
+    assert found.instance is Instance.HOLDS
+    assert claims.worse_by(differences, ["a", "b"], least=0.06).instance is Instance.VIOLATED
+    assert claims.worse_by(differences, ["a", "b"], least=0.03).instance is Instance.INCONCLUSIVE
+
+
+def test_two_seeds_and_copies_decide_nothing():
+    assert claims.worse_by([0.5, 0.5001], ["a"]).instance is Instance.INCONCLUSIVE
+    assert claims.near([0.5, 0.5001], 0.0, 0.1).instance is Instance.INCONCLUSIVE
+    assert claims.no_worse_than([[0.1]], 1.0, ["a"]).instance is Instance.INCONCLUSIVE
+    assert claims.worse_by(np.zeros(5), ["a"]).instance is Instance.INCONCLUSIVE
+    assert claims.worse_by(np.zeros(5), ["a"], least=0.01).instance is Instance.VIOLATED
+
+
+def test_gains_are_of_perplexity_and_near_is_two_sided():
+    assert claims.relative_gains([math.log(20.5)], [math.log(21.2)]) == pytest.approx([(21.2 - 20.5) / 21.2])
+    values = [0.030, 0.031, 0.029]
+    assert claims.near(values, 0.028, 0.01).instance is Instance.HOLDS
+    assert claims.near(values, 0.06, 0.01).instance is claims.near(values, 0.0, 0.01).instance is Instance.VIOLATED
+    assert claims.near(values, 0.02, 0.01).instance is Instance.INCONCLUSIVE
+    assert claims.near([0.03, 0.031, math.nan], 0.03, 0.01).instance is Instance.INCONCLUSIVE
+
+
+def test_a_u_may_be_refuted_from_either_end():
+    noise = 0.001 * np.random.default_rng(0).standard_normal((4, 5))
+    names = ["2", "4", "8", "16"]
+    judged = {
+        shape: claims.u_shaped(np.array(shape)[:, None] + noise, 1, names).instance
+        for shape in ((1, 0, 0, 1), (3, 2, 1, 0), (0, 1, 2, 3), (1, 0, 0, 0))
+    }
+    assert list(judged.values()) == [
+        Instance.HOLDS,
+        Instance.VIOLATED,
+        Instance.VIOLATED,
+        Instance.INCONCLUSIVE,
+    ]
+
+
+def test_the_best_of_some_is_chosen_on_other_seeds_but_the_same_blocks():
+    noise = 0.001 * np.random.default_rng(0).standard_normal((4, 5))
+    judged = {
+        shape: claims.best_among(np.array(shape)[:, None] + noise, [0, 1], 0, list("abcd"))
+        for shape in ((0, 1, 1, 1), (1, 1, 0, 1), (1, 0, 0.5, 2))
+    }
+    assert [one.instance for one in judged.values()] == [Instance.HOLDS, Instance.VIOLATED, Instance.INCONCLUSIVE]
+    assert all("other seeds, by the same held-out blocks" in one.reasons[0] for one in judged.values())
+
+
+def test_sizes():
+    assert claims.equal_size({"a": 1000, "b": 1009}).instance is Instance.HOLDS
+    assert claims.equal_size({"a": 1000, "b": 1011}).instance is Instance.VIOLATED
+    assert claims.equal_size({"a": 1000, "b": None}).instance is Instance.INCONCLUSIVE
+    unlike = claims.equal_size({"a": 1000, "b": 2000})
+    judged = claims.at_equal_size(claims.worse_by([1.0, 1.1, 1.2], ["b"]), unlike)
+    assert judged.instance is Instance.NOT_APPLICABLE
+    assert "2,000" in judged.reasons[0]
+
+
+def test_each_student_is_asked_for_once_and_another_seed_asks_for_others():
+    first, second = (EXPERIMENT.part(STUDENTS).students(SETTINGS, seed) for seed in (0, 1))
+    assert len({one.identity for one in first}) == len(first)
+    assert not {one.identity for one in first} & {one.identity for one in second}
+    assert {one.count for one in first} == {1}
+    # 6 methods at 3 rates, 5 more rows of Table 2, 2 rates, 2 weights, 2 × 4 ranks of which one is LRC: 6 seeds each
+    assert len(first) == 6 * (6 * 3 + 5 + 2 + 2 + 7)
+    assert EXPERIMENT.part(TEACHER).run is EXPERIMENT.part(STUDENTS).run
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuning_seeds": 6}, "tuning_seeds = 6 of 6 seeds"),
+        ({"methods": ["kd", "lrc"]}, "methods = "),
+        ({"methods": ["lrc", "magic"]}, "methods = "),
+        ({"clone_weights": [0.0, 0.5, 2.0]}, "no values on both sides of 1"),
+        ({"sensitivity_rates": [3e-4, 1e-3, 1e-2]}, "no values on both sides of 0.0003"),
+        ({"sensitivity_rates": [1e-4, 3e-4, 1e-3]}, "none outside"),
+        ({"ranks": [4, 8]}, "no inner value"),
+    ],
+)
+def test_designs_that_cannot_answer_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        designs.students(SETTINGS | changes, 0)
+
+
+def test_power_grows_with_seeds():
+    few, many = (designs.power(SETTINGS | {"seeds": count}) for count in (2, 12))
+    assert all(few[name] < many[name] for name in few)
+    assert min(many.values()) > 0.8
+
+
+def simulated(loss, size=lambda config: SIZE, fails=lambda config: False):
+    """Return a training that gives each student a loss that is known."""
+
+    def train(students):
+        found = []
+        for config in students:
+            seed, name = config.seed[0], sum(map(ord, config.identity))
+            value = loss(config) + 0.3 * math.sin(seed) + 1e-3 * math.sin(1e3 * seed + name)
+            result = {
+                "held_out": value,
+                "held_out_at_start": 4.0,
+                "bits_per_byte": value,
+                "deployed_parameters": size(config),
+                "deployed_parameters_without_embeddings": size(config) - 1,
+                "trained_parameters": size(config),
+            }
+            lost = fails(config)
+            found.append(TrainedStudent(config, "not finite" if lost else "", {} if lost else result))
+        return found
+
+    return train
+
+
+def as_the_paper_has_it(config):
+    """Everything that the paper says, in nats per token."""
+    loss = 3 + {"kd": 0.1, "lora": 0.2, "pc-lora": -math.log(1 - 0.028)}.get(config.method, 0)
+    loss += 0.05 * (config.start == "random") + 0.05 * (config.language_model_weight == 0)
+    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate[0] / 3e-4))
+    if config.method == "lrc":
+        loss += 0.1 if config.clone_weight[0] == 0 else 0.05 * abs(math.log10(config.clone_weight[0]))
+    return loss + 0.05 * abs(math.log2(config.rank[0] / 8))
+
+
+def larger_where_dense(config):
+    return SIZE * (3 if config.student == "dense" else 1)
+
+
+def words(train, **changes):
+    ctx = context(train, **changes)
+    evidence = EXPERIMENT.part(STUDENTS).run(ctx)
+    assert all(finding.outcome is None for finding in evidence.findings)
+    return evidence, {finding.what: finding.words[0] for finding in evidence.findings}
+
+
+def starting(found, start):
+    return {word for what, word in found.items() if what.startswith(start)}
+
+
+def test_students_that_do_as_the_paper_says_bear_it_out():
+    evidence, found = words(simulated(as_the_paper_has_it, larger_where_dense))
+    assert starting(found, "LRC is") == {"HOLDS"}
+    assert starting(found, "every component") == {"HOLDS"}
+    assert starting(found, "loss that is added without any factors") == {"NOT_APPLICABLE"}
+    assert starting(found, "LRC's gain in perplexity over PC-LoRA") == {"UNFALSIFIABLE"}
+    assert starting(found, "LoRA on the whole teacher") == {"VIOLATED"}
+    assert starting(found, "figure 3") == starting(found, "figure 4") == {"HOLDS"}
+    gain = next(one for one in evidence.findings if one.unit == "share of perplexity" and one.form is Form.PRINTED)
+    assert gain.measured == pytest.approx(0.028, abs=0.002)
+    assert gain.interval[0] < gain.measured < gain.interval[1]
+    assert evidence.data["teacher_loss"] == 4.0
+    assert evidence.data["table_2"][0]["name"] == {"row": "lrc"}
+    assert np.shape(evidence.data["figure_4_ranks"]["all"]["losses"]) == (4, 6)
+
+
+def test_students_that_do_the_opposite_refute_it():
+    evidence, found = words(simulated(lambda config: 6 - as_the_paper_has_it(config), larger_where_dense))
+    assert starting(found, "LRC is") == {"VIOLATED"}
+    assert starting(found, "every component") == starting(found, "loss that is added without KD") == {"VIOLATED"}
+    assert starting(found, "figure 3: λ") == starting(found, "figure 3: the best learning rate") == {"VIOLATED"}
+    assert starting(found, "figure 4") == {"VIOLATED"}
+    assert evidence.data["table_1_rates"]["lrc"] == 1e-2
+
+
+def test_a_gain_of_other_students_is_set_beside_and_never_refuted():
+    evidence, found = words(simulated(lambda config: 6 - as_the_paper_has_it(config)))
+    assert starting(found, "LRC's gain") == {"UNFALSIFIABLE"}
+    gain = next(one for one in evidence.findings if one.what.startswith("LRC's gain"))
+    assert gain.measured < 0
+    assert gain.verdict.reasons[0].startswith(f"Here {gain.measured:.1%} [{gain.interval[0]:.1%}, ")
+    assert "text prints 2.8% for its own teacher" in gain.verdict.reasons[0]
+
+
+@pytest.mark.parametrize(("best", "word"), [(1e-4, "HOLDS"), (1e-3, "HOLDS"), (3e-3, "VIOLATED")])
+def test_around_a_rate_are_its_neighbours(best, word):
+    def peaked(config):
+        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate[0] / best))
+
+    _, found = words(simulated(peaked), sensitivity_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    assert starting(found, "figure 3: the best learning rate") == {word}
+
+
+def test_what_all_seeds_share_and_what_the_paper_tells_of_is_said():
+    evidence, _ = words(simulated(as_the_paper_has_it))
+    over_seeds = [one.verdict for one in evidence.findings if "deploy" not in one.what]
+    assert all(CONDITIONAL in one.reasons for one in over_seeds)
+    best = next(one.verdict for one in evidence.findings if one.what.startswith("LRC is the best"))
+    assert any("its own GPT-2 small, of WikiText-103 and PTB" in reason for reason in best.reasons)
+    for start in ("LRC is the best", "figure 3: robust", "figure 3: the best", "figure 4"):
+        chosen = next(one.verdict for one in evidence.findings if one.what.startswith(start))
+        assert any("by the same held-out blocks" in reason for reason in chosen.reasons)
+
+
+def test_one_component_that_does_nothing_is_enough():
+    def idle(config):
+        return as_the_paper_has_it(config) - 0.05 * (config.language_model_weight == 0)
+
+    _, found = words(simulated(idle))
+    assert starting(found, "every component") == starting(found, "loss that is added without LM") == {"VIOLATED"}
+    assert starting(found, "loss that is added without KD") == {"HOLDS"}
+
+
+def test_failed_students_leave_their_claims_open():
+    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed[0] == 3)
+    evidence, found = words(train)
+    content = content_of(EXPERIMENT.slug, STUDENTS, "cpu", 0, SETTINGS, evidence)
+    assert sum(bool(one["failure"]) for one in content["students"]) == 3
+    json.dumps(content, allow_nan=False)
+    assert starting(found, "LRC is the best") == starting(found, "LRC is better than kd") == {"INCONCLUSIVE"}
+    assert starting(found, "LRC is better than lora") == {"HOLDS"}
+
+
+@pytest.mark.parametrize("lost", ["kd", "lrc"])
+def test_a_method_that_always_fails_ends_nothing(lost):
+    _, found = words(simulated(as_the_paper_has_it, fails=lambda config: config.method == lost))
+    assert starting(found, "LRC is the best") <= {"INCONCLUSIVE", "NOT_APPLICABLE"}
+
+
+def test_nothing_is_compared_at_unlike_sizes():
+    _, found = words(simulated(as_the_paper_has_it, lambda config: SIZE + 100 * (config.method == "pc-lora")))
+    assert starting(found, "LRC is the best") == starting(found, "LRC is better than pc-lora") == {"NOT_APPLICABLE"}
+    assert starting(found, "LRC's gain") == {"NOT_APPLICABLE"}
+    assert starting(found, "Table 1's methods") == {"VIOLATED"}
+    assert starting(found, "LRC is better than kd") == {"HOLDS"}
+
+
+def test_two_seeds_say_nothing():
+    _, found = words(simulated(as_the_paper_has_it), seeds=2)
+    judged = {what: word for what, word in found.items() if "deploy" not in what}
+    assert starting(judged, "LRC's gain") == {"UNFALSIFIABLE"}
+    assert {word for what, word in judged.items() if not what.startswith("LRC's gain")} == {"INCONCLUSIVE"}

@@ -1,0 +1,65 @@
+"""The smoke preset as a user runs it: all experiments, in a folder that has nothing yet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from theorykit.statements import STATEMENTS
+from validation.claims.record import read_records
+from validation.reports.experiments import SLUGS
+
+ROOT = Path(__file__).parents[2]
+
+
+def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "validation", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("smoke")
+    run = harness(folder, "run", "--preset", "smoke")
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
+    records = list(read_records(smoke / ".work" / "validation" / "smoke"))
+    measured = [one for one in records if one.check in SLUGS]
+    assert {(one.check, one.part) for one in measured} == {
+        (slug, part) for slug in SLUGS for part in ("planted", "students")
+    }
+    for record in measured:
+        assert record.findings, record.file
+        assert not record.failure
+        assert not record.lost
+        if record.part == "planted":
+            assert {one["outcome"] for one in record.findings} == {"right"}, record.file
+    assert sum(len(one.findings) for one in measured if one.part == "planted") >= 200
+
+
+def test_show_has_every_equation_and_claim_printed_and_corrected(smoke):
+    shown = harness(smoke, "show", "--preset", "smoke", "--json")
+    assert shown.returncode == 0, shown.stderr
+    rows = json.loads(shown.stdout)["result"]["rows"]
+    forms = {(row["equation"], row["form"]) for row in rows}
+    for statement in STATEMENTS:
+        for equation in statement.equations:
+            assert (equation.key, "printed") in forms
+            assert not equation.corrected or (equation.key, "corrected") in forms
+    assert all(row["truth"] for row in rows if row["form"] != "instrument")
+
+
+def test_a_second_run_repeats_nothing(smoke):
+    before = {file: file.stat().st_mtime_ns for file in (smoke / ".work" / "validation").rglob("*.json")}
+    assert harness(smoke, "run", "--preset", "smoke").returncode == 0
+    after = {file: file.stat().st_mtime_ns for file in (smoke / ".work" / "validation").rglob("*.json")}
+    assert after == before

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
+from theorykit.errors import InputError
+from validation.presets import preset
+from validation.training.config import RunConfig
+from validation.training.methods import objective_of
+from validation.training.prepare import prepare
+from validation.training.runs import RunFolder
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """A tiny teacher and a text."""
+    folder = tmp_path_factory.mktemp("validation")
+    teacher = save_runnable(tiny_gpt2(), folder / "teacher")
+    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90  # some words are frequent: there is something to learn
+    lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    return RunConfig(
+        teacher=str(teacher),
+        rank=(4, 12),
+        data=str(folder / "text.txt"),
+        length=16,
+        held_out_blocks=4,
+        steps=24,
+        batch_size=4,
+        learning_rate=3e-3,
+        evaluate_every=8,
+        checkpoint_every=3,
+    )
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("metrics.jsonl", "result.json")}
+
+
+@pytest.fixture(scope="module")
+def whole(setting, tmp_path_factory):
+    """What an undisturbed run writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    RunFolder(folder, setting).run(prepare(setting))
+    return contents(folder)
+
+
+@pytest.mark.parametrize("method", ["lrc", "kd", "fitnets", "lora", "pc-lora", "finetune"])
+def test_every_method_improves_the_held_out_loss(setting, method, tmp_path):
+    config = dataclasses.replace(setting, method=method, steps=40)
+    training = prepare(config)
+    before = training.evaluate()
+    result = RunFolder(tmp_path / "run", config).run(training)
+    assert result["steps"] == 40
+    assert all(after < start for after, start in zip(held_out(result), before.tolist(), strict=True))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(40))
+    assert [line["step"] for line in lines if line["held_out"]] == [7, 15, 23, 31, 39]
+
+
+def held_out(result):
+    return [row["held_out"] for row in result["students"]]
+
+
+class Killed(Exception):
+    """What a kill looks like from inside."""
+
+
+@pytest.mark.parametrize("start", ["svd", "random"])
+def test_narrow_students_of_a_llama_teacher(setting, start, tmp_path):
+    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
+    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start, steps=40)
+    training = prepare(config)
+    before = training.evaluate()
+    result = RunFolder(tmp_path / "run", config).run(training)
+    assert all(after < first for after, first in zip(held_out(result), before.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("writes", [1, 2, 4, 7, 12, 18, 23, 30])
+def test_killed_between_any_two_writes_it_goes_on_bit_for_bit(setting, whole, writes, tmp_path, monkeypatch):
+    """Every file is put in its place by os.replace: the run ends before one of these."""
+    run, replace, calls = RunFolder(tmp_path, setting), os.replace, 0
+
+    def counted(*paths):
+        nonlocal calls
+        calls += 1
+        if calls == writes:
+            raise Killed
+        replace(*paths)
+
+    training = prepare(setting)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", counted)
+        with pytest.raises(Killed):
+            run.run(training)
+    RunFolder(tmp_path, setting, resume=True).run(prepare(setting))
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("start", ["svd", "random"])
+def test_narrow_students_go_on_bit_for_bit(setting, start, tmp_path):
+    """Their projections lie in memory as columns, which files do not keep."""
+    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
+    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start)
+    RunFolder(tmp_path / "whole", config).run(prepare(config))
+    half = dataclasses.replace(config, checkpoint_every=12)
+    run, stopped = RunFolder(tmp_path / "stopped", half), prepare(half)
+    with pytest.raises(Killed):
+        run.run(stopped, lambda record: _kill(record.step == 17))
+    RunFolder(tmp_path / "stopped", half, resume=True).run(prepare(half))
+    assert contents(tmp_path / "stopped")["metrics.jsonl"] == contents(tmp_path / "whole")["metrics.jsonl"]
+
+
+def _kill(now):
+    if now:
+        raise Killed
+
+
+def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
+    config = dataclasses.replace(
+        RunConfig(setting.teacher, rank=(4, 12), data=setting.data, **preset("smoke")), steps=150
+    )
+    RunFolder(tmp_path / "whole", config).run(prepare(config))
+    command = [
+        *(sys.executable, "-m", "validation", "train", "--teacher", setting.teacher, "--data", setting.data),
+        *("--rank", "4", "--rank", "12", "--steps", "150", "--out", str(tmp_path / "killed")),
+    ]
+    victim = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "checkpoint").exists() and victim.poll() is None:
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.count("nats per token") == 2
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_repeated(setting, tmp_path):
+    config = dataclasses.replace(setting, steps=3)
+    first = RunFolder(tmp_path, config).run(prepare(config))
+    training = prepare(config)
+    assert RunFolder(tmp_path, config, resume=True).run(training) == first
+    assert training.step == 0
+
+
+def test_the_identity_is_that_of_what_decides_the_numbers(setting):
+    assert dataclasses.replace(setting, checkpoint_every=99).identity == setting.identity
+    for change in ({"rank": (4,)}, {"seed": 1}, {"learning_rate": 1e-4}, {"data": "kjv"}):
+        assert dataclasses.replace(setting, **change).identity != setting.identity
+
+
+def test_subsets_of_different_size_are_nested(setting):
+    few, many = (prepare(dataclasses.replace(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
+    np.testing.assert_array_equal(few, many[:5])
+
+
+def test_refusals(setting, tmp_path):
+    RunFolder(tmp_path / "run", setting).run(prepare(setting))
+    with pytest.raises(InputError, match="holds this run already"):
+        RunFolder(tmp_path / "run", setting)
+    with pytest.raises(InputError, match="holds a run with another rank, seed"):
+        RunFolder(tmp_path / "run", dataclasses.replace(setting, rank=(3,), seed=4), resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make the run folder"):
+        RunFolder(tmp_path / "file" / "run", setting)
+    with pytest.raises(InputError, match="method = 'magic' is unknown"):
+        objective_of(dataclasses.replace(setting, method="magic"))
+    with pytest.raises(InputError, match="length = 4096 is above the teacher's 1024"):
+        prepare(dataclasses.replace(setting, length=4096))
+    with pytest.raises(InputError, match="n_blocks = 0 is not from 1"):
+        prepare(dataclasses.replace(setting, n_blocks=0))
+    with pytest.raises(InputError, match="rank = 99"):
+        prepare(dataclasses.replace(setting, rank=(99,)))
+    with pytest.raises(InputError, match="student = 'round' is unknown"):
+        prepare(dataclasses.replace(setting, student="round"))
+    with pytest.raises(InputError, match=r"widths \(4, 12\) are no batch"):
+        prepare(dataclasses.replace(setting, student="narrow"))
+    with pytest.raises(InputError, match="needs a Llama-type teacher"):
+        prepare(dataclasses.replace(setting, student="narrow", rank=(12,)))
+    with pytest.raises(InputError, match="start = 'pca' is unknown"):
+        prepare(dataclasses.replace(setting, start="pca"))
+    with pytest.raises(InputError, match="is no text"):
+        prepare(dataclasses.replace(setting, data="nothing"))

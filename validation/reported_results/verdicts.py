@@ -1,0 +1,220 @@
+"""What "best", "indispensable", "around" and "U-shaped" mean once seeds are the unit: verdicts on paired losses.
+
+All losses are held-out losses in nats per token, ``[groups, seeds]``; NaN marks a student that failed. What counts as a
+difference is fixed here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from theorykit.arguments import Floats
+from theorykit.verdicts import Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
+from validation.claims.finding import Finding, Form
+
+SMALLEST_EFFECT = 0.01
+"""Nats per token, 1 % of perplexity: a third of what the least of the paper's components is said to be worth."""
+ROBUST = 0.05
+"""Nats per token, 5 % of perplexity: a model that loses no more is robust. The paper gives no number."""
+PARAMETERS_WITHIN = 0.01
+"""Largest relative difference of deployed parameters of students that are compared: PC-LoRA adds biases to some."""
+LEAST_SEEDS = 3
+"""Fewer say too little about their own spread."""
+OTHER_SEEDS = "other seeds, by the same held-out blocks"
+"""What a choice was made on that is judged then."""
+NATS, SHARE = "nats per token", "share of perplexity"
+
+
+def worse_by(
+    differences: Any, names: Sequence[str], *, least: float = 0.0, alpha: float = 0.05, statement: str = ""
+) -> Verdict:
+    """Judge "every one of these is worse by more than ``least``" from paired differences.
+
+    HOLDS where each one-sided lower limit lies above ``least`` (an intersection–union test, no correction); VIOLATED
+    where one mean is shown to lie below it (one-sided t tests, Holm); otherwise INCONCLUSIVE, as with a single seed.
+
+    Args:
+        differences: Loss less that of the reference on the same seed, ``[groups, seeds]``.
+        names: Of the groups.
+        least: Nats per token.
+        alpha: One-sided level.
+        statement: What is judged.
+    """
+    sample = np.atleast_2d(np.asarray(differences, dtype=np.float64))
+    # a group that is the reference bit by bit is no small sample of a difference; against 0 it stays a tie
+    same = least > 0 and sample.shape[1] > 1 and bool((sample == 0).all(axis=1).any())
+    return _of_enough(
+        expectation_verdict(
+            sample, least, kind="lower", names=names, alpha=alpha, deterministic=same, statement=statement
+        )
+    )
+
+
+def _of_enough(verdict: Verdict) -> Verdict:
+    if verdict.n_seeds >= LEAST_SEEDS:
+        return verdict
+    reason = f"{verdict.n_seeds} seeds decide nothing: at least {LEAST_SEEDS} are needed."
+    return replace(verdict, instance=Instance.INCONCLUSIVE, reasons=(reason,))
+
+
+def no_worse_than(
+    differences: Any, most: float, names: Sequence[str], *, alpha: float = 0.05, statement: str = ""
+) -> Verdict:
+    """Judge "none of these is worse by more than ``most``", as :func:`worse_by` judges the contrary."""
+    return _of_enough(expectation_verdict(differences, most, names=names, alpha=alpha, statement=statement))
+
+
+def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, statement: str = "") -> Verdict:
+    """Judge "the mean is the claimed number up to a margin": two one-sided t tests over seeds.
+
+    HOLDS where the interval of level 1 − 2 alpha lies within the margin, VIOLATED where it lies wholly outside it; each
+    errs with at most alpha for normal values. A failed seed leaves it INCONCLUSIVE.
+    """
+    found = equivalence(ReferenceTask(statement, values, claimed, margin), "known truth", alpha)
+    outside = found.interval[0] > margin or found.interval[1] < -margin
+    instance = Instance.HOLDS if found.passed else Instance.VIOLATED if outside else Instance.INCONCLUSIVE
+    low, high = (claimed + end for end in found.interval)
+    verdict = Verdict(
+        statement,
+        instance,
+        reasons=(f"[{low:.4g}, {high:.4g}] beside {claimed:g} ± {margin:g}.",),
+        n_seeds=int(np.size(values)),
+        alpha=alpha,
+        method="two one-sided t tests over seeds",
+        evidence=found,
+    )
+    return _of_enough(verdict)
+
+
+def relative_gains(ours: Any, theirs: Any) -> Floats:
+    """Return (their perplexity − ours)/theirs of each seed: 1 − exp(ours − theirs)."""
+    return np.asarray(-np.expm1(np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)))
+
+
+def u_shaped(losses: Any, inner: int, names: Sequence[str], *, alpha: float = 0.05, statement: str = "") -> Verdict:
+    """Judge "the loss falls and rises again along the groups": the best is one of the inner ones.
+
+    Args:
+        losses: ``[groups, seeds]``, in order.
+        inner: Place of an inner group, chosen on other seeds.
+        names: Of the groups.
+        alpha: One-sided level.
+        statement: What is judged.
+    """
+    return best_among(losses, range(1, len(names) - 1), inner, names, alpha=alpha, statement=statement)
+
+
+def best_among(
+    losses: Any,
+    inside: Sequence[int],
+    chosen: int,
+    names: Sequence[str],
+    *,
+    alpha: float = 0.05,
+    statement: str = "",
+) -> Verdict:
+    """Judge "the best group is one of these".
+
+    HOLDS where the one of them that other seeds chose is shown to be better than each of the others; VIOLATED where one
+    of the others is shown to be better than each of these (alpha over the number of others).
+
+    Args:
+        losses: ``[groups, seeds]``.
+        inside: Places of these groups.
+        chosen: Place of one of them, chosen on other seeds.
+        names: Of all groups.
+        alpha: One-sided level.
+        statement: What is judged.
+    """
+    sample, inner = np.asarray(losses, dtype=np.float64), list(inside)
+    outside = [place for place in range(len(names)) if place not in inner]
+    others, these = ([names[place] for place in places] for places in (outside, inner))
+    found = worse_by(sample[outside] - sample[chosen], others, alpha=alpha, statement=statement)
+    against = f"Held against {names[chosen]}, the best of {', '.join(these)} on {OTHER_SEEDS}: {', '.join(others)}."
+    reasons = [against, *found.reasons]
+    instance = Instance.HOLDS if found.instance is Instance.HOLDS else Instance.INCONCLUSIVE
+    for place in outside:
+        rest = worse_by(sample[inner] - sample[place], these, alpha=alpha / len(outside))
+        if rest.instance is Instance.HOLDS:
+            instance = Instance.VIOLATED
+            reasons.append(f"{names[place]} is better than each of {', '.join(these)}.")
+    return replace(found, instance=instance, reasons=tuple(reasons))
+
+
+def equal_size(counts: Mapping[str, int | None], statement: str = "") -> Verdict:
+    """Judge "all students deploy as many parameters", up to ``PARAMETERS_WITHIN`` of the first."""
+    known = {name: count for name, count in counts.items() if count is not None}
+    first = next(iter(known.values()), 0)
+    off = {name: count for name, count in known.items() if abs(count - first) > PARAMETERS_WITHIN * first}
+    numbers = ", ".join(f"{name} {count:,}" for name, count in known.items())
+    instance = Instance.INCONCLUSIVE if len(known) < len(counts) else Instance.HOLDS
+    return Verdict(
+        statement,
+        Instance.VIOLATED if off else instance,
+        reasons=(f"Deployed parameters: {numbers}; within {PARAMETERS_WITHIN:.0%}: {'no' if off else 'yes'}.",),
+        n_seeds=1,
+        method="counting",
+    )
+
+
+def at_equal_size(verdict: Verdict, size: Verdict) -> Verdict:
+    """Return the verdict, or NOT_APPLICABLE where what it compares is not shown to be of one size."""
+    if size.instance is Instance.HOLDS:
+        return verdict
+    return replace(verdict, instance=Instance.NOT_APPLICABLE, reasons=(*size.reasons, *verdict.reasons))
+
+
+def with_reasons(verdict: Verdict, *reasons: str) -> Verdict:
+    """Return the verdict with further reasons after its own; empty ones are left out."""
+    return replace(verdict, reasons=(*verdict.reasons, *filter(None, reasons)))
+
+
+def one_mean(
+    equation: str,
+    what: str,
+    values: Any,
+    verdict: Verdict,
+    *,
+    bound: float,
+    unit: str = NATS,
+    form: Form = Form.PRINTED,
+) -> Finding:
+    """Return the finding of a verdict on one mean over seeds, with its interval of level 1 − 2 alpha."""
+    sample = np.asarray(values, dtype=np.float64)
+    sample = sample[np.isfinite(sample)]
+    level = verdict.alpha or 0.05
+    held = equivalence(ReferenceTask(what, sample, 0.0, 1.0), "", level) if sample.size else None
+    return Finding(
+        equation,
+        form,
+        what,
+        verdict,
+        measured=None if held is None else held.difference,
+        interval=None if held is None or not np.isfinite(held.interval).all() else held.interval,
+        bound=bound,
+        unit=unit,
+    )
+
+
+def nearest_mean(
+    equation: str, what: str, values: Any, verdict: Verdict, *, bound: float, largest: bool = False
+) -> Finding:
+    """Return the finding of a verdict on several means, with the number of the one that decides: the least of them.
+
+    Args:
+        equation: Key of the equation.
+        what: One line.
+        values: ``[groups, seeds]``.
+        verdict: On all of them.
+        bound: What they are held against.
+        largest: The largest decides.
+    """
+    sample = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    means = sample.mean(axis=1)
+    known = np.isfinite(means)
+    worst = np.where(known, -means if largest else means, np.inf).argmin()
+    return one_mean(equation, what, sample[worst] if known.any() else np.array([]), verdict, bound=bound)

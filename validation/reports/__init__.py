@@ -1,0 +1,1 @@
+"""From presets to records, and from records to the table of verdicts: running, planning, telling."""

@@ -1,0 +1,239 @@
+"""What students will cost: tokens, floating-point operations, and the time that they take on this device.
+
+Operations are those of matrix products alone: 2·P in a forward pass and 6·P in a training step for each token, P the
+parameters of a student's matrices with its head, and 2·P of the teacher for each token that it has to see. The time
+follows from these products, each timed here for a moment at the students' own sizes, and from what a step takes beside
+them (:data:`BESIDE_PRODUCTS` and the constants below it).
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from theorykit.devices import torch_device
+from validation.training.config import RunConfig
+from validation.training.data import read_corpus, split_documents
+from validation.training.methods import hint_steps_of, objective_of
+from validation.training.model_shape import Matrix, model_shape, student_matrices
+from validation.training.prepare import TEACHERS
+from validation.training.scratch import has_teacher, is_scratch, scratch_teacher
+from validation.training.store import Store, group
+
+TEXTS = Path(".work/texts")
+BESIDE_PRODUCTS = 2.6
+"""What a step takes over the time of its matrix products: attention, norms, softmax, losses, the optimiser's update.
+
+Measured once, on one core of a Xeon that others used too: 8 to 32 factored students of ``scratch:tiny`` took 2.5 to 3.8
+times their products, students of ``scratch:small`` 1.4 to 2.4 times. So a time is right up to a factor of two."""
+SECONDS_PER_LAYER = 1.5e-3
+"""What a matrix takes in a step whatever its size: calls into torch, forwards and backwards. From a single factored
+student of ``scratch:tiny``, whose step takes 50 to 80 ms and whose products take 10."""
+SECONDS_PER_BATCH = 1.0
+"""To read teacher and text, make students and write their files: a small teacher's; that of SmolLM2 takes longer."""
+_TIMED_SECONDS = 0.03
+_TIMED_NUMBERS = 2**24
+"""Most entries of the result of a timed product: larger ones run at the same rate."""
+_HESSIAN_PRODUCTS = 40
+"""Of Lanczos, each about three steps on the blocks of the Hessian; twenty to sixty are usual."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a list of students costs.
+
+    Attributes:
+        students: All, each counted once.
+        done: That have a record and cost nothing.
+        tokens: That the others are trained on.
+        operations: Floating-point operations of the others, teacher and measurements included.
+        seconds: Expected, one batch after another on this device.
+        teachers: From scratch, that will be trained first; in ``operations`` and ``seconds``.
+    """
+
+    students: int = 0
+    done: int = 0
+    tokens: int = 0
+    operations: float = 0.0
+    seconds: float = 0.0
+    teachers: tuple[str, ...] = ()
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.students + other.students,
+            self.done + other.done,
+            self.tokens + other.tokens,
+            self.operations + other.operations,
+            self.seconds + other.seconds,
+            self.teachers + other.teachers,
+        )
+
+
+def check_sources(students: Iterable[RunConfig]) -> None:
+    """Raise where a teacher or a text is not there: before anything is trained.
+
+    Raises:
+        InputError: the first that cannot be had.
+    """
+    for teacher, data in sorted({(one.teacher, one.data) for one in students}):
+        model_shape(teacher)
+        read_corpus(data, TEXTS)
+
+
+class Estimate:
+    """Costs of one list of students after another; what was counted in one is done in the next.
+
+    Args:
+        store: Whose records count as done.
+        device: A torch device; a GPU where there is one if None.
+    """
+
+    def __init__(self, store: Store, device: str | None = None) -> None:
+        self._store, self._device = store, torch_device(device)
+        self._counted: set[str] = set()
+        self._teachers: set[tuple[str, str]] = set()
+
+    def of(self, students: Sequence[RunConfig], batch_students: int) -> Cost:
+        """Return the cost of students.
+
+        Args:
+            students: Of one student each; those that were counted before are done.
+            batch_students: Most students in one program.
+
+        Raises:
+            InputError: a teacher or a text is not there.
+        """
+        distinct = {one.identity: one for one in students}
+        left = [one for one in self._store.unfinished(list(distinct.values())) if one.identity not in self._counted]
+        self._counted |= set(distinct)
+        cost = Cost(students=len(distinct), done=len(distinct) - len(left))
+        for teacher, data in dict.fromkeys((one.teacher, one.data) for one in left):
+            cost += self._teacher(teacher, data)
+        for batch in group(left, batch_students):
+            cost += _batch_cost(batch, self._device)
+        return cost
+
+    def _teacher(self, name: str, data: str) -> Cost:
+        """Return the cost of a teacher from scratch that is not there yet, once."""
+        if not is_scratch(name) or (name, data) in self._teachers:
+            return Cost()
+        self._teachers.add((name, data))
+        if has_teacher(name, split_documents(read_corpus(data, TEXTS)), TEACHERS):
+            return Cost()
+        asked, shape = scratch_teacher(name), model_shape(name)
+        tokens = asked.steps * asked.batch_size * asked.context
+        step = 3.0 * _forward_seconds(shape.matrices, 1, asked.batch_size * asked.context, self._device)
+        step = BESIDE_PRODUCTS * step + SECONDS_PER_LAYER * len(shape.matrices)
+        return Cost(operations=6.0 * shape.parameters * tokens, seconds=asked.steps * step, teachers=(name,))
+
+
+def _batch_cost(batch: RunConfig, device: torch.device) -> Cost:
+    """Return the cost of students that are trained as one batch, where all have the columns of the largest rank."""
+    shape, per_step = model_shape(batch.teacher), batch.batch_size * batch.length
+    matrices = max((student_matrices(shape, one) for one in batch.students()), key=_parameters)
+    forward, backward = _measured_tokens(batch)
+    passes = batch.steps + (forward / 3 + backward) / per_step  # in steps' worth of tokens
+    taught = _taught_tokens(batch) + (forward + backward if _has_teacher(batch) else 0.0)
+    operations = 6.0 * _parameters(matrices) * batch.count * passes * per_step + 2.0 * shape.parameters * taught
+    seconds = 3.0 * passes * _forward_seconds(matrices, batch.count, per_step, device)
+    seconds += taught / per_step * _forward_seconds(shape.matrices, 1, per_step, device)
+    calls = SECONDS_PER_BATCH + SECONDS_PER_LAYER * sum(one.count for one in matrices) * passes
+    return Cost(
+        tokens=batch.steps * per_step * batch.count, operations=operations, seconds=BESIDE_PRODUCTS * seconds + calls
+    )
+
+
+def _parameters(matrices: Sequence[Matrix]) -> int:
+    return sum(one.parameters for one in matrices)
+
+
+def _has_teacher(batch: RunConfig) -> bool:
+    return objective_of(batch).needs_teacher or hint_steps_of(batch) > 0
+
+
+def _taught_tokens(batch: RunConfig) -> float:
+    """Return the tokens that the teacher runs: students of one seed and subset share them.
+
+    Blocks that come back are taken as kept, as they are where memory suffices.
+    """
+    if not _has_teacher(batch):
+        return 0.0
+    seen = batch.steps * batch.batch_size
+    orders = set(zip(batch.seed, batch.n_blocks, strict=True))
+    return float(batch.length * sum(seen if count is None else min(seen, count) for _, count in orders))
+
+
+def _measured_tokens(batch: RunConfig) -> tuple[float, float]:
+    """Return the tokens of each student that measurements and held-out losses run forwards, and backwards too."""
+    evaluations = 3 + (batch.steps // batch.evaluate_every if batch.evaluate_every else 0)
+    looks = 2 + ((batch.steps - 1) // batch.measure_every if batch.measure_every else 0)
+    held_out, train = batch.held_out_blocks, min(batch.measure_blocks, max(n or 10**9 for n in batch.n_blocks))
+    hessian = 3 * _HESSIAN_PRODUCTS * batch.hessian_blocks
+    forwards = {"loss_terms": train + held_out, "hidden_states": batch.state_blocks}
+    backwards = {
+        "gradient_norm": train,
+        "layer_constants": train,
+        "gradient_variance": max(8 * batch.batch_size, batch.measure_blocks),
+        "hessian": hessian,
+    }
+    forward = evaluations * held_out + looks * sum(forwards.get(name, 0) for name in batch.measurements)
+    backward = looks * sum(backwards.get(name, 0) for name in batch.measurements) + (hessian if batch.step_size else 0)
+    return float(forward * batch.length), float(backward * batch.length)
+
+
+def _forward_seconds(matrices: Iterable[Matrix], count: int, tokens: int, device: torch.device) -> float:
+    """Return the time of the matrix products of one forward pass of ``count`` students, ``tokens`` each."""
+    total = 0.0
+    for one in matrices:
+        rows = max(1, min(tokens, _TIMED_NUMBERS // (count * max(one.inputs, one.outputs))))
+        total += one.count * product_seconds(count, rows, one.inputs, one.outputs, device) * tokens / rows
+    return total
+
+
+@functools.cache
+def product_seconds(count: int, rows: int, inputs: int, outputs: int, device: torch.device) -> float:
+    """Time a batched product ``[S, N, m] × [S, m, n]`` for a fraction of a second; seconds of the fastest.
+
+    What else runs on the machine makes single products slow, those of several threads by factors of a thousand, and is
+    not what a plan is about: one thread is tried as well.
+
+    Args:
+        count: S.
+        rows: N.
+        inputs: m.
+        outputs: n.
+        device: Where.
+    """
+    left = torch.ones(count, rows, inputs, device=device)
+    right = torch.ones(count, inputs, outputs, device=device)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for number in {threads, 1} if device.type == "cpu" else {threads}:
+            torch.set_num_threads(number)
+            found.append(_fastest(left, right))
+        return min(found)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fastest(left: torch.Tensor, right: torch.Tensor) -> float:
+    torch.bmm(left, right)
+    fastest, begun = float("inf"), _now(left.device)
+    before = begun
+    while before - begun < _TIMED_SECONDS:
+        torch.bmm(left, right)
+        after = _now(left.device)
+        fastest, before = min(fastest, after - before), after
+    return fastest
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,1 @@
+"""Theorem 1 (eqs 6, 11, 16, §5.4): convergence of SGD."""

@@ -1,0 +1,234 @@
+"""Theorem 3 on students: measured information and clone losses against eqs 22 to 27, printed and corrected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+import theorykit as tk
+from theorykit.arguments import Floats
+from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
+from theorykit.verdicts import Instance, Verdict, expectation_verdict, trivial_bound
+from theorykit.verdicts.samples import mean_limits
+from validation.claims.experiment import Context
+from validation.claims.finding import Finding, Form
+from validation.theorem_3.layers import ARMS, CLONED, CLOSED_FORMS, PLAIN, resolution
+from validation.theorem_3.numbers import SHARES, Numbers
+
+_NATS = "nats"
+_CRITIC = "a critic's lower bound on I, up to its error on held-out rows"
+_DECODER = "a lower bound on I where the teacher's states are a Gaussian vector, and no bound otherwise"
+_NO_BOUND = "an estimate that may lie on either side of I"
+OF_ESTIMATORS = {
+    "auto": "a critic's lower bound on I where it chose one, otherwise an estimate that may lie on either side of I",
+    "gaussian": "a lower bound on I where the states of one side are a Gaussian vector, and no bound otherwise",
+    "cca": "a lower bound on I where both sides are Gaussian vectors, and no bound otherwise",
+    "gaussian_copula": (
+        "a lower bound on I where the normal scores of one side are a Gaussian vector, and no bound otherwise"
+    ),
+    "ksg": _NO_BOUND,
+    "smile": _NO_BOUND,
+    "decoder": _DECODER,
+    "network_decoder": _DECODER,
+    "mine": _CRITIC,
+    "anchored_mine": _CRITIC,
+    "nwj": _CRITIC,
+    "infonce": _CRITIC,
+}
+"""What the value of each estimator is beside I: none of them can contradict a lower bound on I."""
+
+
+def theorem_findings(ctx: Context, numbers: Numbers) -> list[Finding]:
+    """Judge eqs 22, 23, 26 and 27; needs two complete pairs."""
+    found = [_infinite(numbers), _unnamed_constant(numbers)]
+    for method in numbers.information:
+        found += [*_printed(numbers, method), *_corrected(ctx, numbers, method)]
+    return [*found, _isotropic(numbers), _reversed(numbers)]
+
+
+def _of_a_model(method: str) -> tuple[str, ...]:
+    """Return a sentence where the estimate comes from covariances, as the bound does."""
+    if method not in CLOSED_FORMS:
+        return ()
+    return ("Estimate and bound both rest on covariances of the Gaussian model: only a critic tests the model itself.",)
+
+
+def _of(numbers: Numbers, values: Floats) -> Floats:
+    """Return ``[arms · layers, seeds]`` of the complete pairs."""
+    kept = values[:, :, numbers.complete]
+    return np.asarray(kept.reshape(-1, kept.shape[2]), dtype=np.float64)
+
+
+def _lower_bound(
+    numbers: Numbers, method: str, equation: str, form: Form, what: str, bound: Floats, said: tuple[str, ...]
+) -> Finding:
+    """Judge measured information ≥ bound, arm by arm and layer by layer.
+
+    No estimator bounds information from above: what it finds below the bound contradicts nothing.
+    """
+    values, bounds = _of(numbers, numbers.information[method]["states"]), _of(numbers, bound)
+    name = method.replace("-", "_")
+    said = (f"The value by {method} is {OF_ESTIMATORS[name]}.", *said)
+    if not np.isfinite(values).all() or not np.isfinite(bounds).all():
+        verdict = Verdict(what, Instance.INCONCLUSIVE, reasons=("An estimate failed or a bound is infinite.", *said))
+        return Finding(equation, form, what, verdict, unit=_NATS)
+    limits = mean_limits(bounds, 0.05)
+    verdict = expectation_verdict(
+        values,
+        limits.mean,
+        bound_interval=(limits.lower, limits.upper),
+        kind="lower",
+        trivial=np.full(len(values), trivial_bound("mutual_information")),
+        names=[f"{arm}, layer {layer}" for arm in ARMS for layer in numbers.layers],
+        statement=what,
+    )
+    reasons = (*verdict.reasons, *said)
+    if verdict.instance is Instance.VIOLATED:
+        reasons = (*reasons, "The estimate lies below and is no upper bound on I, which need not: no violation.")
+        verdict = replace(verdict, instance=Instance.INCONCLUSIVE)
+    # the configuration nearest to a violation speaks for all
+    worst = int(np.argmin(values.mean(axis=1) - limits.mean))
+    own = mean_limits(values[worst : worst + 1], 0.05)
+    return Finding(
+        equation,
+        form,
+        what,
+        replace(verdict, reasons=reasons),
+        (),
+        float(values[worst].mean()),
+        (float(own.lower[0]), float(own.upper[0])),
+        float(limits.mean[worst]),
+        _NATS,
+    )
+
+
+def _infinite(numbers: Numbers) -> Finding:
+    what = "I(H_t; H_s) of a teacher and a student that read the same tokens"
+    listed = ", ".join(
+        f"{value:.3g} at {share:g}" for share, value in zip(SHARES, numbers.by_noise, strict=True) if np.isfinite(value)
+    )
+    reasons = (
+        "Both states are functions of the tokens: I is infinite for continuous tokens and H of the tokens for "
+        "discrete ones, whatever the clone loss; only I(H_t; H_s + τZ) or a rate–distortion bound can be compared.",
+        f"Gaussian estimate in nats as the noise falls, in units of the student's scale: {listed}; it has no end.",
+    )
+    verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=reasons, n_seeds=1, method="Gaussian estimate, all pairs")
+    return Finding("eq-22", Form.PRINTED, what, verdict, (), numbers.by_noise[-1], unit=_NATS)
+
+
+def treated(numbers: Numbers) -> Finding:
+    """Judge whether the treatment did what it is for: a smaller clone loss than without."""
+    loss = numbers.at_end["clone_loss"][:, :, numbers.complete]
+    excess = np.log(loss[CLONED] / loss[PLAIN])
+    what = "clone loss with cloning over that without, in each layer: logarithm below 0"
+    names = [f"layer {layer}" for layer in numbers.layers]
+    verdict = expectation_verdict(excess, np.zeros(len(names)), names=names, statement=what)
+    verdict = replace(verdict, reasons=(*verdict.reasons, *numbers.reasons))
+    worst = int(np.argmax(excess.mean(axis=1)))
+    limits = mean_limits(excess[worst : worst + 1], 0.05)
+    interval = float(limits.lower[0]), float(limits.upper[0])
+    return Finding("eq-23", Form.INSTRUMENT, what, verdict, (), float(limits.mean[0]), interval, 0.0)
+
+
+def _unnamed_constant(numbers: Numbers) -> Finding:
+    what = "I ≥ log d − (d/2) L + const with the constant left open"
+    reason = "Any finite measurement satisfies it with some const; the paper names none, and its scale decides."
+    verdict = Verdict(what, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=len(numbers.seeds), method="none")
+    return Finding("eq-23", Form.PRINTED, what, verdict, unit=_NATS)
+
+
+def _printed(numbers: Numbers, method: str) -> list[Finding]:
+    loss = numbers.at_end["clone_loss"]
+    found = []
+    for equation, constant, name in (
+        ("eq-23", -float(np.log(numbers.width)), "−log d, the largest that serves every scale"),
+        ("eq-23-constant-0", 0.0, "0"),
+    ):
+        bound = np.where(
+            np.isfinite(loss), tk.printed_cloning_bound(np.nan_to_num(loss), numbers.width, constant), loss
+        )
+        what = f"measured information ({method}) against log d − (d/2) L + const at the measured loss, const = {name}"
+        said = (f"Information by {method} at its noise, which is at most I(H_t; H_s).", *numbers.reasons_of(method))
+        found.append(_lower_bound(numbers, method, equation, Form.PRINTED, what, bound, said))
+    return found
+
+
+def _corrected(ctx: Context, numbers: Numbers, method: str) -> list[Finding]:
+    end = numbers.at_end
+    noise, _ = resolution(ctx.settings, method)
+    kurtosis = float(np.nanmean(end["kurtosis"]))
+    gaussian = (
+        f"R(D) of a Gaussian teacher with the sample covariance is assumed; mean excess kurtosis of its principal "
+        f"components {kurtosis:.2g} (0 for a Gaussian).",
+        *_of_a_model(method),
+        *numbers.reasons_of(method),
+    )
+    # E‖H_t − (H_s + τZ)‖² = D + d τ², d τ² a share of the student's variance
+    noisy = end["clone_loss"] + noise**2 * end["student_variance"]
+    noisy_bound = _rates(numbers, noisy)
+    listed = "; ".join(
+        f"{arm} {', '.join(f'{value:.3g}' for value in np.nanmean(end['decoder'], axis=2)[number])}"
+        for number, arm in enumerate(ARMS)
+    )
+    return [
+        _lower_bound(
+            numbers,
+            method,
+            "eq-23",
+            Form.CORRECTED,
+            f"measured information ({method}) against R(D) of the teacher at the measured clone loss, no noise",
+            end["rate_distortion"],
+            (*gaussian, f"Held-out linear decoders leave in each layer, in nats: {listed}."),
+        ),
+        _lower_bound(
+            numbers,
+            method,
+            "eq-23",
+            Form.CORRECTED,
+            f"measured information ({method}) against R(D + dτ²): all at noise {noise:g} of the student's scale",
+            noisy_bound,
+            gaussian,
+        ),
+    ]
+
+
+def _rates(numbers: Numbers, distortion: Floats) -> Floats:
+    """Return R of the teacher's covariance at other distortions, ``[arms, layers, seeds]``."""
+    found = np.full(distortion.shape, np.nan)
+    for place, spectrum in enumerate(numbers.spectra):
+        known = np.isfinite(distortion[:, place])
+        found[:, place][known] = tk.rate_distortion(spectrum, distortion[:, place][known])
+    return found
+
+
+def _isotropic(numbers: Numbers) -> Finding:
+    """Say how far the students are from the model behind eqs 23 to 27."""
+    end, d = numbers.at_end, numbers.width
+    predicted = 2 * end["teacher_variance"] * (1 - end["correlation"])
+    participation, share = float(np.nanmean(end["participation"])), end["student_variance"] / end["teacher_variance"]
+    apart = 1 - end["centred_clone_loss"] / end["clone_loss"]
+    what = "L = 2dσ²(1 − ρ) and (d/2)(1 − L/(dσ²)) on the students' layers: equal variances, zero means"
+    reasons = (
+        f"The teacher's {d} coordinates vary as {participation:.3g} equal ones would (participation ratio).",
+        f"Variance of student over teacher from {np.nanmin(share):.3g} to {np.nanmax(share):.3g}; unequal means make "
+        f"{np.nanmin(apart):.1%} to {np.nanmax(apart):.1%} of L.",
+        "The closed forms are for isotropic states: with unequal variances (d/2) log(dσ²/L) can pass I; use R(D).",
+    )
+    close = participation > 0.9 * d and np.nanmax(np.abs(np.log(share))) < 0.1 and np.nanmax(apart) < 0.1
+    instance = Instance.INCONCLUSIVE if close else Instance.NOT_APPLICABLE
+    verdict = Verdict(what, instance, reasons=reasons, n_seeds=int(numbers.complete.sum()), method="sample covariances")
+    loss = float(np.nanmean(end["clone_loss"]))
+    return Finding("eq-26", Form.PRINTED, what, verdict, (), loss, bound=float(np.nanmean(predicted)))
+
+
+def _reversed(numbers: Numbers) -> Finding:
+    """Put the students' correlations into both sides of eq 27: arithmetic, true or false whatever the states."""
+    rho = np.clip(_of(numbers, numbers.at_end["correlation"]), 0.0, 1 - 1e-9)
+    left = np.asarray(isotropic_gaussian_mutual_information(rho, numbers.width))
+    right = np.asarray(printed_isotropic_bound(rho, numbers.width))
+    what = "−(d/2) log(1 − ρ²) less −(d/2) log(1 − ρ) at the students' mean correlation: at least 0"
+    names = [f"{arm}, layer {layer}" for arm in ARMS for layer in numbers.layers]
+    verdict = expectation_verdict(left - right, np.zeros(len(left)), kind="lower", names=names, statement=what)
+    worst = int(np.argmin((left - right).mean(axis=1)))
+    return Finding("eq-27", Form.PRINTED, what, verdict, (), float((left - right)[worst].mean()), bound=0.0, unit=_NATS)

@@ -1,0 +1,287 @@
+"""Text to blocks of tokens: read, split by document, cached on disk, and subsampled so that smaller n lie in larger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theorykit.arguments import checked_generator, positive_integer, single_probability
+from theorykit.errors import InputError
+from validation.training import texts
+
+Blocks = NDArray[np.int32]
+
+OFFLINE = ("austen", "kjv", "anarchism", "python-docs")
+HUB = {"wikitext-103": ("Salesforce/wikitext", "wikitext-103-raw-v1"), "ptb": ("ptb-text-only/ptb_text_only", None)}
+_LONG_PARAGRAPH = 60
+"""Characters from which a paragraph that comes twice is no accident."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text in documents.
+
+    Attributes:
+        name: What it was asked for as.
+        documents: In their order.
+        held_out: Documents that a publisher holds out; empty where there is no such split.
+    """
+
+    name: str
+    documents: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+
+
+def read_corpus(source: str, folder: str | os.PathLike[str] = ".work/texts") -> Corpus:
+    """Read a text by name or path.
+
+    ``austen``, ``kjv`` and ``anarchism`` come from the folder that ``make texts`` fills, ``python-docs`` from the
+    standard library (a fifth of its topics' text repeats that of others and is taken once), ``wikitext-103`` and
+    ``ptb`` from the hub where the package ``datasets`` is installed. A file is one document; a folder is one document
+    per ``.txt`` file, in the order of their names.
+
+    Raises:
+        InputError: an unknown name, no text there, or a text that is not UTF-8.
+    """
+    if source == "python-docs":
+        from pydoc_data import topics
+
+        return Corpus(source, _without_repetitions(topics.topics.values()))
+    if source in OFFLINE:
+        return Corpus(source, _offline(source, Path(folder)))
+    if source in HUB:
+        return _from_hub(source)
+    path = Path(source)
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        known = ", ".join((*OFFLINE, *HUB))
+        raise InputError(f"data = {source!r} is no text", f"give a file, a folder of .txt files, or one of {known}")
+    documents = tuple(_read(file) for file in files)
+    if not any(text.strip() for text in documents):
+        raise InputError(f"data = {source!r} holds no words", "give a text")
+    return Corpus(source, documents)
+
+
+def _without_repetitions(documents: Iterable[str]) -> tuple[str, ...]:
+    """Leave out paragraphs of an earlier document, so that held-out documents repeat no train text."""
+    seen: set[str] = set()
+    kept = []
+    for document in documents:
+        new = []
+        for paragraph in document.split("\n\n"):
+            words = " ".join(paragraph.split())
+            if len(words) < _LONG_PARAGRAPH or words not in seen:
+                new.append(paragraph)
+            seen.add(words)
+        kept.append("\n\n".join(new))
+    return tuple(document for document in kept if document.strip())
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text", "convert it") from error
+
+
+def _offline(source: str, folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise InputError(f"the texts are not in {folder}", "run: make texts")
+    try:
+        if source == "austen":
+            return tuple(texts.austen(folder).values())
+        if source == "kjv":
+            return (texts.king_james(folder),)
+        return tuple(texts.anarchist_faq(folder).values())
+    except (OSError, StopIteration) as error:
+        raise InputError(f"{source!r} is not in {folder}", "run: make texts") from error
+
+
+def _from_hub(source: str) -> Corpus:
+    repository, configuration = HUB[source]
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise InputError(
+            f"data = {source!r} comes from the hub, which needs the package datasets",
+            "install datasets, or give a folder of .txt files",
+        ) from None
+    parts = load_dataset(repository, configuration)
+    column = "text" if "text" in parts["train"].column_names else "sentence"
+    return Corpus(source, *(("\n".join(parts[name][column]),) for name in ("train", "test")))
+
+
+def split_documents(corpus: Corpus, share: float = 0.1) -> Corpus:
+    """Hold out whole documents from the end, about ``share`` of the characters, or a publisher's own split.
+
+    A corpus of one document is cut once, at a line end: train text comes before held-out text.
+
+    Args:
+        corpus: Any.
+        share: In (0, 1).
+    """
+    wanted = single_probability("share", share)
+    if corpus.held_out:
+        return corpus
+    if len(corpus.documents) == 1:
+        (text,) = corpus.documents
+        cut = text.find("\n", round((1 - wanted) * len(text))) + 1 or round((1 - wanted) * len(text))
+        return replace(corpus, documents=(text[:cut],), held_out=(text[cut:],))
+    sizes = np.cumsum([len(text) for text in reversed(corpus.documents)])
+    kept_back = min(len(corpus.documents) - 1, int(np.searchsorted(sizes, wanted * sizes[-1])) + 1)
+    return replace(corpus, documents=corpus.documents[:-kept_back], held_out=corpus.documents[-kept_back:])
+
+
+def token_blocks(
+    documents: Sequence[str],
+    tokenizer: Any,
+    length: int,
+    cache: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "the text",
+) -> Blocks:
+    """Return the text as blocks of tokens ``[n, length]``, memory-mapped where a cache folder is given.
+
+    Documents are joined by the tokenizer's end-of-text token, where it has one; what does not fill a block is dropped.
+
+    Args:
+        documents: In their order.
+        tokenizer: A Hugging Face tokenizer.
+        length: T, tokens in a block.
+        cache: Folder of finished blocks, keyed by the text, the tokenizer and the length; None for none.
+        name: How an error calls the text.
+
+    Raises:
+        InputError: the text is shorter than one block.
+    """
+    size = positive_integer("length", length)
+    if cache is None:
+        return _tokenised(documents, tokenizer, size, name)
+    file = Path(cache) / f"{_key(documents, tokenizer, size)}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        blocks = _tokenised(documents, tokenizer, size, name)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as handle:
+            np.save(handle, blocks)
+        os.replace(handle.name, file)  # whole or not at all
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def _tokenised(documents: Sequence[str], tokenizer: Any, length: int, name: str) -> Blocks:
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    tokens: list[int] = []
+    for ids in tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]:
+        tokens += [*ids, *end]
+    count = len(tokens) // length
+    if count == 0:
+        raise InputError(f"{name} has {len(tokens)} tokens, fewer than one block of {length}", "give more text")
+    return np.array(tokens[: count * length], dtype=np.int32).reshape(count, length)
+
+
+def _key(documents: Sequence[str], tokenizer: Any, length: int) -> str:
+    """Return a name that changes with anything that changes the blocks."""
+    digest = hashlib.sha256(json.dumps([length, tokenizer.eos_token_id]).encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    for text in documents:
+        digest.update(len(text).to_bytes(8, "big") + text.encode())
+    return digest.hexdigest()[:32]
+
+
+def nested_subset(blocks: Blocks, count: int, generator: np.random.Generator) -> Blocks:
+    """Return ``count`` blocks in random order: with the same seed, fewer blocks are the first of more.
+
+    Args:
+        blocks: ``[n, T]``.
+        count: In [1, n].
+        generator: Draws the order.
+
+    Raises:
+        InputError: ``count`` out of range.
+    """
+    wanted = positive_integer("count", count, maximum=blocks.shape[0])
+    return np.asarray(blocks[checked_generator(generator).permutation(blocks.shape[0])[:wanted]])
+
+
+def train_and_held_out(
+    corpus: Corpus, tokenizer: Any, length: int, held_out: int, cache: str | os.PathLike[str] | None = None
+) -> tuple[Blocks, Blocks]:
+    """Return the train blocks and the first held-out blocks of a corpus that was split.
+
+    Args:
+        corpus: As of :func:`split_documents`.
+        tokenizer: A Hugging Face tokenizer.
+        length: T, at least 2: the first token of a block is not predicted.
+        held_out: How many held-out blocks, at most.
+        cache: As for :func:`token_blocks`.
+
+    Raises:
+        InputError: a part of the text is shorter than one block, or ``length`` or ``held_out`` out of range.
+    """
+    if positive_integer("length", length) < 2:
+        raise InputError("length = 1 leaves no token to predict", "give at least 2")
+    most = positive_integer("held_out_blocks", held_out)
+    train = token_blocks(corpus.documents, tokenizer, length, cache, name="the train text")
+    return train, token_blocks(corpus.held_out, tokenizer, length, cache, name="the held-out text")[:most]
+
+
+def tokens_per_byte(blocks: Blocks, tokenizer: Any) -> float:
+    """Return how many predicted tokens there are per byte of UTF-8 text; the first token of a block is not predicted.
+
+    Args:
+        blocks: ``[n, T]``, T ≥ 2.
+        tokenizer: Theirs.
+    """
+    texts_of = tokenizer.batch_decode([row[1:].tolist() for row in blocks], skip_special_tokens=True)
+    n_bytes: int = sum(len(text.encode()) for text in texts_of)
+    return float((blocks.shape[1] - 1) * blocks.shape[0] / max(1, n_bytes))
+
+
+def bits_per_byte(nats_per_token: float, tokens_per_byte: float) -> float:
+    """Return the loss in bits per byte of UTF-8 text, which does not depend on the tokenizer.
+
+    Example:
+        >>> round(bits_per_byte(math.log(256), 1.0), 12)  # a uniform guess, one byte a token
+        8.0
+    """
+    return nats_per_token * tokens_per_byte / math.log(2)
+
+
+def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Any:
+    """Train byte-level BPE on a text, for teachers from scratch; ``<|endoftext|>`` ends documents.
+
+    Args:
+        documents: The train split.
+        vocabulary: Number of tokens, at least 257: 256 bytes and the end of text.
+
+    Returns:
+        A ``PreTrainedTokenizerFast``.
+
+    Raises:
+        InputError: a vocabulary below 257.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if positive_integer("vocabulary", vocabulary) < 257:
+        raise InputError(f"vocabulary = {vocabulary} is below 257", "give at least the 256 bytes and an end of text")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")

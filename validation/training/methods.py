@@ -1,0 +1,105 @@
+"""The methods that are compared: which loss each minimises, and of what students."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from theorykit.errors import InputError
+from validation.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from validation.training.objectives import CloneScale, Objective
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train students.
+
+    Attributes:
+        title: One line.
+        language_model: Weight of the labels.
+        distillation: Weight of the soft targets.
+        clones: Whether the clone loss counts, with the run's λ.
+        hints: Whether a first stage learns the teacher's middle layer.
+        adapters: Whether the students are adapters of ``peft`` on frozen matrices.
+        fades: Whether these matrices fade out.
+        start: Where students start unless the run says otherwise.
+    """
+
+    title: str
+    language_model: float = 1.0
+    distillation: float = 0.0
+    clones: bool = False
+    hints: bool = False
+    adapters: bool = False
+    fades: bool = False
+    start: str = "svd"
+
+
+METHODS = {
+    "lrc": Method(
+        "Low-Rank Clone: labels, soft targets and the teacher's states (eq 2)", distillation=1.0, clones=True
+    ),
+    "kd": Method("distillation: labels and soft targets (Hinton, Vinyals & Dean 2015)", distillation=1.0),
+    "fitnets": Method(
+        "the teacher's middle layer first, then labels and soft targets (Romero et al. 2015)",
+        distillation=1.0,
+        hints=True,
+    ),
+    "lora": Method("labels; adapters on frozen matrices (Hu et al. 2022), here truncated ones", adapters=True),
+    "pc-lora": Method(
+        "labels and the teacher's states; adapters on matrices that fade out (Hwang et al. 2024)",
+        clones=True,
+        adapters=True,
+        fades=True,
+        start="random",
+    ),
+    "finetune": Method("labels alone"),
+}
+
+
+def method_of(config: RunConfig) -> Method:
+    """Return the method of a run.
+
+    Raises:
+        InputError: an unknown method.
+    """
+    if config.method not in METHODS:
+        raise InputError(f"method = {config.method!r} is unknown", f"choose from {', '.join(METHODS)}")
+    return METHODS[config.method]
+
+
+def objective_of(config: RunConfig) -> Objective:
+    """Return the loss of a run: the method's, with the weights that the run puts in their place.
+
+    Raises:
+        InputError: an unknown method, or weights that leave nothing.
+    """
+    from validation.training.objectives import Objective
+
+    method = method_of(config)
+    own = config.language_model_weight, config.distillation_weight
+    return Objective(
+        language_model=method.language_model if own[0] is None else own[0],
+        distillation=method.distillation if own[1] is None else own[1],
+        clone=config.clone_weight if method.clones else 0.0,
+        temperature=config.temperature,
+        clone_signals=config.clone_signals,
+        clone_scale=cast("CloneScale", config.clone_scale),
+    )
+
+
+def hint_steps_of(config: RunConfig) -> int:
+    """Return the steps of the first stage of FitNets, 0 for other methods.
+
+    Raises:
+        InputError: a share outside (0, 1).
+    """
+    if not method_of(config).hints:
+        return 0
+    if not 0 < config.hint_share < 1:
+        raise InputError(f"hint_share = {config.hint_share!r} is not in (0, 1)", "give a share of the steps, as 0.3")
+    if config.steps < 2:
+        raise InputError(f"steps = {config.steps} is too few for the two stages of FitNets", "give at least 2")
+    return min(config.steps - 1, max(1, round(config.hint_share * config.steps)))

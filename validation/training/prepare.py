@@ -1,0 +1,173 @@
+"""From a configuration to a training: teacher, text, students, orders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from theorykit.errors import InputError
+from theorykit.models.calibration import collect_statistics
+from theorykit.models.language_model import LanguageModel, context_length, load_language_model
+from validation.students import make_students
+from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.architecture import architecture_of, dense_weights
+from validation.students.batch import StudentBatch
+from validation.students.hints import with_regressor
+from validation.training.batches import BlockOrders
+from validation.training.config import RunConfig
+from validation.training.data import Blocks, Corpus, read_corpus, split_documents, tokens_per_byte, train_and_held_out
+from validation.training.loop import Optimiser, StepRule, Training, TrainingPlan
+from validation.training.methods import hint_steps_of, method_of, objective_of
+from validation.training.runtime import Runtime
+from validation.training.scratch import Progress, is_scratch, trained_teacher
+from validation.training.teachers import Teacher
+
+TEACHERS = Path(".work/teachers")
+_START_BLOCKS = 16
+"""Train blocks whose hidden states give narrow students their directions, or whitened starts their moments: the same
+for all students, so that none depends on the others of its batch."""
+
+
+def prepare(
+    config: RunConfig,
+    *,
+    texts: Path = Path(".work/texts"),
+    cache: Path | None = None,
+    device: str | None = None,
+    teachers: Path = TEACHERS,
+    runtime: Runtime | None = None,
+    progress: Callable[[RunConfig], Progress] | None = None,
+) -> Training:
+    """Return the training that a configuration asks for, before its first step.
+
+    Args:
+        config: Of the run.
+        texts: Folder of ``make texts``.
+        cache: Folder of tokenised blocks; None for none.
+        device: A torch device; a GPU where there is one if None.
+        teachers: Folder of teachers from scratch.
+        runtime: As of :func:`validation.training.runtime.launched`; one process if None.
+        progress: Makes the callback that sees each step of a teacher from scratch.
+
+    Raises:
+        InputError: whatever of teacher, text or students cannot be had.
+    """
+    objective = objective_of(config)
+    plan = TrainingPlan(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        learning_rates=config.learning_rate,
+        optimiser=cast(Optimiser, config.optimiser),
+        step_size=cast(StepRule, config.step_size),
+        weight_decay=config.weight_decay,
+        warmup=config.warmup,
+        hint_steps=hint_steps_of(config),
+        evaluate_every=config.evaluate_every,
+    )
+    runtime = runtime or Runtime(config.mixed_precision)
+    corpus = split_documents(read_corpus(config.data, os.fspath(texts)))
+    place = device if runtime.device is None else str(runtime.device)
+    options: dict[str, Any] = {"teachers": teachers, "cache": cache, "device": place, "progress": progress}
+    model = load_teacher(config, corpus, **options, main=runtime.main)
+    train, held_out = _blocks(config, model, corpus, cache)
+    subsets = [_subset(train, count, seed) for count, seed in zip(config.n_blocks, config.seed, strict=True)]
+    students = _students(model, config, train[_subset(train, None, 0)[:_START_BLOCKS]])
+    orders = BlockOrders(subsets, config.seed)
+    taught = architecture_of(model.module), dense_weights(model.module)
+    return Training(
+        students,
+        objective,
+        plan,
+        orders,
+        train,
+        held_out,
+        Teacher(*taught, blocks_seen_again=_seen_again(orders, plan)),
+        tokens_per_byte(held_out, model.tokenizer),
+        runtime,
+    )
+
+
+def load_teacher(
+    config: RunConfig,
+    corpus: Corpus,
+    *,
+    teachers: Path = TEACHERS,
+    cache: Path | None = None,
+    device: str | None = None,
+    progress: Callable[[RunConfig], Progress] | None = None,
+    main: bool = True,
+) -> LanguageModel:
+    """Return the teacher of a run, trained on the run's text where it is asked for from scratch.
+
+    Args:
+        config: Of the run.
+        corpus: Its text, split.
+        teachers: Folder of teachers from scratch.
+        cache: Folder of tokenised blocks; None for none.
+        device: A torch device; a GPU where there is one if None.
+        progress: Makes the callback that sees each step of a teacher from scratch.
+        main: Whether this process trains it, or waits for the one that does.
+
+    Raises:
+        InputError: whatever of it cannot be had.
+    """
+    place = config.teacher
+    if is_scratch(config.teacher):
+        options: dict[str, Any] = {"cache": cache, "device": device, "progress": progress, "main": main}
+        place = os.fspath(trained_teacher(config.teacher, corpus, teachers, **options))
+    return load_language_model(place, device=device)
+
+
+def _blocks(config: RunConfig, model: LanguageModel, corpus: Corpus, cache: Path | None) -> tuple[Blocks, Blocks]:
+    """Return train blocks and the first of the held-out blocks."""
+    longest = context_length(model)
+    if longest is not None and config.length > longest:
+        raise InputError(f"length = {config.length} is above the teacher's {longest} tokens", "give shorter blocks")
+    found = train_and_held_out(corpus, model.tokenizer, config.length, config.held_out_blocks, cache)
+    known, last = architecture_of(model.module).vocabulary, max(int(part.max()) for part in found)
+    if last >= known:
+        raise InputError(
+            f"{config.teacher}: the tokenizer gives the id {last} and the model has {known} embeddings",
+            "the tokenizer belongs to another model; fetch both again",
+        )
+    return found
+
+
+def _seen_again(orders: BlockOrders, plan: TrainingPlan) -> int:
+    """Return how many distinct blocks a run sees, where it comes back to them, or 0."""
+    distinct = len(set().union(*(subset.tolist() for subset in orders.subsets)))
+    return distinct if plan.steps * plan.batch_size > distinct else 0
+
+
+def _subset(train: Blocks, count: int | None, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Return the numbers of the blocks that a student sees: of one seed, fewer are the first of more."""
+    wanted = len(train) if count is None else count
+    if not 1 <= wanted <= len(train):
+        raise InputError(f"n_blocks = {wanted} is not from 1 to the {len(train)} blocks of the text", "give fewer")
+    return np.random.default_rng(seed).permutation(len(train))[:wanted]
+
+
+def _students(model: LanguageModel, config: RunConfig, blocks: Blocks) -> StudentBatch:
+    """Return the students of a run where they start."""
+    method, statistics = method_of(config), None
+    start = config.start or method.start
+    if start == "whitened":
+        generator = torch.Generator(model.device).manual_seed(0)
+        tokens = torch.from_numpy(np.array(blocks)).to(torch.int64)
+        statistics = {part.name: part for part in collect_statistics(model, tokens, generator=generator)}
+    generators = [np.random.default_rng([seed, 1]) for seed in config.seed]
+    ranks = config.rank if config.layer_ranks is None else [config.layer_ranks] * config.count
+    shared: dict[str, Any] = {"start": start, "statistics": statistics, "generators": generators}
+    if method.fades:
+        return pc_lora_students(model.module, config.student, ranks, fade_share=config.fade_share, **shared)
+    if method.adapters:
+        return lora_students(model.module, config.student, ranks, adapter_rank=config.adapter_rank, **shared)
+    students = make_students(model.module, config.student, ranks, blocks=blocks, **shared)
+    if not method.hints:
+        return students
+    return with_regressor(students, architecture_of(model.module).width, generators)

@@ -1,0 +1,241 @@
+"""Many students: grouped into batches, trained wherever there is room, each left as a record; nothing is run twice.
+
+A batch that cannot be begun, or does not fit an accelerator, is cut into halves until the students that are to blame
+stand alone; what fails then is a record with its reason, and the sweep goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from theorykit import provenance
+from theorykit.errors import TheorykitError
+from theorykit.provenance import environment
+from validation.plans import Plan
+from validation.training.config import RunConfig
+from validation.training.loop import StepRecord
+from validation.training.runs import RunFolder
+from validation.training.store import Store
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch to train, with all that a process on another machine needs.
+
+    Attributes:
+        store: Folder of the store; every machine has to see it under this path.
+        config: The batch.
+        folder: Working folder, which the paths of the configuration and of the caches start from.
+        device: A torch device; a GPU where there is one if None.
+        threads: Of torch; None leaves them alone.
+        wait: Wait for a process that trains the batch already, and see what it leaves.
+        origin: Command and commit.
+        presets: Identity of a student to the preset of its sizes.
+    """
+
+    store: Path
+    config: RunConfig
+    folder: Path
+    device: str | None = None
+    threads: int | None = None
+    wait: bool = False
+    origin: dict[str, str] = field(default_factory=dict)
+    presets: dict[str, str] = field(default_factory=dict)
+
+
+Live = Callable[[RunConfig], Callable[[StepRecord], None]]
+Work = Callable[[Task], None]
+Executor = Callable[[Work, Sequence[Task]], Iterator[tuple[Task, str]]]
+"""Does some work on every task and yields each when it is done, with the reason where its process died over it."""
+
+
+def run_sweep(
+    plan: Plan,
+    store: Store,
+    execute: Executor,
+    *,
+    device: str | None = None,
+    retry: bool = False,
+    live: Live | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train the students of a plan that have no record, and return the records of all.
+
+    Args:
+        plan: What to train.
+        store: Where it is kept. Students that it has put together stay together; a killed sweep goes on.
+        execute: Where batches are trained.
+        device: As of :class:`Task`.
+        retry: Run again what has failed.
+        live: Makes a callback for the steps of a batch; only for executors that stay in this process.
+        progress: Called with the numbers of students that have a record and of all.
+
+    Raises:
+        InputError: the store cannot be written.
+    """
+    if retry:
+        store.forget_failures(plan.students)
+    origin = {"command": provenance.command_line(), "commit": provenance.commit("theorykit", "validation")}
+    batches, wait = store.assign(plan.students, plan.batch_students), False
+    while batches:
+        tasks = [_task(plan, store, batch, device=device, wait=wait, origin=origin) for batch in batches]
+        for task, reason in execute(Trainer(live), tasks):
+            if reason:
+                _keep_failure(task, reason)
+            if progress is not None:
+                progress(len(plan.students) - len(store.unfinished(plan.students)), len(plan.students))
+        left = store.assign(plan.students, plan.batch_students)
+        wait = left == batches  # all of them are being trained by another sweep
+        batches = left
+    return [record for student in plan.students if (record := store.record(student.identity)) is not None]
+
+
+def _task(plan: Plan, store: Store, batch: RunConfig, **options: Any) -> Task:
+    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students()}
+    return Task(store.path.absolute(), batch, Path.cwd(), presets=presets, **options)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the batch of a task, unless another process does, and keeps the records of its students.
+
+    Attributes:
+        live: Makes a callback for the steps of a batch.
+    """
+
+    live: Live | None = None
+
+    def __call__(self, task: Task) -> None:
+        """Train to the end, or go on from the last checkpoint; failures are records.
+
+        Raises:
+            InputError: the store cannot be written.
+        """
+        if task.threads is not None:
+            torch.set_num_threads(task.threads)
+        store, config = Store(task.store), task.config
+        with store.claim(config.identity, wait=task.wait) as mine:
+            # by now another sweep may have cut the batch or ended it
+            if not mine or config.identity not in store.batches() or not store.unfinished(config.students()):
+                return
+            training = _Attempt(task)
+            try:
+                result = training.run(self.live)
+            except Exception as error:
+                if config.count > 1 and (not training.begun or isinstance(error, torch.OutOfMemoryError)):
+                    store.split(config)
+                else:
+                    _keep_failure(task, reason_of(error), training.made())
+            else:
+                _keep(task, result["students"], training.made())
+
+
+class _Attempt:
+    """One session of a batch: from a checkpoint, or from the start, to the end or to a failure."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._started = task, time.perf_counter()
+        self._first_step: int | None = None
+        self._folder = Store(task.store).run_folder(task.config.identity)
+
+    @property
+    def begun(self) -> bool:
+        """Return whether a step has been taken, now or in a session before."""
+        kept = self._folder / "metrics.jsonl"
+        return self._first_step is not None or (kept.exists() and kept.stat().st_size > 0)
+
+    def run(self, live: Live | None) -> dict[str, Any]:
+        from validation.training.prepare import prepare
+
+        run = RunFolder(self._folder, self._task.config, resume=True)
+        if run.result is not None:  # killed between the result and the last of the records
+            return run.result
+        work = self._task.folder / ".work"
+        training = prepare(
+            self._task.config,
+            texts=work / "texts",
+            cache=work / "blocks",
+            teachers=work / "teachers",
+            device=self._task.device,
+        )
+        show = live(self._task.config) if live is not None else None
+
+        def progress(record: StepRecord) -> None:
+            if self._first_step is None:
+                self._first_step = record.step
+                self._log(began_at_step=record.step)
+            if show is not None:
+                show(record)
+
+        result = run.run(training, progress)
+        self._log(ended_at_step=training.step)
+        return result
+
+    def _log(self, **what: int) -> None:
+        """Add a line to the sessions of the run, which show that no step before a checkpoint was taken twice."""
+        with contextlib.suppress(OSError), (self._folder / "sessions.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(what | {"time": _now(), "process": os.getpid()}) + "\n")
+
+    def made(self) -> dict[str, Any]:
+        """Return what differs from run to run of the same student."""
+        return {"from_step": self._first_step, "seconds": round(time.perf_counter() - self._started, 3)}
+
+
+def _keep_failure(task: Task, reason: str, made: dict[str, Any] | None = None) -> None:
+    rows = [{"identity": student.identity, "failure": reason} for student in task.config.students()]
+    _keep(task, rows, made or {})
+
+
+def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> None:
+    """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
+    store = Store(task.store)
+    left = {one.identity for one in store.unfinished(task.config.students())}
+    for place, (student, row) in enumerate(zip(task.config.students(), rows, strict=True)):
+        if student.identity not in left:
+            continue
+        measured = {name: value for name, value in row.items() if name not in ("identity", "failure")}
+        store.write(
+            {
+                "identity": student.identity,
+                "batch": task.config.identity,
+                "place": place,
+                "preset": task.presets[student.identity],
+                "config": student.to_dict(),
+                "failure": row["failure"],
+                "result": None if row["failure"] else measured,
+                "made": made
+                | task.origin
+                | {
+                    "time": _now(),
+                    "machine": provenance.machine() | {"gpu": _gpu(task.device)},
+                    "threads": torch.get_num_threads(),
+                    "environment": environment(),
+                },
+            }
+        )
+
+
+def _gpu(asked: str | None) -> str | None:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() and asked != "cpu" else None
+
+
+def _now() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error as one line of at most 1,000 characters."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory on the accelerator: give smaller batches, shorter blocks or fewer students in a batch"
+    text = error.message if isinstance(error, TheorykitError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:1000]
