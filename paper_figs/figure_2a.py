@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
-from paper_figs.sources import Data, Sources
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
 from theorykit.verdicts.exponents import censored_points
 from validation.claims.finding import Form
-from validation.claims.rank_grid import DISTILLATION, LABELS
+from validation.claims.grids import DISTILLATION, LABELS
+from validation.corollary_1.students import CurveData, StudentsData
 
 ABOUT = "best rank over the sample size, beside √n and what the spectra predict, and whether the loss turns at all"
 _CHECK = ("optimal-rank", "students")
@@ -28,13 +29,13 @@ _AT_MOST = 4
 
 def build(sources: Sources) -> Picture:
     """Return r* over n, the whole curves of the labels, and all objectives at one n."""
-    data = sources.data(*_CHECK)
-    curves, limit = data["curves"], float(data["full_rank"])
-    name = next(name for name, curve in curves.items() if curve["objective"] == LABELS)
-    seeds = [len(curve["seeds"]) for curve in curves.values()]
+    data = sources.data(*_CHECK, StudentsData)
+    curves, limit = data.curves, float(data.full_rank)
+    name = next(name for name, curve in curves.items() if curve.objective == LABELS)
+    seeds = [len(curve.seeds) for curve in curves.values()]
     size = _common_size(curves)
     told = _least(sources, curves, size)
-    soft = [f"{own}: {what}" for own, what in told.items() if curves[own]["objective"] == DISTILLATION]
+    soft = [f"{own}: {what}" for own, what in told.items() if curves[own].objective == DISTILLATION]
     said = f"Over all seeds at n = {size}, {'; '.join(soft)}. " if soft else ""
     return Picture(
         "Best rank over the sample size",
@@ -49,38 +50,38 @@ def build(sources: Sources) -> Picture:
     )
 
 
-def _common_size(curves: Mapping[str, Data]) -> int:
+def _common_size(curves: Mapping[str, CurveData]) -> int:
     """Return the sample size that most curves have, the largest of them."""
-    counts = Counter(int(size) for curve in curves.values() for size in curve["sizes"])
+    counts = Counter(int(size) for curve in curves.values() for size in curve.sizes)
     return max(counts, key=lambda one: (counts[one], one))
 
 
-def _least(sources: Sources, curves: Mapping[str, Data], size: int) -> dict[str, str]:
+def _least(sources: Sources, curves: Mapping[str, CurveData], size: int) -> dict[str, str]:
     """Return r* over the seeds of each curve at one size, and whether the loss is judged to turn there."""
-    found = {one["what"]: one["words"][0] for one in sources.findings(*_CHECK, "eq-17", Form.PRINTED)}
+    record = sources.record(*_CHECK)
     told = {}
     for name, curve in curves.items():
-        if size in curve["sizes"]:
-            optima = floats(curve["optima"])[:, curve["sizes"].index(size)]
-            judged = found[f"{name}, n = {size}: the loss is least at an inner rank"].replace("_", " ").lower()
+        if size in curve.sizes:
+            optima = curve.optima[:, curve.sizes.index(size)]
             known = optima[np.isfinite(optima)].astype(int).tolist()
             if known:
-                told[name] = f"r* = {_range(known)}, a U: {judged}"
+                turns = record.finding("eq-17", Form.PRINTED, "turns", curve=name, size=size)
+                told[name] = f"r* = {_range(known)}, a U: {turns.sentence_words}"
     return told
 
 
-def _own(curve: Data) -> str:
+def _own(curve: CurveData) -> str:
     """Return what theorykit predicts from the spectra, which is no form of the paper's rule."""
-    ranks = [int(row["uniform"]) for row in curve["predicted"]]
+    ranks = [row.uniform for row in curve.predicted]
     least = ", the least there is, at every n" if max(ranks) == 1 else ""
     return f"theorykit's own prediction for labels, no rule of the paper's, is rank {_range(ranks)}{least}."
 
 
-def _alike(curves: Mapping[str, Data], limit: float) -> str:
+def _alike(curves: Mapping[str, CurveData], limit: float) -> str:
     """Return where an interval has no width, as all seeds share one rank of the grid."""
     said = []
     for name, curve in curves.items():
-        if curve["objective"] == LABELS:
+        if curve.objective == LABELS:
             optima, inner = _inner(curve, limit)
             flat = (
                 inner & (np.sum(np.isfinite(optima), axis=0) > 1) & (np.fmax.reduce(optima) == np.fmin.reduce(optima))
@@ -97,46 +98,45 @@ def _range(counts: Sequence[int]) -> str:
 
 def _slope(sources: Sources, name: str) -> str:
     """Return the exponent of n that the record has of one curve, in a sentence."""
-    found = sources.findings(*_CHECK, "eq-17", Form.PRINTED)
-    (one,) = (one for one in found if one["what"] == f"{name}: r* ∝ √n")
-    if one["measured"] is None or one["interval"] is None:
+    slope = sources.record(*_CHECK).finding("eq-17", Form.PRINTED, "exponent", curve=name, law="1/2")
+    if slope.measured is None or slope.interval is None:
         return f"Exponent of n ({name}): not measured, too few sizes have optima."
-    low, high = one["interval"]
-    return f"Exponent of n ({name}): {one['measured']:.2f} (90 %: {low:.2f} to {high:.2f}); √n has 0.5."
+    low, high = slope.interval
+    return f"Exponent of n ({name}): {slope.measured:.2f} (90 %: {low:.2f} to {high:.2f}); √n has 0.5."
 
 
-def _best(curves: Mapping[str, Data], first: str, limit: float) -> Panel:
-    parts = _optima([(name, curve) for name, curve in curves.items() if curve["objective"] == LABELS], limit)
+def _best(curves: Mapping[str, CurveData], first: str, limit: float) -> Panel:
+    parts = _optima([(name, curve) for name, curve in curves.items() if curve.objective == LABELS], limit)
     curve = curves[first]
-    sizes, predicted = floats(curve["sizes"]), curve["predicted"]
+    sizes, predicted = floats(curve.sizes), curve.predicted
     ends = np.geomspace(sizes[0], max(_PRINTED_AT, sizes[-1]), 30)
     parts += [
         Line("√n as printed (§5.6)", ends, np.sqrt(ends), Role.PRINTED),
         Line("√n/10 as printed (§6)", ends, np.sqrt(ends) / 10, Role.PRINTED),
         *_laws(curve, limit, ends),
-        Line("theorykit's own prediction", sizes, floats([row["uniform"] for row in predicted]), Role.RIVAL),
+        Line("theorykit's own prediction", sizes, floats([row.uniform for row in predicted]), Role.RIVAL),
         Printed("the paper, §5.6: 300–400 at 100K", floats([_PRINTED_AT]), floats([350]), floats([300]), floats([400])),
     ]
     reach = float(ends[0] ** 0.5 / 15), 1.5 * max(400.0, limit)
     return Panel("Best rank (§5.6)", "n, sequences", "r*", parts, "log", "log", y_limits=reach, width=1.35)
 
 
-def _laws(curve: Data, limit: float, ends: Floats) -> list[Line]:
+def _laws(curve: CurveData, limit: float, ends: Floats) -> list[Line]:
     """Return laws of open constants through the geometric centre of the points that are optima."""
     optima, inner = _inner(curve, limit)
-    sizes = floats(curve["sizes"])[inner]
+    sizes = floats(curve.sizes)[inner]
     if not sizes.size:
         return []
     centre, height = np.exp(np.log(sizes).mean()), np.exp(np.nanmean(np.log(optima[:, inner])))
     return [Line(label, ends, height * (ends / centre) ** power, Role.RIVAL) for label, power in _SLOPES.items()]
 
 
-def _optima(curves: Sequence[tuple[str, Data]], limit: float) -> list[Part]:
+def _optima(curves: Sequence[tuple[str, CurveData]], limit: float) -> list[Part]:
     """Return single seeds, and geometric means: hollow, without intervals, where a seed of the size is censored."""
     parts: list[Part] = []
     for number, (name, curve) in enumerate(curves):
         optima, inner = _inner(curve, limit)
-        sizes, (mean, low, high) = floats(curve["sizes"]), geometric_over_seeds(optima)
+        sizes, (mean, low, high) = floats(curve.sizes), geometric_over_seeds(optima)
         parts += [Points("", sizes, one, scatter=True, series=number) for one in optima]
         if inner.any():
             own = sizes[inner], mean[inner], low[inner], high[inner]
@@ -148,28 +148,28 @@ def _optima(curves: Sequence[tuple[str, Data]], limit: float) -> list[Part]:
     return parts
 
 
-def _inner(curve: Data, limit: float) -> tuple[Floats, NDArray[np.bool_]]:
+def _inner(curve: CurveData, limit: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Return r* ``[seeds, sizes]`` and the sizes at which no seed is censored."""
-    optima = floats(curve["optima"])
-    censored = censored_points(optima, curve["ranks"], limit).any(axis=0)
+    optima = curve.optima
+    censored = censored_points(optima, curve.ranks, limit).any(axis=0)
     return optima, np.asarray(~censored & np.isfinite(optima).any(axis=0))
 
 
-def _turns(name: str, curve: Data) -> Panel:
-    ranks, sizes, losses = floats(curve["ranks"]), curve["sizes"], floats(curve["end"])
+def _turns(name: str, curve: CurveData) -> Panel:
+    ranks, sizes, losses = floats(curve.ranks), curve.sizes, curve.end
     places = sorted({int(k) for k in np.linspace(0, len(sizes) - 1, min(_AT_MOST, len(sizes))).round()})
     parts = [Points(f"n = {sizes[k]}", ranks, *over_seeds(losses[:, k]), joined=True) for k in places]
     return Panel(f"Loss over rank: {name}", RANK, LOSS, parts, "log", x_ticks=ticks(ranks))
 
 
-def _objectives(curves: Mapping[str, Data], told: Mapping[str, str], size: int) -> Panel:
+def _objectives(curves: Mapping[str, CurveData], told: Mapping[str, str], size: int) -> Panel:
     """Return every objective and start at one sample size, with where its least loss lies."""
     parts, ranks = [], set()
     for name, what in told.items():
         curve = curves[name]
-        own = floats(curve["end"])[:, curve["sizes"].index(size)]
-        parts.append(Points(f"{name}: {what}", floats(curve["ranks"]), *over_seeds(own), joined=True))
-        ranks |= set(curve["ranks"])
+        own = curve.end[:, curve.sizes.index(size)]
+        parts.append(Points(f"{name}: {what}", floats(curve.ranks), *over_seeds(own), joined=True))
+        ranks |= set(curve.ranks)
     return Panel(
         f"Is there a U at n = {size}?", RANK, LOSS, parts, "log", x_ticks=ticks(floats(sorted(ranks))), width=1.1
     )

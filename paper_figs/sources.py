@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from theorykit.arguments import one_of, positive_integer
 from theorykit.errors import InputError
@@ -20,6 +19,9 @@ RESULTS = ROOT / "validation" / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 _BENCHMARK_FIELDS = {"name", "command", "commit", "result"}
 _COMPARISON_FIELDS = {"title", "groups", "students", "command", "commit"}
+
+
+T = TypeVar("T")
 
 
 class Data(dict[str, Any]):
@@ -88,30 +90,31 @@ class Sources:
             found = read_record(file)
         except InputError as error:
             raise InputError(error.message.replace(str(file), shown(file)), f"{again} --again") from error
-        told = {name: found.content[name] for name in ("check", "part", "preset", "seed")}
-        if told != {"check": check, "part": part, "preset": self.preset, "seed": self.seed}:
-            what = f"{told['check']} {told['part']} of preset {told['preset']}, seed {told['seed']}"
+        content = found.content
+        if (content.check, content.part, content.preset, content.seed) != (check, part, self.preset, self.seed):
+            what = f"{found.name} of preset {content.preset}, seed {content.seed}"
             raise InputError(f"{shown(file)} holds {what}: it was put there by hand", f"remove it, then {again}")
         if found.failure:
             raise InputError(f"{check} {part} failed when it was recorded: {found.failure}", f"{again} --again")
         self._note(found)
         made = found.made
-        self._commit(str(made.get("commit")))
+        self._commit(made.commit)
         self.used[_unplaced(file)] = (
-            f"sha256 {_digest(file)}, preset {self.preset}, seed {self.seed}, commit {made.get('commit')}, "
-            f"{made.get('command')}"
+            f"sha256 {_digest(file)}, preset {self.preset}, seed {self.seed}, commit {made.commit}, {made.command}"
         )
         return found
 
-    def data(self, check: str, part: str) -> Data:
-        """Return the numbers for figures of one part; see :meth:`record`."""
-        found = self.record(check, part)
-        return _asked(found.content["data"], shown(found.file), self.commands[-1])
+    def data(self, check: str, part: str, kind: type[T]) -> T:
+        """Return the numbers for figures of one part, in the type that the part leaves; see :meth:`record`.
 
-    def findings(self, check: str, part: str, equation: str, form: str) -> list[dict[str, Any]]:
-        """Return the findings of a part on one form of one equation; see :meth:`record`."""
-        found = self.record(check, part).findings
-        return [one for one in found if one["equation"] == equation and one["form"] == form]
+        Raises:
+            InputError: the record lacks what the type asks for.
+        """
+        record = self.record(check, part)
+        try:
+            return record.read_data(kind)
+        except InputError as error:
+            raise InputError(error.message.replace(str(record.file), shown(record.file)), self.commands[-1]) from error
 
     def benchmark(self, name: str) -> Data:
         """Return the result of a record of ``benchmarks/``.
@@ -188,14 +191,8 @@ class Sources:
         if self.preset == "smoke":
             notes.append("Preset smoke: tests the program, says nothing about the paper.")
         if found.lost:
-            trained = len(found.content["students"])
-            notes.append(f"{found.check} {found.part}: {len(found.lost)} of {trained} students failed.")
+            notes.append(f"{found.name}: {len(found.lost)} of {len(found.students)} students failed.")
         self.notes += [note for note in notes if note not in self.notes]
-
-
-def verdict_words(finding: Mapping[str, Any]) -> str:
-    """Return the verdict of a finding as it is said in a sentence, for example ``not applicable``."""
-    return ", ".join(finding["words"]).replace("_", " ").lower()
 
 
 def _unplaced(file: Path) -> str:

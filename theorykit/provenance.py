@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -33,6 +34,20 @@ def shown(path: Path) -> str:
     """Return a path inside this clone as one types it there, any other as it is."""
     whole = path.absolute()
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(path)
+
+
+def portable_trace(trace: str) -> str:
+    """Return a traceback without the paths of this machine; files of this clone stand in it as one types them."""
+    return re.sub(r'File "([^"]+)"', lambda match: f'File "{_portable_file(match[1])}"', trace)
+
+
+def _portable_file(name: str) -> str:
+    path = Path(name)
+    if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
+        return path.relative_to(ROOT).as_posix()
+    parts = path.parts
+    start = parts.index("site-packages") + 1 if "site-packages" in parts else max(0, len(parts) - 2)
+    return "/".join(parts[start:])
 
 
 def short(recorded: str) -> str:

@@ -1,27 +1,25 @@
-"""What an experiment is: parts that go from planted truth to a real teacher, each with its cost and its power."""
+"""What an experiment is: parts that go from planted truth to a real teacher, each with its settings, cost and power."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol
 
 import numpy as np
 
 from theorykit.errors import InputError
 from validation.claims.finding import Finding
-
-if TYPE_CHECKING:
-    from validation.claims.trained import TrainedStudent
-    from validation.training.config import RunConfig
+from validation.claims.settings import PartSettings, S, read_settings
+from validation.claims.trained import TrainedStudent
+from validation.training.config import RunConfig
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 PARTS = (PLANTED, STUDENTS, TEACHER)
 """In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
-Settings = Mapping[str, Any]
-Train = Callable[[Sequence["RunConfig"]], list["TrainedStudent"]]
+Train = Callable[[Sequence[RunConfig]], list[TrainedStudent]]
 
 
 class Progress(Protocol):
@@ -36,7 +34,7 @@ def _silent(what: str, done: int, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Generic[S]):
     """What a part of an experiment gets.
 
     Attributes:
@@ -47,7 +45,7 @@ class Context:
         progress: Shows how far it is.
     """
 
-    settings: Settings
+    settings: S
     seed: int
     train: Train
     device: str | None = None
@@ -64,41 +62,51 @@ class PartResult:
     """What a part of an experiment leaves.
 
     Attributes:
-        findings: One for each form and configuration that was judged.
-        data: Numbers that figures are drawn from, as plain values or arrays.
+        findings: One for each form and configuration that was judged; no two answer the same question.
+        data: Numbers that figures are drawn from: the part's ``data`` type, or plain values.
         students: What was trained for it.
     """
 
     findings: tuple[Finding, ...]
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Any = field(default_factory=dict)
     students: tuple[TrainedStudent, ...] = ()
 
-
-def _no_students(settings: Settings, seed: int) -> list[RunConfig]:
-    del settings, seed
-    return []
-
-
-def _no_power(settings: Settings) -> dict[str, float]:
-    del settings
-    return {}
+    def __post_init__(self) -> None:
+        """Refuse two findings of one question: what reads a record could not tell them apart."""
+        asked = set()
+        for finding in self.findings:
+            if finding.question in asked:
+                raise ValueError(f"two findings answer {finding.question}: give them other keys")
+            asked.add(finding.question)
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[S]):
     """One part of an experiment.
 
     Attributes:
-        run: Makes the evidence.
+        run: Makes the result.
         students: The students that it will train, from settings and seed: known before it runs.
         power: By name, the planned power of each of its decisions.
         seconds: What it takes beside training students, on two cores, from its settings.
+        settings: Type of its settings.
+        data: Type of the data that it leaves; a record is held against it before a figure is drawn from it.
     """
 
-    run: Callable[[Context], PartResult]
-    students: Callable[[Settings, int], list[RunConfig]] = _no_students
-    power: Callable[[Settings], dict[str, float]] = _no_power
-    seconds: Callable[[Settings], float] = lambda settings: 1.0
+    run: Callable[[Context[S]], PartResult]
+    students: Callable[[S, int], list[RunConfig]] = lambda settings, seed: []
+    power: Callable[[S], dict[str, float]] = lambda settings: {}
+    seconds: Callable[[S], float] = lambda settings: 1.0
+    settings: type[S] = PartSettings  # type: ignore[assignment]
+    data: type[Any] = dict
+
+    def read(self, table: Mapping[str, Any]) -> S:
+        """Return the settings of the part from a table; see :func:`validation.claims.settings.read_settings`."""
+        return read_settings(self.settings, table)
+
+    def planned_power(self, settings: S) -> dict[str, float]:
+        """Return the planned power of each decision, asked for as if a low one were allowed."""
+        return self.power(replace(settings, underpowered=True))
 
 
 @dataclass(frozen=True)
@@ -117,10 +125,10 @@ class Experiment:
     slug: str
     title: str
     measures: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Part[Any]]
     bounds: tuple[str, ...] = ()
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> Part[Any]:
         """Return a part.
 
         Raises:

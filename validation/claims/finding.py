@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts import Exponent, Instance, Rows, SlopeEvidence, Value, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.statements import find_statement
+from theorykit.verdicts import Exponent, Instance, SlopeEvidence, Value, Verdict
 
 
 class Form(StrEnum):
@@ -31,6 +30,8 @@ class Outcome(StrEnum):
     UNDECIDED = "undecided"
 
 
+Configuration = Mapping[str, str | int | float]
+"""Of a finding: names and values."""
 CONDITIONAL = (
     "All seeds share one teacher, one held-out set and one text, of which their subsets overlap: the result is "
     "conditional on these."
@@ -48,14 +49,18 @@ class Finding(Result):
     Attributes:
         equation: Key of the equation or claim, as ``eq-11``: one of :data:`theorykit.statements.STATEMENTS`.
         form: Printed, corrected, or the instrument.
-        what: One line: what was measured, where, and what it was held against.
+        what: One line for people: what was measured, where, and what it was held against. Nothing selects by it.
         verdict: Of the library.
         expected: For planted controls, whose truth is known: the words of the verdict (``HOLDS``, ``VACUOUS``,
             ``INCONSISTENT``, …) that a working harness has to find; empty for measurements on students.
         measured: The number, in ``unit``.
-        interval: Its interval.
+        interval: Its interval; open ends are infinite.
         bound: What it was held against, in ``unit``.
         unit: Of the three.
+        key: Which question about the equation it answers, as ``exponent``; the same question has the same key in every
+            configuration.
+        of: The configuration, as ``{"curve": "labels, svd start", "size": 48}``. Equation, form, key and configuration
+            together name a finding within its record.
     """
 
     equation: str
@@ -67,15 +72,20 @@ class Finding(Result):
     interval: tuple[float, float] | None = None
     bound: float | None = None
     unit: str = ""
+    key: str = field(kw_only=True)
+    of: Configuration = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        from theorykit.statements import find_statement
-
         if find_statement(self.equation)[1] is None:
             raise InputError(f"{self.equation!r} names a statement and no equation", "give the key of an equation")
         unknown = [word for word in self.expected if word not in _WORDS]
         if unknown:
             raise InputError(f"{unknown[0]!r} is no word of a verdict", f"choose from {', '.join(sorted(_WORDS))}")
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """Return what tells it from the other findings of its record."""
+        return self.equation, self.form, self.key, tuple(sorted(self.of.items()))
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -92,19 +102,33 @@ class Finding(Result):
             return Outcome.RIGHT
         return Outcome.UNDECIDED if _OPEN & set(self.words) else Outcome.WRONG
 
+    @property
+    def sentence_words(self) -> str:
+        """Return the verdict as it is said in a sentence, for example ``not applicable``."""
+        return ", ".join(self.words).replace("_", " ").lower()
+
     def because(self, *reasons: str) -> Finding:
         """Return the same with more reasons."""
         return replace(self, verdict=replace(self.verdict, reasons=(*self.verdict.reasons, *reasons)))
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a record keeps it: its fields, and what follows from them."""
+        return super().to_dict() | {"words": list(self.words), "outcome": self.outcome}
 
 
 def slope_finding(
-    equation: str, form: Form, what: str, verdict: Verdict, claimed: float, unit: str, expected: tuple[str, ...] = ()
+    equation: str,
+    form: Form,
+    what: str,
+    verdict: Verdict,
+    claimed: float,
+    unit: str,
+    expected: tuple[str, ...] = (),
+    *,
+    key: str,
+    of: Configuration,
 ) -> Finding:
     """Return the verdict on an exponent as a finding: its slope with the interval that decided, beside the claim."""
     evidence = cast("SlopeEvidence | None", verdict.evidence)
     slope, interval = (None, None) if evidence is None else (evidence.slope, evidence.equivalence_interval)
-    return Finding(equation, form, what, verdict, expected, measured=slope, interval=interval, bound=claimed, unit=unit)
+    return Finding(equation, form, what, verdict, expected, slope, interval, bound=claimed, unit=unit, key=key, of=of)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from theorykit.verdicts import Instance, Verdict
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Configuration, Finding, Form
 
 ROUNDING = 1e-9
 """Relative; float64 sums of the sizes used here stay far below it."""
@@ -24,6 +24,8 @@ def exact(
     method: str,
     expected: tuple[str, ...] = ("HOLDS",),
     unit: str = "",
+    key: str,
+    of: Configuration | None = None,
 ) -> Finding:
     """Return the finding on an instance in which nothing is random: HOLDS or VIOLATED, as was computed."""
     verdict = Verdict(
@@ -34,7 +36,7 @@ def exact(
         n_seeds=1,
         method=method,
     )
-    return Finding(equation, form, what, verdict, expected, measured=measured, bound=bound, unit=unit)
+    return Finding(equation, form, what, verdict, expected, measured, bound=bound, unit=unit, key=key, of=of or {})
 
 
 def equality(
@@ -46,6 +48,8 @@ def equality(
     form: Form = Form.CORRECTED,
     rounding: float = ROUNDING,
     unit: str = "",
+    key: str,
+    of: Configuration | None = None,
 ) -> Finding:
     """Judge first = second, two routes to one number; VIOLATED where they differ by more than rounding.
 
@@ -57,11 +61,14 @@ def equality(
         form: Which form is about it.
         rounding: Largest relative difference, stated beforehand.
         unit: Of both.
+        key: Of the finding.
+        of: Its configuration.
     """
-    one, two = float(first), float(second)
-    same = math.isclose(one, two, rel_tol=rounding, abs_tol=rounding * 1e-3)
-    reason = f"{one:.12g} and {two:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}."
-    return exact(equation, form, what, same, one, two, reason=reason, method="two routes to one number", unit=unit)
+    left, right = float(first), float(second)
+    same = math.isclose(left, right, rel_tol=rounding, abs_tol=rounding * 1e-3)
+    reason = f"{left:.12g} and {right:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}."
+    method = "two routes to one number"
+    return exact(equation, form, what, same, left, right, reason=reason, method=method, unit=unit, key=key, of=of)
 
 
 def attained(
@@ -74,6 +81,8 @@ def attained(
     slack: float = ROUNDING,
     expected: tuple[str, ...] = ("HOLDS",),
     unit: str = "",
+    key: str,
+    of: Configuration | None = None,
 ) -> Finding:
     """Judge whether a bound is met with equality up to a stated slack: only so can a planted control see its constant.
 
@@ -86,10 +95,23 @@ def attained(
         slack: Largest relative difference, derived and stated beforehand.
         expected: ``HOLDS`` where the bound is met, ``VIOLATED`` where it must not be.
         unit: Of both.
+        key: Of the finding.
+        of: Its configuration.
     """
-    one, two = float(measured), float(bound)
-    met = math.isclose(one, two, rel_tol=slack)
-    reason = f"measured {one:.9g}, bound {two:.9g}: met within {slack:g}: {'yes' if met else 'no'}."
+    value, limit = float(measured), float(bound)
+    met = math.isclose(value, limit, rel_tol=slack)
+    reason = f"measured {value:.9g}, bound {limit:.9g}: met within {slack:g}: {'yes' if met else 'no'}."
     return exact(
-        equation, form, what, met, one, two, reason=reason, method="extremal instance", expected=expected, unit=unit
+        equation,
+        form,
+        what,
+        met,
+        value,
+        limit,
+        reason=reason,
+        method="extremal instance",
+        expected=expected,
+        unit=unit,
+        key=key,
+        of=of,
     )

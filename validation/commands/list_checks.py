@@ -14,9 +14,9 @@ from validation import presets
 def list_checks(json: Json = False, debug: Debug = False) -> None:
     """List the statements that students are held against, what is measured, and which parts each preset has."""
     from theorykit.statements import STATEMENTS, find_statement
-    from validation.reports import experiments as checks
+    from validation.reports import experiments
 
-    found = [checks.find_experiment(slug) for slug in checks.SLUGS]
+    found = [experiments.find_experiment(slug) for slug in experiments.SLUGS]
     rows: list[dict[str, Any]] = [
         {
             "statement": check.slug,

@@ -67,7 +67,7 @@ def plan(
 
 def _plain(one: PlannedPart) -> dict[str, Any]:
     return {
-        "check": one.job.check.slug,
+        "check": one.job.experiment.slug,
         "part": one.job.part,
         "cost": one.cost,
         "seconds": one.seconds,
@@ -100,7 +100,7 @@ def _print(parts: Sequence[PlannedPart], preset: str, device: str | None) -> Non
     screen.print(table)
     for one in parts:
         for name, power in one.power.items():
-            let_through = one.job.settings.get("underpowered")
+            let_through = one.job.settings.underpowered
             weak = "underpowered, as allowed" if let_through else "refused without --underpowered"
             weak = "" if power >= 0.8 else f"  below 0.8: {weak}"
             screen.print(f"power of {one.job.name}, {name}: {power:.2f}{weak}", markup=False)

@@ -82,7 +82,7 @@ def run(
             typer.echo(_line(records[-1], repeated=kept is None))
     _report(records, strict=strict, quiet=quiet)
     place = "" if out == WORK else f" --out {out}"
-    show = f"python -m validation show --preset {records[0].content['preset']}{place}"
+    show = f"python -m validation show --preset {records[0].content.preset}{place}"
     typer.echo(f"records in {records[0].file.parent}; {show} has the verdicts")
     code = exit_code(records, strict=strict)
     if code:
@@ -140,19 +140,20 @@ class _Training:
 
 def _line(record: Record, *, repeated: bool) -> str:
     """Return what a part came to."""
-    name = f"{record.check} {record.part}"
-    took = duration(float(record.made["seconds"])) if repeated else "kept"
+    from validation.reports.audit import audited
+
+    took = duration(record.made.seconds) if repeated else "kept"
     if record.failure:
-        return f"{name}: failed ({took})"
+        return f"{record.name}: failed ({took})"
     if not record.findings:
-        rows = record.content["data"].get("rows", ())
-        return f"{name}: {f'{len(rows)} equations and claims' if rows else 'no findings'} ({took})"
-    outcomes = Counter(one["outcome"] for one in record.findings if one["outcome"])
-    words = Counter(one["verdict"]["instance"] for one in record.findings if not one["outcome"])
-    told = [f"{count} {word}" for word, count in (*outcomes.most_common(), *words.most_common())]
-    lost = f"; {len(record.lost)} of {len(record.content['students'])} students lost" if record.lost else ""
-    count = f"{len(record.findings)} finding{'s' if len(record.findings) > 1 else ''}"
-    return f"{name}: {count}: {', '.join(told)}{lost} ({took})"
+        count = len(audited(record).rows)
+        return f"{record.name}: {f'{count} equations and claims' if count else 'no findings'} ({took})"
+    outcomes = Counter(finding.outcome for finding in record.findings if finding.outcome)
+    words = Counter(finding.verdict.instance for finding in record.findings if not finding.outcome)
+    counts = [f"{count} {word}" for word, count in (*outcomes.most_common(), *words.most_common())]
+    lost = f"; {len(record.lost)} of {len(record.students)} students lost" if record.lost else ""
+    findings = f"{len(record.findings)} finding{'s' if len(record.findings) > 1 else ''}"
+    return f"{record.name}: {findings}: {', '.join(counts)}{lost} ({took})"
 
 
 def _report(records: Sequence[Record], *, strict: bool, quiet: bool) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,7 @@ from validation.commands.selection import WORK, Seed
 
 if TYPE_CHECKING:
     from theorykit.statements import Equation, Statement
+    from validation.claims.finding import Finding
     from validation.claims.record import Record
     from validation.reports.table import Recorded, Row
 
@@ -65,21 +67,36 @@ def show(
     if pair is not None:
         _show_one(found, rows, *pair, form, controls=controls)
     elif form == "json":
-        typer.echo(_json(found, rows, list(_findings(found, rows, None, None))))
+        typer.echo(_json(found, rows, rows, list(_findings(found, None, None))))
     elif form == "md":
         typer.echo(f"{markdown(rows)}\n\n{found.origin()}")
     else:
         _print(found, rows, everything=everything)
 
 
-def _json(found: Recorded, rows: Sequence[Row], findings: Sequence[dict[str, Any]]) -> str:
+def _json(
+    found: Recorded, recorded_rows: Sequence[Row], rows: Sequence[Row], findings: Sequence[tuple[Record, Finding]]
+) -> str:
+    """Return ``rows`` and ``findings`` as JSON, with what is true in general by ``recorded_rows``, which are all."""
     inputs = {"folder": str(found.folder), "preset": found.preset, "seed": found.seed}
     records = [
-        {"check": one.check, "part": one.part, "file": str(one.file), "failure": one.failure, "lost": one.lost}
-        | {"made": one.made}
-        for one in (*found.records, *([found.audit] if found.audit else []))
+        {
+            "check": record.slug,
+            "part": record.part,
+            "file": str(record.file),
+            "failure": record.failure,
+            "lost": record.lost,
+            "made": record.made,
+        }
+        for record in found.all_records
     ]
-    result = {"rows": rows, "findings": findings, "records": records}
+    truths = {(row.equation, row.form): row.truth or None for row in recorded_rows}
+    plain_findings = []
+    for record, finding in findings:
+        fields = finding.to_dict()
+        fields["verdict"] |= {"truth": truths.get((finding.equation, finding.form))}
+        plain_findings.append({"check": record.slug, "part": record.part, "record": str(record.file)} | fields)
+    result = {"rows": rows, "findings": plain_findings, "records": records}
     return document("show", inputs, result, units=_UNITS, warnings=())
 
 
@@ -156,31 +173,24 @@ def _missing(found: Recorded) -> Iterator[str]:
 
 def _troubles(record: Record) -> Iterator[str]:
     if record.failure:
-        yield f"{record.check} {record.part} failed: {record.failure}"
-    reasons: dict[str, int] = {}
-    for one in record.lost:
-        reasons[one["failure"]] = reasons.get(one["failure"], 0) + 1
-    trained = len(record.content["students"])
-    for reason, count in reasons.items():
-        yield f"{record.check} {record.part} lost {count} of {trained} students: {reason}"
+        yield f"{record.name} failed: {record.failure}"
+    for reason, count in Counter(student.failure for student in record.lost).items():
+        yield f"{record.name} lost {count} of {len(record.students)} students: {reason}"
 
 
 def _findings(
-    found: Recorded, rows: Sequence[Row], statement: Statement | None, equation: Equation | None
-) -> Iterator[dict[str, Any]]:
-    """Yield the findings of one statement, of its equations and of its own experiment, with what is true in general."""
-    truths = {(row.equation, row.form): row.truth for row in rows}
-    keys = None if statement is None else {one.key for one in statement.equations}
+    found: Recorded, statement: Statement | None, equation: Equation | None
+) -> Iterator[tuple[Record, Finding]]:
+    """Yield the findings of one statement, of its equations and of its own experiment."""
+    keys = None if statement is None else {known.key for known in statement.equations}
     for record in found.records:
-        for one in record.findings:
+        for finding in record.findings:
             if equation is not None:
-                wanted = one["equation"] == equation.key
+                wanted = finding.equation == equation.key
             else:
-                wanted = statement is None or keys is None or one["equation"] in keys or record.check == statement.slug
+                wanted = keys is None or finding.equation in keys or record.slug == getattr(statement, "slug", "")
             if wanted:
-                verdict = one["verdict"] | {"truth": truths.get((one["equation"], one["form"])) or None}
-                where = {"check": record.check, "part": record.part, "record": str(record.file)}
-                yield where | one | {"verdict": verdict}
+                yield record, finding
 
 
 def _show_one(
@@ -193,30 +203,39 @@ def _show_one(
     controls: bool,
 ) -> None:
     """Show one statement whole: what students say first, controls that came out as they had to on demand."""
-    findings = list(_findings(found, rows, statement, equation))
-    keys = {one.key for one in ((equation,) if equation is not None else statement.equations)}
-    keys |= {one["equation"] for one in findings}
+    from validation.claims.experiment import PLANTED
+    from validation.claims.finding import Outcome
+
+    findings = list(_findings(found, statement, equation))
+    keys = {known.key for known in ((equation,) if equation is not None else statement.equations)}
+    keys |= {finding.equation for _, finding in findings}
     own = [row for row in rows if row.equation in keys]
     if form == "json":
-        typer.echo(_json(found, own, findings))
+        typer.echo(_json(found, rows, own, findings))
         return
     bold = "**" if form == "md" else ""
     lines = [f"{bold}{statement.label}: {statement.title} ({statement.slug}){bold}", ""]
     lines += [
         f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "") for row in own if row.text
     ]
-    used = {str(one["record"]) for one in findings}
-    records = [one for one in found.records if str(one.file) in used or (one.check == statement.slug and one.failure)]
-    for record in sorted(records, key=lambda one: one.part == "planted"):
-        mine = [one for one in findings if one["record"] == str(record.file)]
-        shown = [one for one in mine if controls or one["outcome"] != "right"]
-        lines += ["", f"{bold}{record.check} {record.part}{bold}  {record.file}", *_troubles(record)]
+    by_file: dict[Path, list[Finding]] = {}
+    for record, finding in findings:
+        by_file.setdefault(record.file, []).append(finding)
+    records = [
+        record
+        for record in found.records
+        if record.file in by_file or (record.slug == statement.slug and record.failure)
+    ]
+    for record in sorted(records, key=lambda record: record.part == PLANTED):
+        mine = by_file.get(record.file, [])
+        shown = [finding for finding in mine if controls or finding.outcome is not Outcome.RIGHT]
+        lines += ["", f"{bold}{record.name}{bold}  {record.file}", *_troubles(record)]
         if len(shown) < len(mine):
             lines += [
                 f"{len(mine) - len(shown)} of {len(mine)} controls came out as they had to: --controls shows them"
             ]
-        for one in shown:
-            lines += ["", *_lines(one, form)]
+        for finding in shown:
+            lines += ["", *_lines(finding, form)]
     if not records:
         lines += ["", "No measurement: decided by theorykit audit alone, or not run yet."]
     lines += ["", found.origin()]
@@ -236,23 +255,24 @@ def _write(lines: Sequence[str], form: str) -> None:
         screen.print(Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False))
 
 
-def _lines(one: dict[str, Any], form: str) -> Iterator[str]:
+def _lines(finding: Finding, form: str) -> Iterator[str]:
     """Yield a finding: what was judged, the verdict, its numbers, its reasons."""
     from validation.reports.table import number, span
 
-    verdict, unit = one["verdict"], one["unit"]
-    mark = "" if not one["outcome"] else f"  (control: {one['outcome']}, had to be {', '.join(one['expected'])})"
-    yield f"{'- ' if form == 'md' else ''}{one['equation']} {one['form']}: {', '.join(one['words'])}{mark}"
-    yield f"  {one['what']}"
+    verdict, unit = finding.verdict, finding.unit
+    expected = ", ".join(finding.expected)
+    mark = "" if not finding.outcome else f"  (control: {finding.outcome}, had to be {expected})"
+    yield f"{'- ' if form == 'md' else ''}{finding.equation} {finding.form}: {', '.join(finding.words)}{mark}"
+    yield f"  {finding.what}"
     parts = []
-    if one["measured"] is not None:
-        between = f" {span(one['interval'])}" if one["interval"] else ""
-        parts.append(f"measured {number(one['measured'])}{between}" + (f" {unit}" if one["bound"] is None else ""))
-    if one["bound"] is not None:
-        parts.append(f"bound {number(one['bound'])} {unit}".rstrip())
-    if verdict["tightness"] is not None:
-        parts.append(f"bound / measured {number(verdict['tightness'])}")
-    level = "" if verdict["alpha"] is None else f", alpha {verdict['alpha']:g}"
-    parts.append(f"{verdict['method'] or 'no test'}, n = {verdict['n_seeds']}{level}")
+    if finding.measured is not None:
+        between = f" {span(finding.interval)}" if finding.interval else ""
+        parts.append(f"measured {number(finding.measured)}{between}" + (f" {unit}" if finding.bound is None else ""))
+    if finding.bound is not None:
+        parts.append(f"bound {number(finding.bound)} {unit}".rstrip())
+    if verdict.tightness is not None:
+        parts.append(f"bound / measured {number(verdict.tightness)}")
+    level = "" if verdict.alpha is None else f", alpha {verdict.alpha:g}"
+    parts.append(f"{verdict.method or 'no test'}, n = {verdict.n_seeds}{level}")
     yield f"  {'; '.join(parts)}"
-    yield from (f"  - {reason}" for reason in verdict["reasons"])
+    yield from (f"  - {reason}" for reason in verdict.reasons)

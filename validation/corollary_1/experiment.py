@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Experiment, Part
-from validation.corollary_1 import students as optimal_rank_students
+from validation.claims.grids import GridSettings
+from validation.corollary_1 import students
 from validation.corollary_1.planted import planned_power, planted
 
 _ON_STUDENTS = Part(
-    run=optimal_rank_students.run,
-    students=optimal_rank_students.students,
-    power=optimal_rank_students.power,
+    run=students.run,
+    students=students.students,
+    power=students.power,
     seconds=lambda settings: 20.0,
+    settings=GridSettings,
+    data=students.StudentsData,
 )
 
 EXPERIMENT = Experiment(

@@ -1,22 +1,32 @@
-"""Corollary 1 where the truth is known: its algebra, planted regressions, and controls that must not be decided."""
+"""Corollary 1 where the truth is known: its algebra, planted regressions, and controls that must not be decided.
+
+Reduced-rank regression with a planted spectrum is the setting in which the law of the optimal rank is known exactly.
+Y = X M + E with N rows, p inputs, q outputs, X'X = N I, E of independent N(0, σ²) entries, and M with singular values
+i^−α. Least squares gives M + τ G, τ = σ/√N and G of standard normal entries, exactly. Its truncation to rank r has the
+population risk ‖M̂_r − M‖_F². For p far above q the noise adds the same energy p τ² to each direction, so that the risk
+is Σ_{i>r} i^−2α + r p τ²: least at the largest r with r^2α ≤ N/(p σ²), which is :func:`theorykit.spectrum_law` with its
+constants.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy as sp
+from scipy.special import zeta
 
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent
 from theorykit.verdicts.exponents import simulated_correlations
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form, slope_finding
-from validation.claims.planted import attained, equality
-from validation.corollary_1.regression import N_INPUTS, N_OUTPUTS, planted_risks, rows_for
+from validation.claims.finding import Configuration, Finding, Form, slope_finding
+from validation.claims.planted import ROUNDING, attained, equality
 
+N_INPUTS, N_OUTPUTS = 65_536, 96
+"""p and q: the exact risk differs from its limit p/q → ∞ by about q/p, and ranks up to q/3 are far from full rank."""
 ALPHAS = (0.75, 1.0, 1.5)
 N_SEEDS = 16
 EXPECTED_RANKS = np.geomspace(6.0, 32.0, 7)
@@ -34,7 +44,7 @@ _LAWS = {(1.0, 1.0, 1.0): "C1/r + C2 r/n", (1.0, 1.0, 0.5): "C1/r + C2 r/√n", 
 _C1, _C2 = 3.0, 7.0
 
 
-def planted(ctx: Context) -> PartResult:
+def planted(ctx: Context[Any]) -> PartResult:
     """Judge everything whose truth is known."""
     found, data = regressions(ctx)
     return PartResult((*algebra(), *spectra(ctx), *estimation(ctx), *found), data)
@@ -46,11 +56,23 @@ def algebra() -> list[Finding]:
     for (a, b, c), text in _LAWS.items():
         closed = float(tk.optimal_rank(1e5, _C1, _C2, approximation=a, complexity=b, samples=c))
         form = Form.PRINTED if (a, b, c) == (1, 1, 1) else Form.CORRECTED
-        what = f"argmin of {text}: closed form against"
-        searched = _searched(1e5, a, b, c)
+        routes = {
+            "search": ("a search over r", _searched(1e5, a, b, c), 1e-5),
+            "root": ("sympy's root", _solved(a, b, c), ROUNDING),
+        }
         found += [
-            equality("eq-17", f"{what} a search over r", closed, searched, form=form, rounding=1e-5, unit="rank"),
-            equality("eq-17", f"{what} sympy's root", closed, _solved(a, b, c), form=form, unit="rank"),
+            equality(
+                "eq-17",
+                f"argmin of {text}: closed form against {name}",
+                closed,
+                value,
+                form=form,
+                rounding=rounding,
+                unit="rank",
+                key="argmin",
+                of={"objective": text, "route": route},
+            )
+            for route, (name, value, rounding) in routes.items()
         ]
     slopes = {law: float(np.log(_searched(1e6, *law) / _searched(1e4, *law)) / np.log(100)) for law in _LAWS}
     return [*found, *_proof(slopes[1.0, 1.0, 0.5], slopes[1.0, 0.5, 0.5])]
@@ -58,16 +80,17 @@ def algebra() -> list[Finding]:
 
 def _proof(implied: float, fixed: float) -> list[Finding]:
     """Judge the exponent that the proof's own objective has, and that of the corrected one."""
-    key, unit = "corollary-1-proof", "exponent of n"
     what = "slope of the argmin of C1/r + C2 r/√n, the proof's objective"
-    printed = attained(
-        key, f"{what}, against √n", implied, 0.5, form=Form.PRINTED, slack=1e-4, expected=("VIOLATED",), unit=unit
-    )
     third = "slope of the argmin of C1/r + C2 √(r/n), against n^⅓"
+
+    def slope(what: str, law: str, measured: float, claimed: float, **options: Any) -> Finding:
+        shared: dict[str, Any] = {"slack": 1e-4, "unit": "exponent of n", "key": "argmin-exponent", "of": {"law": law}}
+        return attained("corollary-1-proof", what, measured, claimed, **shared, **options)
+
     return [
-        printed,
-        attained(key, f"{what}, against n^¼", implied, _law_slope(1.0, 1.0, 0.5), slack=1e-4, unit=unit),
-        attained(key, third, fixed, _law_slope(1.0, 0.5, 0.5), slack=1e-4, unit=unit),
+        slope(f"{what}, against √n", "1/2", implied, 0.5, form=Form.PRINTED, expected=("VIOLATED",)),
+        slope(f"{what}, against n^¼", "1/4", implied, _law_slope(1.0, 1.0, 0.5)),
+        slope(third, "1/3", fixed, _law_slope(1.0, 0.5, 0.5)),
     ]
 
 
@@ -84,8 +107,6 @@ def _searched(n: float, a: float, b: float, c: float) -> float:
 
 def _solved(a: float, b: float, c: float) -> float:
     """Return the root of the derivative at n = 10⁵; with r = u² it is a polynomial in u."""
-    import sympy as sp
-
     u = sp.symbols("u", positive=True)
     objective = sp.Rational(_C1) * u ** (-2 * sp.Rational(a)) + sp.Rational(_C2) * u ** (2 * sp.Rational(b)) * (
         sp.Integer(10) ** (-5 * sp.Rational(c))
@@ -94,10 +115,8 @@ def _solved(a: float, b: float, c: float) -> float:
     return float(root**2)
 
 
-def spectra(ctx: Context) -> list[Finding]:
+def spectra(ctx: Context[Any]) -> list[Finding]:
     """Judge the truncation error against truncated matrices and exact sums, and how fast it falls."""
-    from scipy.special import zeta
-
     weights = ctx.generator("matrix").standard_normal((24, 16))
     left, values, right = np.linalg.svd(weights, full_matrices=False)
     rest = float(np.linalg.norm(weights - (left[:, :5] * values[:5]) @ right[:5]))
@@ -108,6 +127,7 @@ def spectra(ctx: Context) -> list[Finding]:
             tk.truncation_errors(values)[5],
             rest,
             unit="Frobenius norm",
+            key="truncation-error",
         )
     ]
     ranks, length = np.array([200, 400]), 20_000
@@ -122,21 +142,42 @@ def spectra(ctx: Context) -> list[Finding]:
                 tails[0],
                 exact[0],
                 unit="squared norm",
+                key="tail-energy",
+                of={"alpha": alpha},
             )
         )
         slope = float(np.diff(np.log(exact))[0] / np.log(2))
         what = f"slope of ε² over r from 200 to 400, s_i = i^−{alpha:g}"
-        found.append(attained("corollary-1-decay", f"{what}, against 1 − 2α", slope, 1 - 2 * alpha, slack=0.01))
+        of = {"alpha": alpha}
+        found.append(
+            attained(
+                "corollary-1-decay",
+                f"{what}, against 1 − 2α",
+                slope,
+                1 - 2 * alpha,
+                slack=0.01,
+                key="tail-slope",
+                of=of,
+            )
+        )
         if alpha <= 1:  # above it ε² falls faster than 1/r, which O(1/r) allows
-            outcome = ("HOLDS",) if alpha == 1 else ("VIOLATED",)
-            printed = f"{what}, against −1"
             found.append(
-                attained("corollary-1-decay", printed, slope, -1.0, form=Form.PRINTED, slack=0.01, expected=outcome)
+                attained(
+                    "corollary-1-decay",
+                    f"{what}, against −1",
+                    slope,
+                    -1.0,
+                    form=Form.PRINTED,
+                    slack=0.01,
+                    expected=("HOLDS",) if alpha == 1 else ("VIOLATED",),
+                    key="tail-slope",
+                    of=of,
+                )
             )
     return found
 
 
-def estimation(ctx: Context) -> list[Finding]:
+def estimation(ctx: Context[Any]) -> list[Finding]:
     """Judge k/(2N), against least squares with k = p q parameters on a design that was drawn."""
     n, p, q = 200, 12, 5
     design = ctx.generator("design").standard_normal((n, p))
@@ -149,11 +190,12 @@ def estimation(ctx: Context) -> list[Finding]:
             tk.estimation_loss(p * q, n),
             q * np.trace(hat) / (2 * n),
             unit="nats per row",
+            key="estimation-loss",
         )
     ]
 
 
-def regressions(ctx: Context) -> tuple[list[Finding], dict[str, Any]]:
+def regressions(ctx: Context[Any]) -> tuple[list[Finding], dict[str, Any]]:
     """Judge both exponents on planted regressions, read their correlation, and hold controls beside them."""
     found: list[Finding] = []
     data: dict[str, Any] = {"expected_ranks": EXPECTED_RANKS.tolist(), "full_rank": N_OUTPUTS}
@@ -164,25 +206,30 @@ def regressions(ctx: Context) -> tuple[list[Finding], dict[str, Any]]:
     return [*found, *_controls(ctx)], data
 
 
-def law_at(ctx: Context, alpha: float) -> tuple[list[Finding], dict[str, Any]]:
+def law_at(ctx: Context[Any], alpha: float) -> tuple[list[Finding], dict[str, Any]]:
     """Judge both exponents, the law's rank and the correlation for singular values i^−α."""
     law = tk.spectrum_law(alpha)
     optima, noise = _optima(ctx, alpha)
     sizes, claim = rows_for(alpha, EXPECTED_RANKS), float(law.exponent)
     found = []
-    for form, key, exponent, right in (
+    for form, equation, exponent, right in (
         (Form.PRINTED, "eq-17", 0.5, alpha == 1),
         (Form.CORRECTED, "corollary-1-decay", claim, True),
     ):
         plan = _plan(exponent, sizes, alpha)
         for reading, best in optima.items():
             what = f"s_i = i^−{alpha:g}, {reading} risk: r* ∝ N^{exponent:.3g}"
-            options = {"expected": ("CONSISTENT",) if right else ("INCONSISTENT",)}
-            found.append(judged_slope(ctx, key, form, what, plan, best + _HALF, _whole_ranks() + _HALF, options))
-    expected = [law.rank(n, c1=1 / (2 * alpha - 1), c2=N_INPUTS) for n in sizes]
-    ratio = np.log((optima["population"] + _HALF) / np.array(expected)) + np.log(noise)[:, None] / alpha
+            expected = ("CONSISTENT",) if right else ("INCONSISTENT",)
+            of: Configuration = {"alpha": alpha, "risk": reading}
+            grid = _whole_ranks() + _HALF
+            found.append(judged_slope(ctx, equation, form, what, plan, best + _HALF, grid, expected, of))
+    by_law = [law.rank(n, c1=1 / (2 * alpha - 1), c2=N_INPUTS) for n in sizes]
+    ratio = np.log((optima["population"] + _HALF) / np.array(by_law)) + np.log(noise)[:, None] / alpha
     what = f"s_i = i^−{alpha:g}: r* over the law's rank with its constants, geometric mean over seeds and sizes"
-    found.append(attained("corollary-1-decay", what, np.exp(ratio.mean()), 1.0, slack=0.05, unit="ratio"))
+    mean = np.exp(ratio.mean())
+    found.append(
+        attained("corollary-1-decay", what, mean, 1.0, slack=0.05, unit="ratio", key="law-rank", of={"alpha": alpha})
+    )
     correlation = _correlation(ctx, sizes, claim)
     found.append(_no_evidence(alpha, claim, correlation))
     return found, {
@@ -208,7 +255,9 @@ def _whole_ranks(most: int = N_OUTPUTS) -> Floats:
     return np.arange(1.0, most + 1)
 
 
-def _optima(ctx: Context, alpha: float, most: int = N_OUTPUTS, level: float = 1.0) -> tuple[dict[str, Floats], Floats]:
+def _optima(
+    ctx: Context[Any], alpha: float, most: int = N_OUTPUTS, level: float = 1.0
+) -> tuple[dict[str, Floats], Floats]:
     """Return r* ``[seeds, sizes]`` among ranks up to ``most`` by each reading, and the noise ``[seeds]`` of the seeds.
 
     Each seed has a noise level of its own, as no two data sets have one constant.
@@ -224,23 +273,25 @@ def _optima(ctx: Context, alpha: float, most: int = N_OUTPUTS, level: float = 1.
 
 
 def judged_slope(
-    ctx: Context,
-    key: str,
+    ctx: Context[Any],
+    equation: str,
     form: Form,
     what: str,
     plan: ExponentPlan,
     optima: Floats,
     grid: Floats,
-    options: Mapping[str, Any],
+    expected: tuple[str, ...],
+    of: Configuration,
     limit: float | None = None,
 ) -> Finding:
-    """Return the verdict on one exponent as a finding; ``options`` are further fields of it."""
-    generator = ctx.generator("bootstrap", str(key), str(form), what)
+    """Return the verdict on one exponent as a finding."""
+    generator = ctx.generator("bootstrap", equation, str(form), what)
     verdict = exponent_verdict(plan, optima, generator, grid=grid, limit=limit, statement=what)
-    return replace(slope_finding(key, form, what, verdict, plan.claimed, "exponent of n"), **options)
+    unit = "exponent of n"
+    return slope_finding(equation, form, what, verdict, plan.claimed, unit, expected, key="exponent", of=of)
 
 
-def _correlation(ctx: Context, sizes: Floats, exponent: float) -> float:
+def _correlation(ctx: Context[Any], sizes: Floats, exponent: float) -> float:
     """Return the median correlation of ln r* with ln n over simulated experiments of this exponent."""
     draws = simulated_correlations(
         sizes, exponent, SD_LOG, ctx.generator("correlation", f"{exponent:.6f}"), n_seeds=N_SEEDS, n_draws=200
@@ -256,15 +307,23 @@ def _no_evidence(alpha: float, exponent: float, correlation: float) -> Finding:
     )
     verdict = Verdict(what, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=N_SEEDS, method="simulated correlations")
     return Finding(
-        "correlation", Form.PRINTED, what, verdict, expected=("UNFALSIFIABLE",), measured=correlation, bound=0.97
+        "correlation",
+        Form.PRINTED,
+        what,
+        verdict,
+        expected=("UNFALSIFIABLE",),
+        measured=correlation,
+        bound=0.97,
+        key="correlation",
+        of={"alpha": alpha},
     )
 
 
-def _controls(ctx: Context) -> list[Finding]:
+def _controls(ctx: Context[Any]) -> list[Finding]:
     """Judge what cannot be decided: a grid that ends too early, and targets without noise."""
     alpha, most = 1.0, 9
     plan = _plan(0.5, rows_for(alpha, EXPECTED_RANKS), alpha)
-    options = {"expected": ("INCONCLUSIVE", "INDISTINGUISHABLE")}
+    expected = ("INCONCLUSIVE", "INDISTINGUISHABLE")
     cut, _ = _optima(ctx, alpha, most)
     clean, _ = _optima(ctx, alpha, level=0.0)
     return [
@@ -276,7 +335,8 @@ def _controls(ctx: Context) -> list[Finding]:
             plan,
             cut["population"],
             _whole_ranks(most),
-            options,
+            expected,
+            {"control": "short grid"},
         ),
         judged_slope(
             ctx,
@@ -286,7 +346,57 @@ def _controls(ctx: Context) -> list[Finding]:
             plan,
             clean["population"],
             _whole_ranks(),
-            options,
+            expected,
+            {"control": "no noise"},
             limit=float(N_OUTPUTS),
         ),
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Risks:
+    """Two readings of every rank of one fitted regression, up to terms that no rank changes.
+
+    Attributes:
+        population: ``[sizes, q]`` ‖M̂_r − M‖_F² for r = 1 … q.
+        held_out: ``[sizes, q]`` the same read from as many held-out rows as were fitted.
+    """
+
+    population: Floats
+    held_out: Floats
+
+
+def planted_risks(alpha: float, n_rows: Floats, noise: float, generator: np.random.Generator) -> Risks:
+    """Draw one regression at each sample size and compute the risk of each rank.
+
+    The left factor of G is turned so that M occupies its first q rows; of the other p − q rows the singular values and
+    right vectors need G'G alone, whose triangular factor has a known law (Bartlett 1933). The risk is exact.
+
+    Args:
+        alpha: Of the singular values i^−α.
+        n_rows: ``[sizes]`` N, at least p.
+        noise: σ; 0 for noiseless targets.
+        generator: For the noise.
+    """
+    q, count = N_OUTPUTS, len(n_rows)
+    planted = np.arange(1.0, q + 1) ** -alpha
+    tau = noise / np.sqrt(n_rows)[:, None, None]
+    first = np.diag(planted) + tau * generator.standard_normal((count, q, q))
+    rest = np.triu(generator.standard_normal((count, q, q)), 1)
+    rest[:, np.arange(q), np.arange(q)] = np.sqrt(generator.chisquare(N_INPUTS - q - np.arange(q), (count, q)))
+    rest = tau * rest
+    energies, right = np.linalg.eigh(first.mT @ first + rest.mT @ rest)
+    energies, right = energies[:, ::-1], right[:, :, ::-1]
+    # <M̂_r, M> = Σ_{i≤r} (M̂ v_i)'(M v_i)
+    inner = ((first @ right) * (planted[:, None] * right)).sum(axis=1)
+    # held-out rows give M + τ G̃ with G̃ independent of the fit: its product with u_i v_i' is normal
+    shaken = tau[:, 0] * np.sqrt(energies) * generator.standard_normal((count, q))
+    start = float((planted**2).sum())
+    return Risks(
+        start + np.cumsum(energies - 2 * inner, axis=1), start + np.cumsum(energies - 2 * (inner + shaken), axis=1)
+    )
+
+
+def rows_for(alpha: float, ranks: Floats) -> Floats:
+    """Return N at which the best rank of unit noise is each of ``ranks``: p r^2α."""
+    return np.asarray(N_INPUTS * ranks ** (2 * alpha), dtype=np.float64)

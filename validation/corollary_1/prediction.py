@@ -12,9 +12,10 @@ import numpy as np
 import theorykit as tk
 from theorykit.models.language_model import context_length
 from theorykit.models.model_spectra import ModelSpectra
+from theorykit.rank_selection.calibrated import CalibrationSettings, calibrate
 from theorykit.rank_selection.objective import Objective, ObjectiveName
 from validation.claims.experiment import Context
-from validation.claims.rank_grid import DISTILLATION, LABELS, MIX
+from validation.claims.grids import DISTILLATION, LABELS, MIX
 from validation.training.config import RunConfig
 from validation.training.data import read_corpus, split_documents
 from validation.training.prepare import load_teacher
@@ -51,10 +52,8 @@ class Decay:
         return f"A power law survives its test in {sum(self.fits)} of {len(self.fits)} layers; α̂ is {spread}."
 
 
-def teacher_spectra(ctx: Context, config: RunConfig) -> ModelSpectra:
+def teacher_spectra(ctx: Context[Any], config: RunConfig) -> ModelSpectra:
     """Return the Fisher-whitened spectra of a run's teacher, calibrated on the run's train text."""
-    from theorykit.rank_selection.calibrated import CalibrationSettings, calibrate
-
     corpus = split_documents(read_corpus(config.data))
     model = load_teacher(config, corpus, cache=_CACHE, device=ctx.device)
     block = min(_BLOCK, context_length(model) or _BLOCK)
@@ -76,17 +75,35 @@ def decay_of(spectra: ModelSpectra) -> Decay:
     )
 
 
-def predicted_ranks(spectra: ModelSpectra, objective: str, sizes: Sequence[int], length: int) -> list[dict[str, Any]]:
-    """Predict the best rank at each sample size from the spectra alone.
+@dataclass(frozen=True)
+class PredictedRanks:
+    """Best ranks at one sample size, without any student.
 
-    ``uniform`` is the one rank of all layers of least predicted loss, approximation plus estimation: what the students,
-    which have one rank, are held against. ``selected`` is the geometric mean over layers of the ranks that
-    ``theorykit rank-select`` gives without a budget, a layer that stays dense at its full rank. ``sqrt`` and
-    ``sqrt_tenth`` are the paper's.
+    Attributes:
+        size: Train blocks.
+        uniform: The one rank of all layers of least predicted loss, approximation plus estimation: what the students,
+            which have one rank, are held against.
+        selected: Geometric mean over layers of the ranks that ``theorykit rank-select`` gives without a budget, a layer
+            that stays dense at its full rank.
+        sqrt: √n, the paper's.
+        sqrt_tenth: √n/10, the paper's.
+    """
+
+    size: int
+    uniform: int
+    selected: float
+    sqrt: float
+    sqrt_tenth: float
+
+
+def predicted_ranks(
+    spectra: ModelSpectra, objective: str, sizes: Sequence[int], length: int
+) -> tuple[PredictedRanks, ...]:
+    """Predict the best rank at each sample size from the spectra alone.
 
     Args:
         spectra: Calibrated.
-        objective: A key of :data:`validation.claims.rank_grid.OBJECTIVES`.
+        objective: A key of :data:`validation.claims.grids.OBJECTIVES`.
         sizes: Train blocks.
         length: Tokens in a block; all but the first carry a label.
     """
@@ -101,17 +118,11 @@ def predicted_ranks(spectra: ModelSpectra, objective: str, sizes: Sequence[int],
             budget=1.0,
             rank_multiple=1,
         )
-        kept = [min(one.shape) if one.rank is None else one.rank for one in chosen.layers]
-        rows.append(
-            {
-                "size": size,
-                "uniform": _uniform_rank(spectra, objective, size * (length - 1)),
-                "selected": float(np.exp(np.log(kept).mean())),
-                "sqrt": float(tk.optimal_rank(size)),
-                "sqrt_tenth": float(tk.optimal_rank(size)) / 10,
-            }
-        )
-    return rows
+        ranks = [min(layer.shape) if layer.rank is None else layer.rank for layer in chosen.layers]
+        root = float(tk.optimal_rank(size))
+        uniform = _uniform_rank(spectra, objective, size * (length - 1))
+        rows.append(PredictedRanks(size, uniform, float(np.exp(np.log(ranks).mean())), root, root / 10))
+    return tuple(rows)
 
 
 def _uniform_rank(spectra: ModelSpectra, objective: str, n_tokens: float) -> int:

@@ -1,43 +1,110 @@
-"""Corollary 1 on trained students: r* over n for labels, soft targets and both, beside what the spectra predict.
-
-Settings beside those of :mod:`validation.claims.rank_grid`: ``sd_log`` (expected standard deviation of ln r* at one
-size), ``margin`` and ``alpha``.
-"""
+"""Corollary 1 on trained students: r* over n for labels, soft targets and both, beside what the spectra predict."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 import theorykit as tk
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import (
+    ExponentPlan,
+    Instance,
+    Verdict,
+    expectation_verdict,
+    exponent_verdict,
+    plan_exponent,
+)
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
-from validation.claims.experiment import Context, PartResult, Settings
-from validation.claims.finding import Finding, Form
-from validation.claims.grids import needed
-from validation.claims.rank_grid import LABELS, Curve, curve_students, curves_of
-from validation.corollary_1.prediction import Decay, decay_of, full_rank, predicted_ranks, teacher_spectra
-from validation.corollary_1.rank_curves import CurveLosses, curve_losses, turning_verdict
+from validation.claims.experiment import Context, PartResult
+from validation.claims.finding import Finding, Form, slope_finding
+from validation.claims.grids import LABELS, MEASUREMENT, Curve, GridSettings, curve_students, curves_of
+from validation.claims.trained import TrainedStudent
+from validation.corollary_1.prediction import (
+    Decay,
+    PredictedRanks,
+    decay_of,
+    full_rank,
+    predicted_ranks,
+    teacher_spectra,
+)
 from validation.training.config import RunConfig
 
+_TERM = "language_model"
+"""Next-token loss against the text, whatever the student was taught with: one scale for all objectives."""
 _LEAST_SIZES = 3
 _TYPICAL = 0.5
 """Share of the layers above which something counts as typical of them."""
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+@dataclass(frozen=True, eq=False)
+class CurveData:
+    """What a curve leaves for figures: its grid, and losses and best ranks over it.
+
+    Attributes:
+        objective: What the students learnt from.
+        start: Of their factors.
+        ranks: Increasing.
+        sizes: Train blocks, increasing.
+        seeds: Of the students.
+        end: Held-out loss at the end ``[seeds, sizes, ranks]``, nats per token; NaN where a student failed.
+        best: The least on the way.
+        optima: r* at the end ``[seeds, sizes]``.
+        optima_on_the_way: r* of ``best``.
+        predicted: From the spectra alone, one for each size.
+    """
+
+    objective: str
+    start: str
+    ranks: tuple[int, ...]
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    end: Floats
+    best: Floats
+    optima: Floats
+    optima_on_the_way: Floats
+    predicted: tuple[PredictedRanks, ...]
+
+    def __post_init__(self) -> None:
+        shape = len(self.seeds), len(self.sizes), len(self.ranks)
+        if 0 in shape or self.end.shape != shape or self.optima.shape != shape[:2] or len(self.predicted) != shape[1]:
+            raise InputError(f"a curve of {shape} seeds, sizes and ranks has others in its losses", "run it again")
+
+
+@dataclass(frozen=True, eq=False)
+class StudentsData:
+    """What the part leaves for figures.
+
+    Attributes:
+        full_rank: min(m, n) of the teacher's largest layer.
+        alpha: Exponents of its layers' spectra.
+        curves: By name, that of the labels first.
+    """
+
+    full_rank: int
+    alpha: tuple[float, ...]
+    curves: dict[str, CurveData]
+
+    def __post_init__(self) -> None:
+        if not any(curve.objective == LABELS for curve in self.curves.values()):
+            raise InputError("no curve is of labels", "run it again")
+
+
+def students(settings: GridSettings, seed: int) -> list[RunConfig]:
     """Return the students of all curves by rank: a batch has factors of its largest rank."""
-    found = [one for curve in curves_of(settings, seed) for one in curve_students(settings, curve)]
-    return sorted(found, key=lambda one: one.rank)
+    configs = [config for curve in curves_of(settings, seed) for config in curve_students(settings, curve)]
+    return sorted(configs, key=lambda config: config.rank)
 
 
-def power(settings: Settings) -> dict[str, float]:
+def power(settings: GridSettings) -> dict[str, float]:
     """Return the planned power of √n by curve, without those that say themselves that theirs is low."""
-    judged = {curve.name for curve in curves_of({**settings, "underpowered": False}, 0) if not curve.underpowered}
+    judged = {curve.name for curve in curves_of(replace(settings, underpowered=False), 0) if not curve.underpowered}
     return {
         curve.name: _plan(settings, curve, 0.5, None).power
         for curve in curves_of(settings, 0)
@@ -45,43 +112,42 @@ def power(settings: Settings) -> dict[str, float]:
     }
 
 
-def run(ctx: Context) -> PartResult:
+def run(ctx: Context[GridSettings]) -> PartResult:
     """Train the students and judge where their held-out loss is least."""
     curves = curves_of(ctx.settings, ctx.seed)
     trained = ctx.train(students(ctx.settings, ctx.seed))
-    by_name = {one.identity: one for one in trained}
+    by_name = {student.identity: student for student in trained}
     losses = [
-        curve_losses(curve, [by_name[one.identity] for one in curve_students(ctx.settings, curve)]) for curve in curves
+        curve_losses(curve, [by_name[config.identity] for config in curve_students(ctx.settings, curve)])
+        for curve in curves
     ]
     spectra = teacher_spectra(ctx, trained[0].config)
     decay, limit, length = decay_of(spectra), full_rank(spectra), trained[0].config.length
-    found: list[Finding] = [_decay_finding(decay)]
-    data: dict[str, Any] = {}
-    for one in losses:
-        predicted = predicted_ranks(spectra, one.curve.objective, one.curve.sizes, length)
-        found += _turning(ctx, one, limit)
-        found += _exponents(ctx, one, decay, limit)
-        found.append(_comparison(ctx, one, predicted, limit))
-        data[one.curve.name] = _plain(one, predicted)
-    return PartResult(
-        tuple(found), {"full_rank": limit, "alpha": list(decay.exponents), "curves": data}, tuple(trained)
-    )
+    findings = [_decay_finding(decay)]
+    data: dict[str, CurveData] = {}
+    for own in losses:
+        predicted = predicted_ranks(spectra, own.curve.objective, own.curve.sizes, length)
+        findings += _turning(ctx, own, limit)
+        findings += _exponents(ctx, own, decay, limit)
+        findings.append(_comparison(ctx, own, predicted, limit))
+        data[own.curve.name] = _curve_data(own, predicted)
+    return PartResult(tuple(findings), StudentsData(limit, decay.exponents, data), tuple(trained))
 
 
-def _plain(losses: CurveLosses, predicted: list[dict[str, Any]]) -> dict[str, Any]:
+def _curve_data(losses: CurveLosses, predicted: tuple[PredictedRanks, ...]) -> CurveData:
     curve = losses.curve
-    return {
-        "objective": curve.objective,
-        "start": curve.start,
-        "ranks": list(curve.ranks),
-        "sizes": list(curve.sizes),
-        "seeds": list(curve.seeds),
-        "end": np.round(losses.end, 5).tolist(),
-        "best": np.round(losses.best, 5).tolist(),
-        "optima": losses.optima(losses.end).tolist(),
-        "optima_on_the_way": losses.optima(losses.best).tolist(),
-        "predicted": predicted,
-    }
+    return CurveData(
+        curve.objective,
+        curve.start,
+        curve.ranks,
+        curve.sizes,
+        curve.seeds,
+        np.round(losses.end, 5),
+        np.round(losses.best, 5),
+        losses.optima(losses.end),
+        losses.optima(losses.best),
+        predicted,
+    )
 
 
 def _decay_finding(decay: Decay) -> Finding:
@@ -108,19 +174,26 @@ def _decay_finding(decay: Decay) -> Finding:
     spread = (min(decay.exponents), max(decay.exponents)) if decay.exponents else None
     measured = decay.median if decay.exponents else None
     return Finding(
-        "corollary-1-decay", Form.PRINTED, what, verdict, measured=measured, interval=spread, bound=1.0, unit="α"
+        "corollary-1-decay",
+        Form.PRINTED,
+        what,
+        verdict,
+        measured=measured,
+        interval=spread,
+        bound=1.0,
+        unit="α",
+        key="decay",
     )
 
 
-def _turning(ctx: Context, losses: CurveLosses, limit: int) -> list[Finding]:
+def _turning(ctx: Context[GridSettings], losses: CurveLosses, limit: int) -> list[Finding]:
     """Return, for each size, whether there is a U; the measured number is the gain of the best inner rank."""
-    found = []
-    alpha = float(ctx.settings.get("alpha", 0.05))
-    for number in range(len(losses.curve.sizes)):
-        verdict = turning_verdict(losses, number, limit, alpha)
+    findings = []
+    for number, size in enumerate(losses.curve.sizes):
+        verdict = turning_verdict(losses, number, limit, ctx.settings.alpha)
         rows: Any = verdict.evidence
         best = max(rows.rows, key=lambda row: row.mean)
-        found.append(
+        findings.append(
             Finding(
                 "eq-17",
                 Form.PRINTED,
@@ -130,53 +203,68 @@ def _turning(ctx: Context, losses: CurveLosses, limit: int) -> list[Finding]:
                 interval=best.interval,
                 bound=0.0,
                 unit="nats per token below the better end",
+                key="turns",
+                of={"curve": losses.curve.name, "size": size},
             )
         )
-    return found
+    return findings
 
 
-def _plan(settings: Settings, curve: Curve, claimed: float, decay: Decay | None) -> ExponentPlan:
+def _plan(settings: GridSettings, curve: Curve, claimed: float, decay: Decay | None) -> ExponentPlan:
     return plan_exponent(
         claimed,
         curve.sizes,
         n_seeds=len(curve.seeds),
-        sd_log=float(needed(settings, "sd_log")),
-        margin=float(needed(settings, "margin")),
-        alpha=float(settings.get("alpha", 0.05)),
+        sd_log=settings.sd_log,
+        margin=settings.margin,
+        alpha=settings.alpha,
         decay_exponent=decay.median if decay is not None and decay.exponents else None,
         allow_low_power=curve.underpowered,
     )
 
 
-def _exponents(ctx: Context, losses: CurveLosses, decay: Decay, limit: int) -> list[Finding]:
+def _exponents(ctx: Context[GridSettings], losses: CurveLosses, decay: Decay, limit: int) -> list[Finding]:
     """Judge √n for every curve and, where labels teach, what the corrected forms put in its place."""
     if len(losses.curve.sizes) < _LEAST_SIZES:
         return []
-    found = [_slope(ctx, losses, decay, limit, "eq-17", Form.PRINTED, 0.5, "√n")]
+
+    def slope(equation: str, form: Form, claimed: float, law: str, shown_law: str) -> Finding:
+        return _slope(ctx, losses, decay, limit, equation, form, claimed, law, shown_law)
+
+    findings = [slope("eq-17", Form.PRINTED, 0.5, "1/2", "√n")]
     if losses.curve.objective == LABELS:
-        for name, law in (("n^¼, Theorem 2 as printed", 0.25), ("n^⅓, Theorem 2 corrected", 1 / 3)):
-            found.append(_slope(ctx, losses, decay, limit, "corollary-1-proof", Form.CORRECTED, law, name))
-        found += [_by_decay(ctx, losses, decay, limit), _correlation(ctx, losses)]
-    return found
+        findings.append(slope("corollary-1-proof", Form.CORRECTED, 0.25, "1/4", "n^¼, Theorem 2 as printed"))
+        findings.append(slope("corollary-1-proof", Form.CORRECTED, 1 / 3, "1/3", "n^⅓, Theorem 2 corrected"))
+        findings += [_by_decay(ctx, losses, decay, limit), _correlation(ctx, losses)]
+    return findings
 
 
-def _by_decay(ctx: Context, losses: CurveLosses, decay: Decay, limit: int) -> Finding:
-    key, form, name = "corollary-1-decay", Form.CORRECTED, "n^(1/2α̂)"
+def _by_decay(ctx: Context[GridSettings], losses: CurveLosses, decay: Decay, limit: int) -> Finding:
+    equation, form, law, shown_law = "corollary-1-decay", Form.CORRECTED, "1/2α", "n^(1/2α̂)"
     try:
         if not any(decay.fits):
             raise InputError("no layer of the teacher has a power law", "")
         exponent = float(tk.spectrum_law(decay.median).exponent)
     except InputError as error:
-        what = f"{losses.curve.name}: r* ∝ {name}"
+        what = f"{losses.curve.name}: r* ∝ {shown_law}"
         verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(f"{error.message}.", decay.sentence))
-        return Finding(key, form, what, verdict)
-    return _slope(ctx, losses, decay, limit, key, form, exponent, f"{name}, α̂ = {decay.median:.2f}")
+        return Finding(equation, form, what, verdict, key="exponent", of={"curve": losses.curve.name, "law": law})
+    shown_law = f"{shown_law}, α̂ = {decay.median:.2f}"
+    return _slope(ctx, losses, decay, limit, equation, form, exponent, law, shown_law)
 
 
 def _slope(
-    ctx: Context, losses: CurveLosses, decay: Decay, limit: int, key: str, form: Form, claimed: float, name: str
+    ctx: Context[GridSettings],
+    losses: CurveLosses,
+    decay: Decay,
+    limit: int,
+    equation: str,
+    form: Form,
+    claimed: float,
+    law: str,
+    shown_law: str,
 ) -> Finding:
-    curve, what = losses.curve, f"{losses.curve.name}: r* ∝ {name}"
+    curve, what = losses.curve, f"{losses.curve.name}: r* ∝ {shown_law}"
     plan = _plan(ctx.settings, curve, claimed, decay)
     verdict = exponent_verdict(
         plan,
@@ -188,20 +276,12 @@ def _slope(
     )
     lost = [f"{losses.n_failed} students of this curve failed."] if losses.n_failed else []
     reasons = (*verdict.reasons, f"Planned power {plan.power:.2f}.", decay.sentence, *lost)
-    evidence: Any = verdict.evidence
-    return Finding(
-        key,
-        form,
-        what,
-        replace(verdict, reasons=reasons),
-        measured=None if evidence is None else evidence.slope,
-        interval=None if evidence is None else evidence.equivalence_interval,
-        bound=claimed,
-        unit="exponent of n",
-    )
+    verdict = replace(verdict, reasons=reasons)
+    of = {"curve": curve.name, "law": law}
+    return slope_finding(equation, form, what, verdict, claimed, "exponent of n", key="exponent", of=of)
 
 
-def _correlation(ctx: Context, losses: CurveLosses) -> Finding:
+def _correlation(ctx: Context[GridSettings], losses: CurveLosses) -> Finding:
     """Show the correlation of the mean of ln r* with ln n, censored points among them, beside those of any exponent."""
     curve = losses.curve
     what = f"{curve.name}: correlation of ln r* with ln n"
@@ -209,7 +289,7 @@ def _correlation(ctx: Context, losses: CurveLosses) -> Finding:
     varies = bool(np.isfinite(logs).all() and np.ptp(logs) > 0)
     measured = float(np.corrcoef(logs, np.log(curve.sizes))[0, 1]) if varies else None
     options = {"n_seeds": len(curve.seeds), "n_draws": 400}
-    spread = float(needed(ctx.settings, "sd_log"))
+    spread = ctx.settings.sd_log
     medians = {
         name: float(
             np.median(
@@ -228,13 +308,23 @@ def _correlation(ctx: Context, losses: CurveLosses) -> Finding:
         n_seeds=len(curve.seeds),
         method="simulated correlations",
     )
-    return Finding("correlation", Form.PRINTED, what, verdict, measured=measured, bound=0.97, unit="correlation")
+    return Finding(
+        "correlation",
+        Form.PRINTED,
+        what,
+        verdict,
+        measured=measured,
+        bound=0.97,
+        unit="correlation",
+        key="correlation",
+        of={"curve": curve.name},
+    )
 
 
-def _comparison(ctx: Context, losses: CurveLosses, predicted: list[dict[str, Any]], limit: int) -> Finding:
+def _comparison(
+    ctx: Context[GridSettings], losses: CurveLosses, predicted: tuple[PredictedRanks, ...], limit: int
+) -> Finding:
     """Compare r* with what the spectra predict; no factor was registered, so that nothing passes or fails."""
-    from scipy.stats import t
-
     curve = losses.curve
     optima = losses.optima(losses.end)
     usable = np.isfinite(optima) & ~censored_points(optima, curve.ranks, limit)
@@ -243,14 +333,14 @@ def _comparison(ctx: Context, losses: CurveLosses, predicted: list[dict[str, Any
     reasons = [
         "A comparison: the statement registers no factor.",
         f"{int(kept.sum())} of {kept.size} sizes have no censored or failed point.",
-        "Predicted by size: " + ", ".join(f"{row['size']}: {row['uniform']}" for row in predicted) + ".",
+        "Predicted by size: " + ", ".join(f"{row.size}: {row.uniform}" for row in predicted) + ".",
     ]
     measured, interval = None, None
     if kept.any():
-        logs = np.log(optima[:, kept] / np.array([row["uniform"] for row in predicted], dtype=float)[kept]).mean(axis=1)
+        logs = np.log(optima[:, kept] / np.array([row.uniform for row in predicted], dtype=float)[kept]).mean(axis=1)
         measured = float(np.exp(logs.mean()))
         if logs.size > 1:
-            level = 1 - float(ctx.settings.get("alpha", 0.05))
+            level = 1 - ctx.settings.alpha
             reach = float(t.ppf(level, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
             interval = (float(measured * np.exp(-reach)), float(measured * np.exp(reach)))
     verdict = Verdict(
@@ -265,4 +355,105 @@ def _comparison(ctx: Context, losses: CurveLosses, predicted: list[dict[str, Any
         interval=interval,
         bound=1.0,
         unit="ratio",
+        key="predicted-rank",
+        of={"curve": curve.name},
     )
+
+
+@dataclass(frozen=True, eq=False)
+class CurveLosses:
+    """The held-out losses of one curve's students, nats per token; NaN where one failed.
+
+    Attributes:
+        curve: Their grid.
+        end: ``[seeds, sizes, ranks]`` when training ended.
+        best: ``[seeds, sizes, ranks]`` the least of those that were measured on the way, start and end among them.
+        n_failed: Students that failed.
+    """
+
+    curve: Curve
+    end: Floats
+    best: Floats
+    n_failed: int
+
+    def optima(self, losses: Floats) -> Floats:
+        """Return the rank of least loss ``[seeds, sizes]``; NaN where a student of that row failed."""
+        whole = np.asarray(np.isfinite(losses).all(axis=2, keepdims=True))
+        least = np.where(whole, losses, 0.0).argmin(axis=2)
+        return np.where(whole[:, :, 0], np.array(self.curve.ranks, dtype=np.float64)[least], np.nan)
+
+
+def curve_losses(curve: Curve, students: Sequence[TrainedStudent]) -> CurveLosses:
+    """Return the losses of the students of :func:`validation.claims.grids.curve_students`, in their order."""
+    shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
+    series = [[float(row["held_out"][_TERM]) for _, row in _measured(one)] for one in students]
+    return CurveLosses(
+        curve,
+        np.array([one[-1] if one else np.nan for one in series]).reshape(shape),
+        np.array([min(one) if one else np.nan for one in series]).reshape(shape),
+        sum(bool(one.failure) for one in students),
+    )
+
+
+def _measured(student: TrainedStudent) -> list[tuple[int, Any]]:
+    return [] if student.failure else student.series(MEASUREMENT)
+
+
+def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float) -> Verdict:
+    """Judge whether the loss at one sample size is least at an inner rank, over paired seeds.
+
+    For each inner rank, a seed gives the lower loss of the two ends of the grid less that of this rank: positive in the
+    mean only if both ends are worse. HOLDS where one inner rank is better (Holm's correction over them). The lower of
+    two noisy ends lies below both means, so that this gain cannot show the contrary: NOT_APPLICABLE where one end is
+    better than every inner rank (alpha/2 for each end): then there is no trade-off to place r* at this size.
+
+    Args:
+        losses: Of the curve.
+        size: Number of the sample size in the curve.
+        full_rank: min(m, n) of the largest layer.
+        alpha: One-sided level.
+    """
+    curve, found = losses.curve, losses.end[:, size]
+    gains = (np.minimum(found[:, 0], found[:, -1])[:, None] - found[:, 1:-1]).T
+    what = f"{curve.name}, n = {curve.sizes[size]}: the loss is least at an inner rank"
+    names = [f"rank {rank}" for rank in curve.ranks[1:-1]]
+    none = expectation_verdict(gains, 0.0, alpha=alpha, names=names, statement=f"not: {what}")
+    at_end = any(_end_is_least(found, end, alpha / 2) for end in (0, -1))
+    means = np.nanmean(found, axis=0) if np.isfinite(found).any() else np.full(len(curve.ranks), np.nan)
+    instance, reason = _turned(none.instance is Instance.VIOLATED, at_end, curve, means)
+    reasons = [reason, f"Mean losses: {', '.join(f'{r}: {x:.4f}' for r, x in zip(curve.ranks, means, strict=True))}."]
+    if curve.ranks[-1] < full_rank:
+        reasons.append(f"The largest rank tried is {curve.ranks[-1]}, below full rank {full_rank}.")
+    if losses.n_failed:
+        reasons.append(f"{losses.n_failed} students of this curve failed.")
+    return Verdict(
+        what,
+        instance,
+        reasons=tuple(reasons),
+        n_seeds=none.n_seeds,
+        alpha=alpha,
+        method="inner ranks against both ends of the grid, paired seeds, Holm over inner ranks",
+        evidence=none.evidence,
+    )
+
+
+def _end_is_least(found: Floats, end: int, alpha: float) -> bool:
+    """Return whether one end of the grid is shown to be no worse than any inner rank, losses ``[seeds, ranks]``."""
+    gains = (found[:, [end]] - found[:, 1:-1]).T
+    return expectation_verdict(gains, 0.0, alpha=alpha).instance is Instance.HOLDS
+
+
+def _turned(inner: bool, at_end: bool, curve: Curve, means: Floats) -> tuple[Instance, str]:
+    """Return the verdict from whether an inner rank beats both ends, and whether one end beats all inner ranks."""
+    if inner:
+        return Instance.HOLDS, f"An inner rank beats both ends; the mean is least at {_least(curve, means)}."
+    if at_end:
+        return (
+            Instance.NOT_APPLICABLE,
+            f"No inner rank is better: the mean is least at {_least(curve, means)}, and r* is censored there.",
+        )
+    return Instance.INCONCLUSIVE, "Over these seeds no inner rank is surely better or worse than the ends."
+
+
+def _least(curve: Curve, means: Floats) -> str:
+    return f"rank {curve.ranks[int(np.nanargmin(means))]}" if np.isfinite(means).any() else "no rank"

@@ -2,43 +2,125 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from theorykit.statements.audit import DEFINITION, AuditRow, run_audit, summary_of
 from theorykit.statements.evidence import Effort
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Truth
 from validation.claims.experiment import Context, Experiment, Part, PartResult
+from validation.claims.finding import Form
+from validation.claims.record import Record
+from validation.claims.settings import PartSettings
 
 SLUG, SYMBOLIC = "audit", "symbolic"
-SETTINGS = {"trials": 2000}
+TABLE = {"trials": 2000}
 """Of each adversarial search: what is proved or refuted does not depend on them. ``theorykit audit`` looks harder."""
 
 
-def _run(ctx: Context) -> PartResult:
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings(PartSettings):
+    """Settings of the audit.
+
+    Attributes:
+        trials: Of each adversarial search.
+    """
+
+    trials: int
+
+
+@dataclass(frozen=True)
+class AuditedEquation:
+    """What the audit says of one equation.
+
+    Attributes:
+        statement: Slug.
+        key: Of the equation.
+        label: As the paper has it.
+        kind: Of :class:`theorykit.statements.statement.Kind`.
+        printed: The formula.
+        corrected: The same as corrected, or nothing.
+        condition: Under which the corrected form is meant.
+        remark: Beside it.
+        printed_truth: A word of the audit; ``definition`` where there is nothing to be true.
+        printed_value: VACUOUS or DOMINATED, where the audit shows it.
+        printed_verdict: Both in one cell.
+        corrected_truth: As of the printed form.
+        corrected_verdict: In one cell.
+    """
+
+    statement: str
+    key: str
+    label: str
+    kind: str
+    printed: str
+    corrected: str
+    condition: str = ""
+    remark: str = ""
+    printed_truth: str = ""
+    printed_value: str | None = None
+    printed_verdict: str = ""
+    corrected_truth: str = ""
+    corrected_verdict: str = ""
+
+    def text(self, form: Form) -> str:
+        """Return the formula of a form; the instrument has none."""
+        return {Form.PRINTED: self.printed, Form.CORRECTED: self.corrected}.get(form, "")
+
+    def truth(self, form: Form) -> str:
+        """Return the word of the audit on a form; the instrument has none."""
+        return {Form.PRINTED: self.printed_truth, Form.CORRECTED: self.corrected_truth}.get(form, "")
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the audit leaves.
+
+    Attributes:
+        rows: One for each equation and claim.
+        broken: Evidence that did not come out as it had to.
+    """
+
+    rows: tuple[AuditedEquation, ...]
+    broken: tuple[str, ...] = ()
+
+
+def audited(record: Record) -> Audited:
+    """Return what the record of an audit has; nothing of other records."""
+    return record.read_data(Audited) if record.slug == SLUG and not record.failure else Audited(())
+
+
+def _run(ctx: Context[AuditSettings]) -> PartResult:
     """Audit every equation, and keep what does not fit a finding: truth for all instances is no measurement."""
-    effort = Effort(int(ctx.settings["trials"]), ctx.seed)
-    found = run_audit(effort=effort, progress=lambda done, count, label: ctx.progress("auditing", done, count))
-    broken = [part.sentence for part in found.broken]
-    return PartResult((), {"rows": [_row(one) for one in found.rows], "broken": broken})
+    effort = Effort(ctx.settings.trials, ctx.seed)
+    audit = run_audit(effort=effort, progress=lambda done, count, label: ctx.progress("auditing", done, count))
+    broken_evidence = tuple(part.sentence for part in audit.broken)
+    return PartResult((), Audited(tuple(_audited(row) for row in audit.rows), broken_evidence))
 
 
-def _row(row: AuditRow) -> dict[str, Any]:
+def _audited(row: AuditRow) -> AuditedEquation:
     cells = summary_of(row)
-    names = ("statement", "key", "label", "kind", "printed", "corrected", "condition", "remark")
-    return {name: getattr(row, name) for name in names} | {
-        "printed_truth": row.truth or DEFINITION,
-        "printed_value": row.value,
-        "printed_verdict": cells["verdict"],
-        "corrected_truth": row.corrected_truth or (DEFINITION if row.kind == Kind.DEFINITION else Truth.UNDECIDED),
-        "corrected_verdict": cells["corrected verdict"],
-    }
+    return AuditedEquation(
+        row.statement,
+        row.key,
+        row.label,
+        row.kind,
+        row.printed,
+        row.corrected,
+        row.condition,
+        row.remark,
+        printed_truth=row.truth or DEFINITION,
+        printed_value=row.value,
+        printed_verdict=cells["verdict"],
+        corrected_truth=row.corrected_truth or (DEFINITION if row.kind == Kind.DEFINITION else Truth.UNDECIDED),
+        corrected_verdict=cells["corrected verdict"],
+    )
 
 
 AUDIT = Experiment(
     SLUG,
     "all equations and claims",
     "Proofs, exact witnesses and adversarial searches of every equation and claim, as printed and as corrected.",
-    {SYMBOLIC: Part(_run, seconds=lambda settings: 5.0)},
+    {SYMBOLIC: Part(_run, seconds=lambda settings: 5.0, settings=AuditSettings, data=Audited)},
 )
 """Not one of :data:`validation.reports.experiments.SLUGS`: it needs no student, and runs before all others."""

@@ -50,7 +50,7 @@ def planned(
     finished = [not again and job.finished(out) is not None for job in jobs]
     estimate, found = Estimate(store, device), []
     for job, done in zip(jobs, finished, strict=True):
-        cost = Cost() if done else estimate.of(job.students(), job.batch_students)
+        cost = Cost() if done else estimate.of(job.students(), job.settings.batch_students)
         seconds = 0.0 if done else cost.seconds + job.work.seconds(job.settings)
         found.append(PlannedPart(job, cost, seconds, job.power(), done))
     return found

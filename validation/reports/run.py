@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +20,31 @@ from theorykit import provenance
 from theorykit.arguments import one_of, positive_integer
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
-from theorykit.provenance import environment
 from theorykit.results import make_folder
 from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, Progress, Settings
-from validation.claims.finding import Outcome
-from validation.claims.record import Record, content_of, folder_of, read_record, record_file, settings_identity
-from validation.claims.record import write_record as write
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult, Progress
+from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.record import (
+    Made,
+    Record,
+    content_of,
+    folder_of,
+    read_record,
+    record_file,
+    settings_identity,
+    write_record,
+)
+from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent, is_accident, train_students
-from validation.reports import audit
-from validation.reports import experiments as checks
+from validation.reports import audit, experiments
 from validation.training.config import RunConfig
 from validation.training.store import Store
 from validation.training.sweep import Executor, reason_of
 
 LEAST_POWER = 0.8
-BATCH_STUDENTS = 32
-_UNDERPOWERED = "underpowered"
 INCOMPLETE, CONTRADICTED, OPEN = 1, 3, 4
 """Exit codes."""
 
@@ -47,33 +54,38 @@ class Job:
     """One part of one experiment, as it is to run.
 
     Attributes:
-        check: The experiment.
+        experiment: Whose part it is.
         part: Name of the part.
-        settings: Of the part.
+        table: Settings of the part, as the preset has them: what the identity of its record is made of.
         preset: That the settings come from.
         seed: Of everything that is drawn.
     """
 
-    check: Experiment
+    experiment: Experiment
     part: str
-    settings: Settings
+    table: Mapping[str, Any]
     preset: str
     seed: int
 
     @property
     def name(self) -> str:
         """Return what it is called in messages."""
-        return f"{self.check.slug} {self.part}"
+        return f"{self.experiment.slug} {self.part}"
 
     @property
-    def work(self) -> Part:
+    def work(self) -> Part[Any]:
         """Return what is run."""
-        return self.check.part(self.part)
+        return self.experiment.part(self.part)
 
-    @property
-    def batch_students(self) -> int:
-        """Return the most students in one program."""
-        return int(self.settings.get("batch_students", BATCH_STUDENTS))
+    @functools.cached_property
+    def settings(self) -> PartSettings:
+        """Return the settings of the part.
+
+        Raises:
+            InputError: the table is not in order.
+        """
+        settings: PartSettings = self.work.read(self.table)
+        return settings
 
     def students(self) -> list[RunConfig]:
         """Return the students that it will train."""
@@ -81,11 +93,11 @@ class Job:
 
     def power(self) -> dict[str, float]:
         """Return the planned power of each of its decisions; asked for as if a low one were allowed."""
-        return self.work.power(dict(self.settings) | {_UNDERPOWERED: True})
+        return self.work.planned_power(self.settings)
 
     def file(self, out: Path) -> Path:
         """Return the file of its record."""
-        return record_file(out, self.preset, self.seed, self.check.slug, self.part)
+        return record_file(out, self.preset, self.seed, self.experiment.slug, self.part)
 
     def finished(self, out: Path) -> Record | None:
         """Return its record, where one with these settings is there, without a failure and students lost by accident.
@@ -99,8 +111,8 @@ class Job:
         if not file.exists():
             return None
         record = read_record(file)
-        mine = settings_identity(self.check.slug, self.part, self.settings, self.seed)
-        same = record.content["identity"] == mine and record.made.get("commit") == _commit()
+        mine = settings_identity(self.experiment.slug, self.part, self.table, self.seed)
+        same = record.content.identity == mine and record.made.commit == _commit()
         return record if same and not accidents(record) else None
 
 
@@ -120,18 +132,19 @@ def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: 
     positive_integer("seed", seed, allow_zero=True)
     for part in parts:
         one_of("part", part, PARTS)
-    found = {check.slug: check for check in (checks.find_experiment(slug) for slug in slugs or checks.SLUGS)}
+    asked = [experiments.find_experiment(slug) for slug in slugs or experiments.SLUGS]
+    found = {experiment.slug: experiment for experiment in asked}
     settings = {slug: presets.check_settings(preset, slug) for slug in found}
-    for slug, check in found.items():
+    for slug, experiment in found.items():
         for part in settings[slug]:
-            check.part(part)  # a table of the preset that is for no part
+            experiment.part(part)  # a table of the preset that is for no part
     jobs = [
         Job(found[slug], part, own[part], preset, seed)
         for part in PARTS
         for slug, own in settings.items()
         if part in own and (not parts or part in parts)
     ]
-    idle = [slug for slug in found if slug not in {job.check.slug for job in jobs}]
+    idle = [slug for slug in found if slug not in {job.experiment.slug for job in jobs}]
     if not jobs or (slugs and idle):
         there = {slug: ", ".join(own) or "no part" for slug, own in settings.items()}
         wanted = " or ".join(parts) or "part"
@@ -144,7 +157,7 @@ def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: 
 
 def audit_job(preset: str, seed: int) -> Job:
     """Return the symbolic audit that goes with the records of a preset."""
-    return Job(audit.AUDIT, audit.SYMBOLIC, audit.SETTINGS, preset, seed)
+    return Job(audit.AUDIT, audit.SYMBOLIC, audit.TABLE, preset, seed)
 
 
 def weak_decisions(job: Job) -> dict[str, float]:
@@ -166,13 +179,13 @@ def allowed(jobs: Sequence[Job], *, underpowered: bool = False) -> list[Job]:
     found = []
     for job in jobs:
         weak = weak_decisions(job)
-        if weak and not (underpowered or job.settings.get(_UNDERPOWERED)):
+        if weak and not (underpowered or job.settings.underpowered):
             name, power = min(weak.items(), key=lambda item: item[1])
             raise InputError(
                 f"{job.name}: the planned power of {name} is {power:.2f}, below {LEAST_POWER}",
                 "take more seeds or sizes, or add --underpowered to run it all the same",
             )
-        found.append(dataclasses.replace(job, settings={**job.settings, _UNDERPOWERED: True}) if weak else job)
+        found.append(dataclasses.replace(job, table={**job.table, "underpowered": True}) if weak else job)
     return found
 
 
@@ -211,15 +224,17 @@ class Session:
     def run(self, job: Job) -> Record:
         """Run one part and write its record; where it raises, the record says why."""
         started = time.perf_counter()
-        context = Context(job.settings, job.seed, self._train(job), self.device, self.progress)
-        described = job.check.slug, job.part, job.preset, job.seed, job.settings
+        result, failure, trace = PartResult(()), "", ""
         try:
-            content = content_of(*described, job.work.run(context))
+            result = job.work.run(Context(job.settings, job.seed, self._train(job), self.device, self.progress))
         except Exception as error:
             if self.debug:
                 raise
-            content = content_of(*described, None, failure=reason_of(error))
-        return write(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
+            failure, trace = reason_of(error), provenance.portable_trace(traceback.format_exc())
+        content = content_of(
+            job.experiment.slug, job.part, job.preset, job.seed, job.table, result, failure=failure, trace=trace
+        )
+        return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
 
     def _train(self, job: Job) -> Callable[[Sequence[RunConfig]], list[TrainedStudent]]:
         def train(students: Sequence[RunConfig]) -> list[TrainedStudent]:
@@ -228,7 +243,7 @@ class Session:
                 self.store,
                 self.execute,
                 preset=job.preset,
-                batch_students=job.batch_students,
+                batch_students=job.settings.batch_students,
                 device=self.device,
                 progress=lambda done, count: self.progress("students", done, count),
             )
@@ -240,26 +255,25 @@ def _commit() -> str:
     return provenance.commit("theorykit", "validation")
 
 
-def _made(seconds: float, device: str | None) -> dict[str, Any]:
-    return {
-        "command": provenance.command_line(),
-        "commit": _commit(),
-        "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "device": str(torch_device(device)),
-        "machine": provenance.machine(),
-        "environment": environment(),
-    }
+def _made(seconds: float, device: str | None) -> Made:
+    return Made(
+        command=provenance.command_line(),
+        commit=_commit(),
+        time=datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        device=str(torch_device(device)),
+        machine=provenance.machine(),
+        environment=provenance.environment(),
+    )
 
 
 def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
-    name = f"{record.check} {record.part}"
-    found = [f"{name} failed: {record.failure}"] if record.failure else []
-    reasons = [one["failure"] for one in record.lost if is_accident(one["failure"])]
+    sentences = [f"{record.name} failed: {record.failure}"] if record.failure else []
+    reasons = [student.failure for student in record.lost if is_accident(student.failure)]
     if reasons:
-        found.append(f"{name}: {len(reasons)} of {len(record.content['students'])} students ended: {reasons[0]}")
-    return found
+        sentences.append(f"{record.name}: {len(reasons)} of {len(record.students)} students ended: {reasons[0]}")
+    return sentences
 
 
 def contradictions(record: Record) -> list[str]:
@@ -268,14 +282,14 @@ def contradictions(record: Record) -> list[str]:
     Corrected claims and rates are no theorems on students: a gain of another experiment, exponents of which only one
     can be right. That a measurement does not meet them is a finding, and contradicts nothing that was proved.
     """
-    found = [f"{record.check} planted control came out {_words(one)}: {one['what']}" for one in record.wrong]
-    found += [
-        f"{record.check} {record.part} contradicts the corrected {one['equation']}: {one['what']}"
-        for one in record.findings
-        if one["form"] == "corrected" and not one["outcome"] and one["verdict"]["instance"] == Instance.VIOLATED
-        if _is_theorem(one["equation"])
+    wrong = [f"{record.slug} planted control came out {_words(finding)}: {finding.what}" for finding in record.wrong]
+    contradicted = [
+        f"{record.name} contradicts the corrected {finding.equation}: {finding.what}"
+        for finding in record.findings
+        if finding.form is Form.CORRECTED and not finding.outcome and finding.verdict.instance is Instance.VIOLATED
+        if _is_theorem(finding.equation)
     ]
-    return found + [f"audit: {sentence}" for sentence in record.content["data"].get("broken", ())]
+    return [*wrong, *contradicted, *(f"audit: {sentence}" for sentence in audit.audited(record).broken)]
 
 
 def _is_theorem(key: str) -> bool:
@@ -285,23 +299,22 @@ def _is_theorem(key: str) -> bool:
 
 def open_ends(record: Record) -> list[str]:
     """Return the findings that decide nothing, or decide what says nothing."""
-    words = (Instance.INCONCLUSIVE, Instance.NOT_APPLICABLE, Exponent.INDISTINGUISHABLE, Value.VACUOUS)
-    open_words = set(map(str, words))
+    words = {Instance.INCONCLUSIVE, Instance.NOT_APPLICABLE, Exponent.INDISTINGUISHABLE, Value.VACUOUS}
     return [
-        f"{record.check} {record.part} {one['equation']}: {_words(one)}: {one['what']}"
-        for one in record.findings
-        if (one["outcome"] == Outcome.UNDECIDED if one["outcome"] else open_words & set(one["words"]))
+        f"{record.name} {finding.equation}: {_words(finding)}: {finding.what}"
+        for finding in record.findings
+        if (finding.outcome is Outcome.UNDECIDED if finding.outcome else words & set(finding.words))
     ]
 
 
-def _words(finding: dict[str, Any]) -> str:
-    return ", ".join(finding["words"])
+def _words(finding: Finding) -> str:
+    return ", ".join(finding.words)
 
 
 def exit_code(records: Sequence[Record], *, strict: bool = False) -> int:
     """Return how a run ends: 1 where it is not whole, 3 where something is contradicted, 4 where strict and open."""
-    if any(accidents(one) for one in records):
+    if any(accidents(record) for record in records):
         return INCOMPLETE
-    if any(contradictions(one) for one in records):
+    if any(contradictions(record) for record in records):
         return CONTRADICTED
-    return OPEN if strict and any(open_ends(one) for one in records) else 0
+    return OPEN if strict and any(open_ends(record) for record in records) else 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from theorykit import provenance
 from theorykit.arguments import one_of
@@ -15,25 +15,21 @@ from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS
 from theorykit.verdicts import Instance
 from validation.claims.experiment import PARTS, PLANTED, STUDENTS, TEACHER
-from validation.claims.finding import Form, Outcome
+from validation.claims.finding import Finding, Form, Outcome
 from validation.claims.record import Record, folder_of, read_records
 from validation.reports import audit
+from validation.reports.audit import Audited, AuditedEquation
 
 PRESETS_BY_SIZE = ("paper", "gpu", "cpu", "smoke")
 COMMITTED = provenance.ROOT / "validation" / "results"
 NONE = "—"
-_WORST_FIRST = tuple(
-    map(
-        str,
-        (
-            Instance.VIOLATED,
-            Instance.INCONCLUSIVE,
-            Instance.HOLDS,
-            Instance.UNFALSIFIABLE,
-            Instance.NOT_APPLICABLE,
-            Instance.NOT_RUN,
-        ),
-    )
+_WORST_FIRST = (
+    Instance.VIOLATED,
+    Instance.INCONCLUSIVE,
+    Instance.HOLDS,
+    Instance.UNFALSIFIABLE,
+    Instance.NOT_APPLICABLE,
+    Instance.NOT_RUN,
 )
 
 
@@ -73,11 +69,11 @@ class Row:
     value: str = ""
     exponent: str = ""
     measured: float | None = None
-    interval: tuple[float | None, float | None] | None = None
+    interval: tuple[float, float] | None = None
     bound: float | None = None
     unit: str = ""
     tightness: float | None = None
-    tightness_interval: tuple[float | None, float | None] | None = None
+    tightness_interval: tuple[float, float] | None = None
     seeds: int = 0
     findings: int = 0
     records: tuple[str, ...] = ()
@@ -103,11 +99,16 @@ class Recorded:
     audit: Record | None
     passed: tuple[Path, ...] = ()
 
+    @property
+    def all_records(self) -> tuple[Record, ...]:
+        """Return the records with that of the audit, where there is one."""
+        return self.records if self.audit is None else (*self.records, self.audit)
+
     def origin(self) -> str:
         """Return in one line what made them."""
-        made = [one.made for one in (*self.records, *([self.audit] if self.audit else []))]
-        commits = ", ".join(sorted({provenance.short(str(one.get("commit", ""))) for one in made})) or "none"
-        seconds = sum(float(one.get("seconds") or 0.0) for one in made)
+        made = [record.made for record in self.all_records]
+        commits = ", ".join(sorted({provenance.short(origin.commit) for origin in made})) or "none"
+        seconds = sum(origin.seconds for origin in made)
         place = provenance.shown(self.folder)
         return f"preset {self.preset}, seed {self.seed}, commit {commits}, {seconds:,.0f} s, {place}"
 
@@ -127,120 +128,119 @@ def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Rec
     presets = PRESETS_BY_SIZE if preset is None else (one_of("preset", preset, PRESETS_BY_SIZE),)
     places = (work, COMMITTED) if out is None else (out,)
     for name in presets:
-        found = [(folder, _in(folder)) for folder in (folder_of(place, name, seed) for place in places)]
-        folder, records = max(found, key=lambda one: len(one[1]))  # the first of those that hold as many
+        by_folder = {folder: _records_in(folder) for folder in (folder_of(place, name, seed) for place in places)}
+        folder, records = max(by_folder.items(), key=lambda item: len(item[1]))  # the first of those that hold as many
         if records:
-            symbolic = [one for one in records if one.check == audit.SLUG]
-            rest = tuple(one for one in records if one.check != audit.SLUG)
-            passed = tuple(other for other, fewer in found if fewer and other != folder)
-            return Recorded(folder, name, seed, rest, symbolic[0] if symbolic else None, passed)
+            symbolic = next((record for record in records if record.slug == audit.SLUG), None)
+            rest = tuple(record for record in records if record.slug != audit.SLUG)
+            passed = tuple(other for other, fewer in by_folder.items() if fewer and other != folder)
+            return Recorded(folder, name, seed, rest, symbolic, passed)
     wanted = f"of preset {preset} " if preset else ""
     raise InputError(
-        f"there are no records {wanted}with seed {seed} in {' or '.join(str(one) for one in places)}",
+        f"there are no records {wanted}with seed {seed} in {' or '.join(map(str, places))}",
         f"python -m validation run --preset {preset or 'smoke'}",
     )
 
 
-def _in(folder: Path) -> list[Record]:
+def _records_in(folder: Path) -> list[Record]:
     return list(read_records(folder)) if folder.is_dir() else []
 
 
-def rows_of(found: Recorded) -> list[Row]:
+def rows_of(recorded: Recorded) -> list[Row]:
     """Return the rows of all equations, in the order of the paper; a corrected form only where there is one."""
-    return [row for known in _equations(found.audit) for row in _rows(known, found.records)]
+    return [row for equation in _equations(recorded.audit) for row in _rows(equation, recorded.records)]
 
 
-def _equations(symbolic: Record | None) -> Iterator[dict[str, Any]]:
-    """Yield what the audit says of each equation; without one, what the equation itself says."""
-    if symbolic is not None:
-        yield from symbolic.content["data"]["rows"]
-        return
-    for statement in STATEMENTS:
-        for one in statement.equations:
-            names = ("key", "label", "kind", "printed", "corrected")
-            yield {"statement": statement.slug} | {name: getattr(one, name) for name in names}
+def _equations(symbolic: Record | None) -> tuple[AuditedEquation, ...]:
+    """Return what the audit says of each equation; without one, what the equation itself says."""
+    if symbolic is not None and not symbolic.failure:
+        return symbolic.read_data(Audited).rows
+    return tuple(
+        AuditedEquation(
+            statement.slug, equation.key, equation.label, equation.kind, equation.printed, equation.corrected
+        )
+        for statement in STATEMENTS
+        for equation in statement.equations
+    )
 
 
-def _rows(known: dict[str, Any], records: Sequence[Record]) -> Iterator[Row]:
+def _rows(equation: AuditedEquation, records: Sequence[Record]) -> Iterator[Row]:
     for form in Form:
-        found = [
-            (record, finding)
-            for record in records
-            for finding in record.findings
-            if finding["equation"] == known["key"] and finding["form"] == form
-        ]
-        text = "" if form is Form.INSTRUMENT else str(known[form])
-        if not found and (form is Form.INSTRUMENT or not text):
+        pairs = [(record, finding) for record in records for finding in record.select(equation.key, form)]
+        text = equation.text(form)
+        if not pairs and not text:
             continue
-        row = Row(known["statement"], known["key"], known["label"], str(form), text, _truth(known, form))
-        failed = {one.part: "FAILED" for one in records if one.failure and one.check == known["statement"]}
-        if form is Form.INSTRUMENT or not (found or failed):
-            failed = {}
-        row = dataclasses.replace(row, instances=failed, value=_known_value(known, form))
-        yield _measured(row, found) if found else row
+        failed = {record.part: "FAILED" for record in records if record.failure and record.slug == equation.statement}
+        row = Row(
+            equation.statement,
+            equation.key,
+            equation.label,
+            form,
+            text,
+            equation.truth(form),
+            instances={} if form is Form.INSTRUMENT else failed,
+            value=(equation.printed_value or "") if form is Form.PRINTED else "",
+        )
+        yield _measured(row, pairs) if pairs else row
 
 
-def _truth(known: dict[str, Any], form: Form) -> str:
-    return str(known.get(f"{form}_truth", ""))
-
-
-def _known_value(known: dict[str, Any], form: Form) -> str:
-    return str(known.get("printed_value") or "") if form is Form.PRINTED else ""
-
-
-def _measured(row: Row, found: Sequence[tuple[Record, dict[str, Any]]]) -> Row:
+def _measured(row: Row, pairs: Sequence[tuple[Record, Finding]]) -> Row:
     """Return the row with what its findings say; numbers are of students, in the part nearest to practice."""
-    by_part: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
-    for record, finding in found:
+    by_part: dict[str, list[tuple[Record, Finding]]] = {}
+    for record, finding in pairs:
         by_part.setdefault(record.part, []).append((record, finding))
     parts = sorted(by_part, key=PARTS.index)
-    told = {part: _controls(by_part[part]) if part == PLANTED else _told(by_part[part]) for part in parts}
+    cells = {part: _controls_cell(by_part[part]) if part == PLANTED else _words_cell(by_part[part]) for part in parts}
     row = dataclasses.replace(
         row,
-        instances=row.instances | told,
-        findings=len(found),
-        records=tuple(dict.fromkeys(record.file.name for record, _ in found)),
+        instances=row.instances | cells,
+        findings=len(pairs),
+        records=tuple(dict.fromkeys(record.file.name for record, _ in pairs)),
     )
     if parts[-1] == PLANTED:
         return row
-    telling = min((finding for _, finding in by_part[parts[-1]]), key=_nearness)
-    verdict = telling["verdict"]
+    nearest = min((finding for _, finding in by_part[parts[-1]]), key=_nearness)
+    verdict = nearest.verdict
     return dataclasses.replace(
         row,
-        value=verdict["value"] or row.value,
-        exponent=verdict["exponent"] or "",
-        seeds=verdict["n_seeds"],
-        **{name: telling[name] for name in ("measured", "interval", "bound", "unit")},
-        **{name: verdict[name] for name in ("tightness", "tightness_interval")},
+        value=verdict.value or row.value,
+        exponent=verdict.exponent or "",
+        measured=nearest.measured,
+        interval=nearest.interval,
+        bound=nearest.bound,
+        unit=nearest.unit,
+        tightness=verdict.tightness,
+        tightness_interval=verdict.tightness_interval,
+        seeds=verdict.n_seeds,
     )
 
 
-def _nearness(finding: dict[str, Any]) -> tuple[int, bool, float]:
+def _nearness(finding: Finding) -> tuple[int, bool, float]:
     """Return a key that puts the finding nearest to a violation first; of alike ones, those that say a value."""
-    verdict = finding["verdict"]
-    tightness = float("inf") if verdict["tightness"] is None else float(verdict["tightness"])
-    return _WORST_FIRST.index(verdict["instance"]), verdict["value"] is None, tightness
+    verdict = finding.verdict
+    tightness = float("inf") if verdict.tightness is None else verdict.tightness
+    return _WORST_FIRST.index(verdict.instance), verdict.value is None, tightness
 
 
-def _controls(found: Sequence[tuple[Record, dict[str, Any]]]) -> str:
+def _controls_cell(pairs: Sequence[tuple[Record, Finding]]) -> str:
     """Return how many planted controls came out as they had to, and how the others did."""
-    outcomes = Counter(finding["outcome"] for _, finding in found)
-    bad = "".join(f", {outcomes[one]} {one}" for one in (Outcome.WRONG, Outcome.UNDECIDED) if outcomes[one])
-    return f"{outcomes[Outcome.RIGHT]} of {len(found)}{bad}"
+    outcomes = Counter(finding.outcome for _, finding in pairs)
+    bad = "".join(f", {outcomes[word]} {word}" for word in (Outcome.WRONG, Outcome.UNDECIDED) if outcomes[word])
+    return f"{outcomes[Outcome.RIGHT]} of {len(pairs)}{bad}"
 
 
-def _told(found: Sequence[tuple[Record, dict[str, Any]]]) -> str:
+def _words_cell(pairs: Sequence[tuple[Record, Finding]]) -> str:
     """Return what the findings of one part say: how often each word, and the students that were lost."""
-    counts = Counter(finding["verdict"]["instance"] for _, finding in found)
-    words = [f"{word} {counts[word]}" if counts[word] > 1 else word for word in _WORST_FIRST if counts[word]]
-    records = {id(record): record for record, _ in found}.values()
-    lost, trained = sum(len(one.lost) for one in records), sum(len(one.content["students"]) for one in records)
+    counts = Counter(finding.verdict.instance for _, finding in pairs)
+    words = [f"{word} {counts[word]}" if counts[word] > 1 else str(word) for word in _WORST_FIRST if counts[word]]
+    records = {record.name: record for record, _ in pairs}.values()
+    lost, trained = sum(len(record.lost) for record in records), sum(len(record.students) for record in records)
     return ", ".join(words) + (f"; lost {lost} of {trained}" if lost else "")
 
 
-def controls_of(found: Recorded) -> tuple[int, int]:
+def controls_of(recorded: Recorded) -> tuple[int, int]:
     """Return how many planted controls came out as they had to, of how many."""
-    outcomes = [one["outcome"] for record in found.records for one in record.findings if one["outcome"]]
+    outcomes = [finding.outcome for record in recorded.records for finding in record.findings if finding.outcome]
     return outcomes.count(Outcome.RIGHT), len(outcomes)
 
 
@@ -289,10 +289,10 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def span(interval: Sequence[float | None]) -> str:
-    """Return an interval; records have None for ends that are infinite."""
-    low, high = (number(end) for end in interval)
-    return f"[{low or '−∞'}, {high or '∞'}]"
+def span(interval: Sequence[float]) -> str:
+    """Return an interval; an end that is infinite as ∞."""
+    low, high = interval
+    return f"[{'−∞' if low == -math.inf else number(low)}, {'∞' if high == math.inf else number(high)}]"
 
 
 def columns_in_use(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -320,7 +320,7 @@ def recorded_table(results: Path = COMMITTED, preset: str = "cpu") -> str:
     """Return the recorded verdicts of all forms that were measured, as Markdown; one line where there are none."""
     if not folder_of(results, preset, 0).is_dir():
         return "Not yet recorded."
-    found = recorded(results, preset, 0, results)
-    right, count = controls_of(found)
-    lines = (f"Planted controls that came out as they had to: {right} of {count}.", found.origin())
-    return "\n\n".join([markdown(split_rows(rows_of(found))[0]), *lines])
+    records = recorded(results, preset, 0, results)
+    right, count = controls_of(records)
+    lines = (f"Planted controls that came out as they had to: {right} of {count}.", records.origin())
+    return "\n\n".join([markdown(split_rows(rows_of(records))[0]), *lines])

@@ -27,8 +27,7 @@ from theorykit.verdicts.planning import LEAST_POWER
 from theorykit.verdicts.samples import ROUNDING, MeanLimits, mean_limits
 from validation.claims.experiment import Context, Settings
 from validation.claims.finding import Finding, Form
-from validation.claims.grids import needed
-from validation.claims.rank_grid import Curve, label_curve
+from validation.claims.grids import Curve, label_curve, needed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,7 @@ from theorykit.arguments import Floats
 from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
-from validation.claims.grids import needed
-from validation.claims.rank_grid import label_curve
+from validation.claims.grids import label_curve, needed
 
 INVERSE_ROOT, INVERSE = -0.5, -1.0
 _RIVALS = {"-1/2": INVERSE_ROOT, "-1": INVERSE}

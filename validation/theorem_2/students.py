@@ -3,7 +3,7 @@
 The unit of n is the block: the tokens of one are not independent. The students are those of the experiment on the
 optimal rank that learn from labels. A gap is there before any training: train and held-out blocks are not equally
 hard, and the teacher has read the train blocks. The bounds are about the whole gap; slopes are taken of it and of what
-training adds, on the same blocks. Beside the settings of :mod:`validation.claims.rank_grid`:
+training adds, on the same blocks. Beside the settings of :mod:`validation.claims.grids`:
 
 - ``alpha``: error rate of each family of decisions;
 - ``gap_sd_log``: expected standard deviation of ln gap over seeds, for the plans;
@@ -25,8 +25,7 @@ from theorykit.arguments import Floats
 from theorykit.verdicts import Instance, Verdict, order_verdict, probability_verdict, slope_power, trivial_bound
 from validation.claims.experiment import Context, PartResult, Settings
 from validation.claims.finding import Finding, Form
-from validation.claims.grids import needed
-from validation.claims.rank_grid import MEASUREMENT, label_curve, label_grid
+from validation.claims.grids import MEASUREMENT, label_curve, label_grid, needed
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.linearity import Growth, gap_growth, growth_findings, linearity_power
 from validation.theorem_2.slopes import Slopes, gap_slopes, mean_intervals, slope_data, slope_finding

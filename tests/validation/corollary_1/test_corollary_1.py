@@ -15,7 +15,7 @@ from theorykit.verdicts import Instance
 from validation.claims.experiment import Context
 from validation.claims.factors import multiplied
 from validation.claims.finding import Finding, Outcome
-from validation.claims.rank_grid import Curve, curves_of, label_grid
+from validation.claims.grids import Curve, curves_of, label_grid
 from validation.claims.trained import TrainedStudent
 from validation.corollary_1 import planted as planted_part
 from validation.corollary_1 import regression as rank_regression
