@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from validation.corollary_1.rank_curves import CurveLosses, curve_losses, turning_verdict
 
 import theorykit as tk
 from theorykit.errors import InputError
@@ -21,7 +22,6 @@ from validation.corollary_1 import planted as planted_part
 from validation.corollary_1 import regression as rank_regression
 from validation.corollary_1 import students as optimal_rank_students
 from validation.corollary_1.experiment import EXPERIMENT
-from validation.corollary_1.rank_curves import CurveLosses, curve_losses, turning_verdict
 
 SETTINGS = {
     "teacher": "scratch:tiny,steps=60",
