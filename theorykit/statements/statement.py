@@ -145,7 +145,7 @@ class Statement:
     """One statement of the paper.
 
     Attributes:
-        slug: Its name here, and that of its file.
+        slug: Its name on the command line and in records; its file has the paper's label.
         label: The paper's label, for example ``Theorem 1``.
         title: What it is about.
         kind: What it claims.

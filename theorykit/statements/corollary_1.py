@@ -114,7 +114,7 @@ STATEMENT = Statement(
     printed=Form(
         "(C1 N/C2)^½",
         sp.sqrt(_C1 * _N / _C2),
-        lambda n_samples, c1, c2: optimal_rank(n_samples, c1, c2),
+        optimal_rank,
         ("n_samples", "c1", "c2"),
         equation="eq-17",
     ),
