@@ -10,7 +10,7 @@ from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS, find_statement, lemma_1, theorem_1, theorem_2, theorem_3
 from theorykit.statements.audit import run_audit, summary_of
 from theorykit.statements.enclosure import certainly, enclose
-from theorykit.statements.evidence import Effort, Method, Side, Witness, search, witness
+from theorykit.statements.evidence import Effort, EvidenceKind, Form, Witness, search, witness
 from theorykit.statements.theorem_1 import second_moments
 
 EFFORT = Effort(trials=2_000)
@@ -74,7 +74,7 @@ def test_corrected_forms_survive_and_are_nearly_met(audit):
         part.title: part.numbers["largest_ratio"]
         for row in audit.rows
         for part in row.evidence
-        if part.side == Side.CORRECTED and part.method == Method.SEARCH
+        if part.side == Form.CORRECTED and part.method == EvidenceKind.SEARCH
     }
     assert len(largest) >= 9
     assert all(ratio <= 1 + 1e-9 for ratio in largest.values()), largest
@@ -164,7 +164,7 @@ def test_a_doubled_lower_bound_is_refuted_by_the_search(monkeypatch):
     monkeypatch.setattr(theorem_3, "rate_distortion", lambda *given: 2 * np.asarray(right(*given)))
     row = run_audit([find_statement("eq-23")], effort=EFFORT).rows[0]
     assert row.corrected_truth == "REFUTED"
-    searches = [part for part in row.evidence if part.method == Method.SEARCH]
+    searches = [part for part in row.evidence if part.method == EvidenceKind.SEARCH]
     assert [part.truth for part in searches] == ["REFUTED", "REFUTED"]
 
 
@@ -209,7 +209,7 @@ def test_the_rows_are_in_the_order_of_the_numbers(audit):
 @pytest.mark.parametrize("key", ["eq-23", "eq-25", "eq-31", "eq-32"])
 def test_what_is_cited_is_said(audit, key):
     row = next(row for row in audit.rows if row.key == key)
-    cited = [part for part in row.evidence if part.method == Method.LITERATURE]
+    cited = [part for part in row.evidence if part.method == EvidenceKind.LITERATURE]
     assert all(part.truth == "UNDECIDED" for part in cited)
     assert any(part.sentence.startswith("cited, not computed here: ") for part in cited)
     assert "literature" in summary_of(row)["evidence"]
@@ -217,7 +217,7 @@ def test_what_is_cited_is_said(audit, key):
 
 def test_eqs_31_and_32_share_one_search(audit):
     searches = {
-        row.key: sum(part.method == Method.SEARCH for part in row.evidence)
+        row.key: sum(part.method == EvidenceKind.SEARCH for part in row.evidence)
         for row in audit.rows
         if row.key in ("eq-31", "eq-32")
     }
@@ -278,13 +278,13 @@ def test_a_witness_that_refutes_the_corrected_form_as_well_does_not_verify():
 
 
 def test_a_search_that_meets_a_ratio_above_one_refutes():
-    found = search(Side.PRINTED, "planted", lambda generator, count: generator.uniform(0, 1.01, count)).run(EFFORT)
+    found = search(Form.PRINTED, "planted", lambda generator, count: generator.uniform(0, 1.01, count)).run(EFFORT)
     assert found.truth == "REFUTED"
     assert found.numbers["largest_ratio"] > 1
 
 
 def test_a_search_that_gives_no_number_decides_nothing():
-    found = search(Side.PRINTED, "broken", lambda _, count: np.full(count, np.nan)).run(EFFORT)
+    found = search(Form.PRINTED, "broken", lambda _, count: np.full(count, np.nan)).run(EFFORT)
     assert found.truth == "UNDECIDED"
     assert "nan" in found.sentence
 

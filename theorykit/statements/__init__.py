@@ -17,7 +17,7 @@ from theorykit.statements import (
     theorem_2,
     theorem_3,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol, did_you_mean
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol, did_you_mean
 
 STATEMENTS: tuple[Statement, ...] = (
     compression_ratio.STATEMENT,
@@ -39,7 +39,7 @@ STATEMENTS: tuple[Statement, ...] = (
 )
 """In the order of the paper."""
 
-__all__ = ["STATEMENTS", "Equation", "Form", "Kind", "Statement", "Symbol", "find_statement", "register"]
+__all__ = ["STATEMENTS", "Equation", "Kind", "NumericForm", "Statement", "Symbol", "find_statement", "register"]
 
 _OWN: dict[str, Statement] = {}
 """Statements that are not the paper's, by slug, in the order in which they were registered."""

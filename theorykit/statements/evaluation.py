@@ -11,8 +11,8 @@ import numpy as np
 from theorykit.arguments import Floats, number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.statements.evidence import Effort, Side, truth_of
-from theorykit.statements.statement import Form, Kind, Statement
+from theorykit.statements.evidence import Effort, Form, truth_of
+from theorykit.statements.statement import Kind, NumericForm, Statement
 from theorykit.verdicts import Instance, Truth, Value
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _Point:
 _NO_NUMBER = "the arguments leave the range of float64: no number is left"
 
 
-def _form_value(statement: Statement, name: str, form: Form, points: list[_Point]) -> FormValue:
+def _form_value(statement: Statement, name: str, form: NumericForm, points: list[_Point]) -> FormValue:
     truth = _truth(statement, form)
     reasons = tuple(point.reasons[name] for point in points)
     worth = tuple(
@@ -177,14 +177,14 @@ def _form_value(statement: Statement, name: str, form: Form, points: list[_Point
     )
 
 
-def _truth(statement: Statement, form: Form) -> Truth | None:
+def _truth(statement: Statement, form: NumericForm) -> Truth | None:
     """Run the checks of the printed equation that the form belongs to; None where it belongs to none."""
     checks = [
         check
         for equation in statement.equations
         if equation.key == form.equation
         for check in equation.checks
-        if check.side == Side.PRINTED
+        if check.side == Form.PRINTED
     ]
     return truth_of(check.run(Effort(trials=1)) for check in checks)
 

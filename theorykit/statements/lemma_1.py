@@ -23,8 +23,8 @@ from theorykit.convergence import (
 from theorykit.spectra.spectrum import truncation_errors
 from theorykit.statements.evidence import (
     Check,
+    Form,
     Found,
-    Side,
     Truth,
     Witness,
     cited,
@@ -34,7 +34,7 @@ from theorykit.statements.evidence import (
     search,
     witness,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 # of all layers together: B, L_W, G, M = Σ_l ‖W_t^l‖₂, ε = Σ_l ε_l
 _B, _LW, _G, _M, _EPS = sp.symbols("B L_W G M epsilon", nonnegative=True)
@@ -83,9 +83,9 @@ ASSUMPTION_3 = Statement(
             printed="‖W_t − W_t^r‖_F ≤ ε",
             corrected="ε(r) = (Σ_(i>r) s_i²)^½ ≤ ‖W_t − M‖_F for every M of rank at most r",
             checks=(
-                proof(Side.REMARK, "ε is the root of the tail energy", _tail),
-                cited(Side.CORRECTED, "no matrix of rank r comes nearer", "Eckart & Young 1936; Mirsky 1960"),
-                search(Side.CORRECTED, "no student of rank r comes nearer than ε", _near_students),
+                proof(Form.REMARK, "ε is the root of the tail energy", _tail),
+                cited(Form.CORRECTED, "no matrix of rank r comes nearer", "Eckart & Young 1936; Mirsky 1960"),
+                search(Form.CORRECTED, "no student of rank r comes nearer than ε", _near_students),
             ),
             kind=Kind.DEFINITION,
             remark="met with equality by definition; it bounds a student's weight error from below, not from above",
@@ -129,12 +129,12 @@ def _right_rule() -> sp.Matrix:
 
 def _left_gradient(title: str = "entrywise derivatives by P_left") -> Check:
     """Check eqs 9 and 28 against entrywise derivatives."""
-    return identity(Side.PRINTED, title, lambda: _derivative(0), _left_rule)
+    return identity(Form.PRINTED, title, lambda: _derivative(0), _left_rule)
 
 
 def _right_gradient() -> Check:
     """Check the corrected form of eqs 10 and 29 against entrywise derivatives."""
-    return identity(Side.CORRECTED, "entrywise derivatives by P_right", lambda: _derivative(1), _right_rule)
+    return identity(Form.CORRECTED, "entrywise derivatives by P_right", lambda: _derivative(1), _right_rule)
 
 
 def _right_shapes() -> Found:
@@ -169,13 +169,13 @@ def _norm_of_product() -> Check:
             "computed for 2 × 3 times 3 × 2, the same sum for other shapes: ‖A‖_F²‖B‖_F² − ‖AB‖_F² is a sum of squares"
         )
 
-    return proof(Side.PRINTED, "sub-multiplicative Frobenius norm", reasoning)
+    return proof(Form.PRINTED, "sub-multiplicative Frobenius norm", reasoning)
 
 
 def _norm_rules() -> Check:
     """Cite the two rules on norms behind eqs 31 and 32."""
     return cited(
-        Side.PRINTED,
+        Form.PRINTED,
         "the triangle inequality, and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂ for the spectral norm of W_t",
         "Horn & Johnson 2013, Matrix Analysis, §5.6",
     )
@@ -316,10 +316,10 @@ STATEMENT = Statement(
             printed="‖∇_P L − ∇_W L‖ ≤ C Σ_l ε_l",
             corrected="Σ_(l, factors) ‖∇_P L(W_s) − ∇_P L(W̃_s)‖_F ≤ 2B(L_W B² Σ_l‖W_t^l‖₂ + G) Σ_l ε_l",
             checks=(
-                computation(Side.PRINTED, "the spaces of both gradients", _spaces),
-                proof(Side.CORRECTED, "the constant, assembled", _assembled),
-                proof(Side.CORRECTED, "no deviation at the SVD start", _at_the_start),
-                search(Side.CORRECTED, "two layers truncated together", _deviations),
+                computation(Form.PRINTED, "the spaces of both gradients", _spaces),
+                proof(Form.CORRECTED, "the constant, assembled", _assembled),
+                proof(Form.CORRECTED, "no deviation at the SVD start", _at_the_start),
+                search(Form.CORRECTED, "two layers truncated together", _deviations),
             ),
             kind=Kind.UPPER,
             remark="ill-typed as printed; its proof is about two gradients in the factors",
@@ -336,7 +336,7 @@ STATEMENT = Statement(
             label="eq 10",
             printed="∇_(P_right) L = W_tᵀ · ∇_(W_s) L",
             corrected="∇_(P_right) L = W_tᵀ P_leftᵀ ∇_(W_s) L",
-            checks=(computation(Side.PRINTED, "shapes", _right_shapes), _right_gradient()),
+            checks=(computation(Form.PRINTED, "shapes", _right_shapes), _right_gradient()),
             remark="the shapes do not conform",
         ),
     ),
@@ -347,7 +347,7 @@ STATEMENT = Statement(
         Symbol("weight_smoothness", _LW, "L_W, smoothness of the loss in all student weights", open=False),
         Symbol("gradient_norm", _G, "G, largest ‖∇_(W_s)‖₂ of a layer at W̃_s", open=False),
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "2B(L_W B² Σ‖W_t‖₂ + G) Σε",
         _CORRECTED_8,
         lambda truncation_error, teacher_norm, **constants: gradient_preservation_bound(
@@ -514,7 +514,7 @@ def _joint_layers() -> Witness:
 
 
 def _shape_check() -> Check:
-    return computation(Side.PRINTED, "shapes", _right_shapes)
+    return computation(Form.PRINTED, "shapes", _right_shapes)
 
 
 APPENDIX_A = Statement(
@@ -546,9 +546,9 @@ APPENDIX_A = Statement(
             "≤ ‖∇ − ∇̃‖ ‖W_t‖ ‖P_right‖ …",
             "",
             (
-                proof(Side.PRINTED, "the difference split", _split_difference),
+                proof(Form.PRINTED, "the difference split", _split_difference),
                 _norm_rules(),
-                search(Side.PRINTED, "eqs 31 and 32, both terms together", _split_ratio),
+                search(Form.PRINTED, "eqs 31 and 32, both terms together", _split_ratio),
             ),
             Kind.UPPER,
         ),
@@ -557,7 +557,7 @@ APPENDIX_A = Statement(
             "eq 32",
             "… + ‖∇̃‖ ‖W_t − W_t^r‖ ‖P_right‖",
             "",
-            (proof(Side.PRINTED, "the difference split", _split_difference), _norm_rules()),
+            (proof(Form.PRINTED, "the difference split", _split_difference), _norm_rules()),
             Kind.UPPER,
             "the second term of one inequality; the search of eq 31 is of both",
         ),
@@ -566,7 +566,7 @@ APPENDIX_A = Statement(
             "eq 33",
             "‖∇L(W_s) − ∇L(W̃_s)‖ ≤ L‖W_s − W̃_s‖",
             "",
-            (search(Side.PRINTED, "quadratic losses, with equality", _smooth),),
+            (search(Form.PRINTED, "quadratic losses, with equality", _smooth),),
             Kind.DEFINITION,
             "the definition of smoothness in W_s, which is not Assumption 1's smoothness in the factors",
         ),
@@ -575,7 +575,7 @@ APPENDIX_A = Statement(
             "eq 34",
             "‖W_s − W̃_s‖ = ‖P_left (W_t − W_t^r) P_right‖",
             "",
-            (proof(Side.PRINTED, "bilinearity", _projected_difference),),
+            (proof(Form.PRINTED, "bilinearity", _projected_difference),),
         ),
         Equation(
             "eq-35",
@@ -583,9 +583,9 @@ APPENDIX_A = Statement(
             "≤ ‖P_left‖ ‖W_t − W_t^r‖_F ‖P_right‖",
             "",
             (
-                proof(Side.PRINTED, "eq 34", _projected_difference),
+                proof(Form.PRINTED, "eq 34", _projected_difference),
                 _norm_of_product(),
-                search(Side.PRINTED, "sub-multiplicative norms", _student_distance),
+                search(Form.PRINTED, "sub-multiplicative norms", _student_distance),
             ),
             Kind.UPPER,
         ),
@@ -595,9 +595,9 @@ APPENDIX_A = Statement(
             "≤ B² ε",
             "",
             (
-                proof(Side.PRINTED, "eq 34", _projected_difference),
+                proof(Form.PRINTED, "eq 34", _projected_difference),
                 _norm_of_product(),
-                search(Side.PRINTED, "norms at most B", _squared),
+                search(Form.PRINTED, "norms at most B", _squared),
             ),
             Kind.UPPER,
             "eq 35 with ‖P‖_F ≤ B and the ε of eq 7 put in",
@@ -609,8 +609,8 @@ APPENDIX_A = Statement(
             "L B³ ‖W_t‖ ε + G B ε",
             (
                 witness("a Huber loss", _lost_factor),
-                proof(Side.CORRECTED, "powers of B", _powers),
-                search(Side.CORRECTED, "one layer, one factor", _one_factor),
+                proof(Form.CORRECTED, "powers of B", _powers),
+                search(Form.CORRECTED, "one layer, one factor", _one_factor),
             ),
             Kind.UPPER,
             "one B is missing",
@@ -631,14 +631,14 @@ APPENDIX_A = Statement(
         Symbol("weight_smoothness", _LW_L, "L, smoothness of the loss in W_s", open=False),
         Symbol("gradient_norm", _G_L, "G, bound on ‖∇_(W_s) L‖", open=False),
     ),
-    printed=Form(
+    printed=NumericForm(
         "L B² ‖W_t‖ ε + G B ε",
         _PRINTED_37,
         printed_gradient_bound,
         ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
         equation="eq-37",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "L B³ ‖W_t‖ ε + G B ε",
         _CORRECTED_37,
         factor_gradient_bound,

@@ -91,7 +91,7 @@ class Symbol:
 
 
 @dataclass(frozen=True)
-class Form:
+class NumericForm:
     """One side of a statement that can be evaluated.
 
     Attributes:
@@ -165,10 +165,10 @@ class Statement:
     kind: Kind
     equations: tuple[Equation, ...]
     symbols: tuple[Symbol, ...] = ()
-    printed: Form | None = None
-    corrected: Form | None = None
-    trivial: Form | None = None
-    simpler: Form | None = None
+    printed: NumericForm | None = None
+    corrected: NumericForm | None = None
+    trivial: NumericForm | None = None
+    simpler: NumericForm | None = None
     assumptions: tuple[str, ...] = ()
     references: tuple[str, ...] = field(default=())
 
@@ -178,7 +178,7 @@ class Statement:
         return (self.slug, self.label.lower().replace(" ", "-"), *(equation.key for equation in self.equations))
 
     @property
-    def forms(self) -> dict[str, Form]:
+    def forms(self) -> dict[str, NumericForm]:
         """Return the forms that exist, by name."""
         named = {
             "printed": self.printed,

@@ -19,8 +19,8 @@ from theorykit.convergence import (
     tuned_step_size,
 )
 from theorykit.errors import InputError
-from theorykit.statements.evidence import Check, Side, Witness, identity, measured_later, proof, search, witness
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.evidence import Check, Form, Witness, identity, measured_later, proof, search, witness
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _LW, _G, _M, _BALL = sp.symbols("L_W G M B", nonnegative=True)
 _P, _Q, _AT = sp.symbols("p q t", real=True)
@@ -94,9 +94,9 @@ ASSUMPTION_1 = Statement(
             printed="‖∇L(θ) − ∇L(θ')‖ ≤ L‖θ − θ'‖ for all θ, θ'",
             corrected="where ‖P‖₂ ≤ B: L_P ≤ 2 L_W M² B² + G M, M = ‖W_t‖₂",
             checks=(
-                proof(Side.PRINTED, "a factored loss without any L", _hessian, refutes=True),
+                proof(Form.PRINTED, "a factored loss without any L", _hessian, refutes=True),
                 witness("curvature above a candidate", _steep),
-                search(Side.CORRECTED, "local smoothness of factored losses", _curvatures),
+                search(Form.CORRECTED, "local smoothness of factored losses", _curvatures),
             ),
             kind=Kind.UPPER,
             remark="no factored loss with curvature is globally smooth in its factors; on a ball an L exists",
@@ -108,7 +108,7 @@ ASSUMPTION_1 = Statement(
         Symbol("teacher_norm", _M, "M = ‖W_t‖₂"),
         Symbol("projection_norm", _BALL, "B, largest spectral norm of a factor"),
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "2 L_W M² B² + G M",
         _CORRECTED_5,
         factored_smoothness_bound,
@@ -143,7 +143,7 @@ ASSUMPTION_2 = Statement(
             label="eq 6",
             printed="E g = ∇L, E‖g − ∇L‖² ≤ σ²",
             corrected="σ² is the supremum over the trajectory",
-            checks=(proof(Side.REMARK, "variance of a plain least-squares gradient", _least_squares),),
+            checks=(proof(Form.REMARK, "variance of a plain least-squares gradient", _least_squares),),
             kind=Kind.DEFINITION,
             remark="a standard assumption; global only where the variance does not grow with θ",
         ),
@@ -333,12 +333,12 @@ STATEMENT = Statement(
             corrected="η ≤ 1/L: 2Δ/(ηT) + Lησ² + β²; tuned η: 2LΔ/T + 2σ(2LΔ/T)^½ + β²; β = 0 for SGD on the factors",
             checks=(
                 witness("noise does not average out at a constant step", _noise),
-                proof(Side.PRINTED, "for every T ≥ 3", _noise_for_every_length, refutes=True),
-                proof(Side.PRINTED, "a biased gradient leaves a floor", _bias, refutes=True),
-                proof(Side.CORRECTED, "telescoped descent", _telescoped),
-                proof(Side.CORRECTED, "tuned step", _tuned),
-                search(Side.CORRECTED, "quadratics with noise and bias, in closed form", _quadratics),
-                measured_later(Side.CORRECTED, "students", "squared gradient norms of SGD students over seeds"),
+                proof(Form.PRINTED, "for every T ≥ 3", _noise_for_every_length, refutes=True),
+                proof(Form.PRINTED, "a biased gradient leaves a floor", _bias, refutes=True),
+                proof(Form.CORRECTED, "telescoped descent", _telescoped),
+                proof(Form.CORRECTED, "tuned step", _tuned),
+                search(Form.CORRECTED, "quadratics with noise and bias, in closed form", _quadratics),
+                measured_later(Form.CORRECTED, "students", "squared gradient norms of SGD students over seeds"),
             ),
             kind=Kind.UPPER,
             remark="wrong in its last two terms; the ε term has no place where SGD follows its own loss",
@@ -352,14 +352,14 @@ STATEMENT = Statement(
         Symbol("truncation_error", _EPS, "ε, sum of the layers' truncation errors", open=False, default=0.0),
         Symbol("constant", _C, "constant of the printed O(ε²/√T)", open=False, default=1.0),
     ),
-    printed=Form(
+    printed=NumericForm(
         "2LΔ/T + σ²/T + c·ε²/√T",
         _PRINTED,
         printed_sgd_bound,
         ("n_steps", "smoothness", "initial_gap", "gradient_variance", "truncation_error", "constant"),
         equation="eq-11",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "2Δ/(ηT) + Lησ² + β², at the tuned η at most 2LΔ/T + 2σ(2LΔ/T)^½ + β²",
         _CORRECTED,
         sgd_convergence_bound,
@@ -388,7 +388,7 @@ def _smoothness() -> Check:
     t, step = sp.symbols("t s", nonnegative=True)
     # L(θ') − L(θ) − ⟨∇L(θ), θ' − θ⟩ = ∫₀¹ ⟨∇L(θ + t(θ' − θ)) − ∇L(θ), θ' − θ⟩ dt ≤ ∫₀¹ L t s² dt, s = ‖θ' − θ‖
     return identity(
-        Side.PRINTED,
+        Form.PRINTED,
         "∫₀¹ L t s² dt = L s²/2",
         lambda: sp.integrate(_L * t * step**2, (t, 0, 1)),
         lambda: _L * step**2 / 2,
@@ -398,7 +398,7 @@ def _smoothness() -> Check:
 def _update() -> Check:
     gradient = sp.Symbol("g", real=True)
     return identity(
-        Side.PRINTED,
+        Form.PRINTED,
         "the step −ηg put into eq 12",
         lambda: (_NABLA * gradient * -_ETA) + _L / 2 * (-_ETA * gradient) ** 2,
         lambda: -_ETA * _NABLA * gradient + _L * _ETA**2 / 2 * gradient**2,
@@ -408,7 +408,7 @@ def _update() -> Check:
 def _split() -> Check:
     gradient = sp.Symbol("g", real=True)
     return identity(
-        Side.PRINTED,
+        Form.PRINTED,
         "−η⟨∇, g⟩ = −η‖∇‖² + η⟨∇, ∇ − g⟩",
         lambda: -_ETA * _NABLA * gradient,
         lambda: sp.expand(-_ETA * _NABLA**2 + _ETA * _NABLA * (_NABLA - gradient)),
@@ -477,7 +477,7 @@ PROOF = Statement(
             label="eq 15",
             printed="E L_(t+1) ≤ E L_t − η E‖∇L‖² + (Lη²/2)(E‖∇L‖² + σ²)",
             corrected="",
-            checks=(proof(Side.PRINTED, "expectation over the noise", _expectation),),
+            checks=(proof(Form.PRINTED, "expectation over the noise", _expectation),),
             kind=Kind.UPPER,
         ),
         Equation(
@@ -487,7 +487,7 @@ PROOF = Statement(
             corrected="E‖∇L‖² ≤ 2L(E L_t − E L_(t+1)) + σ²",
             checks=(
                 witness("noisy quadratic at its floor", _noise_floor),
-                proof(Side.CORRECTED, "eq 15 rearranged at η = 1/L", _rearranged),
+                proof(Form.CORRECTED, "eq 15 rearranged at η = 1/L", _rearranged),
             ),
             kind=Kind.UPPER,
             remark="the noise of every step stays: the derivation gives σ², nothing divides it by T",

@@ -22,8 +22,8 @@ from theorykit.complexity import (
     rank_free_rademacher_bound,
 )
 from theorykit.complexity.covering import Constant
-from theorykit.statements.evidence import Found, Side, Truth, Value, cited, computation, measured_later, proof, search
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.evidence import Form, Found, Truth, Value, cited, computation, measured_later, proof, search
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK, _N = sp.symbols("m n r N", positive=True)
 _B, _R, _RADIUS = sp.symbols("B R epsilon", positive=True)
@@ -176,9 +176,9 @@ DEFINITION_1 = Statement(
             printed="R̂ = E sup_(rank W ≤ r) (1/n) Σ σ_i f_W(x_i)",
             corrected="the supremum over rank W ≤ r and ‖W‖_F ≤ B: (B/N) E‖Σ σ_i X_i‖_(2,r) for linear models",
             checks=(
-                proof(Side.REMARK, "the supremum without a norm is infinite", _unbounded),
-                proof(Side.CORRECTED, "supremum of a linear class", _supremum),
-                cited(Side.CORRECTED, "⟨W, S⟩ ≤ Σ s_j(W) s_j(S)", "von Neumann 1937, trace inequality"),
+                proof(Form.REMARK, "the supremum without a norm is infinite", _unbounded),
+                proof(Form.CORRECTED, "supremum of a linear class", _supremum),
+                cited(Form.CORRECTED, "⟨W, S⟩ ≤ Σ s_j(W) s_j(S)", "von Neumann 1937, trace inequality"),
             ),
             kind=Kind.DEFINITION,
             remark="the supremum names the rank only; the class F_r of the same definition has the ‖W‖_F ≤ B it needs",
@@ -189,18 +189,18 @@ DEFINITION_1 = Statement(
             printed="R̂ ≤ O(r(m + n) log n/√n) via Dudley's integral",
             corrected="R̂ ≤ min(B R/√N, 11.7515 B R sqrt(r(m + n + 1)/N)); exact: R̂(r) grows at most like √r",
             checks=(
-                proof(Side.PRINTED, "follows from the rank-free bound", _implied_21),
-                computation(Side.PRINTED, "what it is worth", _worth_of_21),
-                proof(Side.CORRECTED, "rank-free bound and growth", _steps),
-                proof(Side.CORRECTED, "the constant of Dudley's integral", _constant),
+                proof(Form.PRINTED, "follows from the rank-free bound", _implied_21),
+                computation(Form.PRINTED, "what it is worth", _worth_of_21),
+                proof(Form.CORRECTED, "rank-free bound and growth", _steps),
+                proof(Form.CORRECTED, "the constant of Dudley's integral", _constant),
                 cited(
-                    Side.CORRECTED,
+                    Form.CORRECTED,
                     "chaining with the factor 12 from 0 to half the diameter",
                     "Dudley 1967; Bartlett, Foster & Telgarsky 2017, Lemma A.5",
                 ),
-                search(Side.CORRECTED, "exact values by enumerating signs, over B R/√N", _over_rank_free),
-                search(Side.CORRECTED, "the same over Dudley's bound alone, far from met", _over_dudley),
-                search(Side.CORRECTED, "R̂(r) rises, R̂(r)/√r falls", _growth),
+                search(Form.CORRECTED, "exact values by enumerating signs, over B R/√N", _over_rank_free),
+                search(Form.CORRECTED, "the same over Dudley's bound alone, far from met", _over_dudley),
+                search(Form.CORRECTED, "R̂(r) rises, R̂(r)/√r falls", _growth),
             ),
             kind=Kind.UPPER,
             remark="true with a constant B R, and not what Dudley's integral gives: a square root was lost",
@@ -208,7 +208,7 @@ DEFINITION_1 = Statement(
         ),
     ),
     symbols=_SYMBOLS,
-    printed=Form(
+    printed=NumericForm(
         "B R r(m + n) log N/√N, the least constant with which it is true",
         _B * _R * _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N),
         lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: printed_rademacher_bound(
@@ -217,7 +217,7 @@ DEFINITION_1 = Statement(
         tuple(symbol.name for symbol in _SYMBOLS),
         equation="eq-21",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "min(B R/√N, 11.7515 B R sqrt(r(m + n + 1)/N))",
         sp.Min(_B * _R / sp.sqrt(_N), dudley_constant() * _B * _R * sp.sqrt(_RANK * (_ROWS + _COLUMNS + 1) / _N)),
         lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: np.minimum(
@@ -232,13 +232,13 @@ DEFINITION_1 = Statement(
         ),
         tuple(symbol.name for symbol in _SYMBOLS),
     ),
-    simpler=Form(
+    simpler=NumericForm(
         "B R/√N, without the rank",
         _B * _R / sp.sqrt(_N),
         rank_free_rademacher_bound,
         ("n_samples", "frobenius_bound", "input_norm"),
     ),
-    trivial=Form(
+    trivial=NumericForm(
         "B R",
         _B * _R,
         lambda frobenius_bound, input_norm: frobenius_bound * input_norm,
@@ -320,12 +320,12 @@ STATEMENT = Statement(
             printed="R ≤ R̂ + O(r(m + n) log n/√n) + O(sqrt(log(1/δ)/n))",
             corrected="R ≤ R̂ + 2ρ R̂_N + 3c sqrt(log(2/δ)/(2N)), losses in [0, c], ρ-Lipschitz, R̂_N of eq 21",
             checks=(
-                proof(Side.PRINTED, "follows from the rank-free bound", _implied),
-                cited(Side.PRINTED, "the rank-free bound itself", _SOURCE),
-                computation(Side.PRINTED, "what it is worth at GPT-2's size", _vacuous),
-                cited(Side.CORRECTED, "the gap of a class by its Rademacher complexity", _SOURCE),
-                search(Side.CORRECTED, "exact worst gaps of a two-point problem, δ = 0.001", _threshold_gaps),
-                measured_later(Side.CORRECTED, "students", "generalization gap over rank and seeds"),
+                proof(Form.PRINTED, "follows from the rank-free bound", _implied),
+                cited(Form.PRINTED, "the rank-free bound itself", _SOURCE),
+                computation(Form.PRINTED, "what it is worth at GPT-2's size", _vacuous),
+                cited(Form.CORRECTED, "the gap of a class by its Rademacher complexity", _SOURCE),
+                search(Form.CORRECTED, "exact worst gaps of a two-point problem, δ = 0.001", _threshold_gaps),
+                measured_later(Form.CORRECTED, "students", "generalization gap over rank and seeds"),
             ),
             kind=Kind.UPPER,
             remark="true with large enough constants, vacuous, and dominated by a bound without the rank",
@@ -336,7 +336,7 @@ STATEMENT = Statement(
             label="§5.5",
             printed="the gap increases linearly with r(m + n), confirming the bound",
             corrected="an upper bound shows no scaling; under ‖W‖_F ≤ B complexity grows at most like √r",
-            checks=(measured_later(Side.PRINTED, "slope", "gap over rank with an interval"),),
+            checks=(measured_later(Form.PRINTED, "slope", "gap over rank with an interval"),),
             kind=Kind.CLAIM,
             remark="see eq 21 for the growth of the exact complexity",
         ),
@@ -351,7 +351,7 @@ STATEMENT = Statement(
         Symbol("lipschitz", _RHO, "ρ, Lipschitz constant of the loss", open=False, default=1.0),
         Symbol("loss_range", _LARGEST, "c, largest loss", default=1.0),
     ),
-    printed=Form(
+    printed=NumericForm(
         "r(m + n) log N/√N + sqrt(log(1/δ)/N), constants 1",
         _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N) + sp.sqrt(sp.log(1 / _DELTA) / _N),
         lambda rows, columns, rank, n_samples, delta: (
@@ -360,7 +360,7 @@ STATEMENT = Statement(
         _ARGUMENTS,
         equation="eq-19",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "2ρ R̂_N + 3c sqrt(log(2/δ)/(2N))",
         2 * _RHO * _COMPLEXITY + 3 * _LARGEST * sp.sqrt(sp.log(2 / _DELTA) / (2 * _N)),
         lambda n_samples, delta, complexity, lipschitz, loss_range: (
@@ -370,7 +370,7 @@ STATEMENT = Statement(
         ),
         ("n_samples", "delta", "complexity", "lipschitz", "loss_range"),
     ),
-    trivial=Form("c, the largest loss", _LARGEST, lambda loss_range: loss_range, ("loss_range",)),
+    trivial=NumericForm("c, the largest loss", _LARGEST, lambda loss_range: loss_range, ("loss_range",)),
     assumptions=(
         "independent samples of one distribution (documents, not the tokens of one)",
         "losses in [0, c], ρ-Lipschitz in the prediction; cross-entropy has to be clipped",
@@ -449,14 +449,14 @@ COVERING_NUMBER = Statement(
             printed="N(F_r, ε) ≤ (3B/ε)^(r(m + n + 1))",
             corrected="N(F_r, ε) ≤ (9B/ε)^(r(m + n + 1)) for ε ≤ B",
             checks=(
-                computation(Side.PRINTED, "where the constant 3 follows from a proof", _where_proved),
-                proof(Side.CORRECTED, "the net of Candès and Plan", _nets),
+                computation(Form.PRINTED, "where the constant 3 follows from a proof", _where_proved),
+                proof(Form.CORRECTED, "the net of Candès and Plan", _nets),
                 cited(
-                    Side.CORRECTED,
+                    Form.CORRECTED,
                     "a unit ball of k dimensions has an ε-net of (1 + 2/ε)^k points",
                     "Vershynin 2018, Cor. 4.2.13",
                 ),
-                search(Side.CORRECTED, "a proved lower bound never passes it", _lower_over_upper),
+                search(Form.CORRECTED, "a proved lower bound never passes it", _lower_over_upper),
             ),
             kind=Kind.UPPER,
             remark="called known; the known constant is 9",
@@ -469,8 +469,8 @@ COVERING_NUMBER = Statement(
         Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0),
         Symbol("radius", _RADIUS, "ε, radius of the cover in the Frobenius norm, below B"),
     ),
-    printed=Form("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), _COVER, equation="eq-20"),
-    corrected=Form("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable"), _COVER),
+    printed=NumericForm("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), _COVER, equation="eq-20"),
+    corrected=NumericForm("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable"), _COVER),
     assumptions=("ε ≤ B", "cover in the Frobenius norm"),
     references=("Candès & Plan (2011), IEEE Trans. Inf. Theory 57(4), Lemma 3.1",),
 )

@@ -15,8 +15,8 @@ from theorykit.information import (
     rate_distortion,
 )
 from theorykit.statements.evidence import (
+    Form,
     Found,
-    Side,
     Truth,
     Value,
     Witness,
@@ -28,7 +28,7 @@ from theorykit.statements.evidence import (
     search,
     witness,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 
 def _deterministic() -> Found:
@@ -112,9 +112,9 @@ DEFINITION_2 = Statement(
             printed="I_l = I(H_t; H_s) = E log p(H_t, H_s)/(p(H_t) p(H_s))",
             corrected="I(H_t; H_s + τZ), or the rate–distortion bound at the measured error",
             checks=(
-                computation(Side.PRINTED, "deterministic networks", _deterministic),
-                cited(Side.PRINTED, "cells never tell more than the states (data processing)", f"{_BOOK}, §2.8, §8.5"),
-                computation(Side.PRINTED, "invariance under rotation and scale", _rotation),
+                computation(Form.PRINTED, "deterministic networks", _deterministic),
+                cited(Form.PRINTED, "cells never tell more than the states (data processing)", f"{_BOOK}, §2.8, §8.5"),
+                computation(Form.PRINTED, "invariance under rotation and scale", _rotation),
             ),
             kind=Kind.DEFINITION,
             remark="infinite, or the entropy of the input, for deterministic networks",
@@ -124,7 +124,7 @@ DEFINITION_2 = Statement(
             label="eq 24",
             printed="I = KL(p(H_t, H_s) ‖ p(H_t) p(H_s))",
             corrected="",
-            checks=(proof(Side.PRINTED, "eq 24 is eq 22; its Gaussian value", _divergence),),
+            checks=(proof(Form.PRINTED, "eq 24 is eq 22; its Gaussian value", _divergence),),
         ),
         Equation(
             key="eq-25",
@@ -132,10 +132,10 @@ DEFINITION_2 = Statement(
             printed="I = ½ log(|Σ_t||Σ_s|/|Σ_ts|)",
             corrected="",
             checks=(
-                proof(Side.PRINTED, "exponents of a correlated pair", _divergence),
-                proof(Side.PRINTED, "determinants of a correlated pair", _determinants),
-                cited(Side.PRINTED, "the entropy of a Gaussian vector, for any covariance", f"{_BOOK}, Theorem 8.4.1"),
-                computation(Side.PRINTED, "two routes to one number", _two_routes),
+                proof(Form.PRINTED, "exponents of a correlated pair", _divergence),
+                proof(Form.PRINTED, "determinants of a correlated pair", _determinants),
+                cited(Form.PRINTED, "the entropy of a Gaussian vector, for any covariance", f"{_BOOK}, Theorem 8.4.1"),
+                computation(Form.PRINTED, "two routes to one number", _two_routes),
             ),
         ),
     ),
@@ -305,18 +305,18 @@ STATEMENT = Statement(
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone + const",
             corrected="I ≥ R_t(D) at D = E‖H_t − H_s‖², any coupling; isotropic: (d/2) log(dσ²/L) ≥ (d/2)(1 − L/(dσ²))",
             checks=(
-                computation(Side.PRINTED, "which constant could serve", _any_constant),
-                proof(Side.CORRECTED, "exact information of the isotropic model", _exact),
-                proof(Side.CORRECTED, "affine form", _affine),
-                computation(Side.PRINTED, "the forms side by side", _worth),
+                computation(Form.PRINTED, "which constant could serve", _any_constant),
+                proof(Form.CORRECTED, "exact information of the isotropic model", _exact),
+                proof(Form.CORRECTED, "affine form", _affine),
+                computation(Form.PRINTED, "the forms side by side", _worth),
                 cited(
-                    Side.CORRECTED,
+                    Form.CORRECTED,
                     "R(D) is the least I over all couplings, Gaussian or not; reverse water-filling gives it",
                     "Cover & Thomas 2006, Theorems 10.3.2 and 10.3.3",
                 ),
-                search(Side.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
-                search(Side.CORRECTED, "quantised students, which are no Gaussians", _quantised),
-                measured_later(Side.CORRECTED, "students", "information of teacher and student states, with controls"),
+                search(Form.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
+                search(Form.CORRECTED, "quantised students, which are no Gaussians", _quantised),
+                measured_later(Form.CORRECTED, "students", "information of teacher and student states, with controls"),
             ),
             kind=Kind.LOWER,
             remark="does not follow from eq 27; a small clone loss is sufficient for information, not necessary",
@@ -328,7 +328,7 @@ STATEMENT = Statement(
             corrected="",
             checks=(
                 witness("independent states", _without_constant),
-                proof(Side.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
+                proof(Form.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
             ),
             kind=Kind.LOWER,
             remark="false for every const above −log d; for a smaller one the right side is negative",
@@ -340,7 +340,7 @@ STATEMENT = Statement(
             corrected="",
             checks=(
                 identity(
-                    Side.PRINTED,
+                    Form.PRINTED,
                     "E(h_t − h_s)² summed over d pairs",
                     lambda: _D * (_S2 + _S2 - 2 * _RHO * _S2),
                     lambda: 2 * _D * _S2 * (1 - _RHO),
@@ -355,8 +355,8 @@ STATEMENT = Statement(
             corrected="I = −(d/2) log[(L/(dσ²))(1 − L/(4dσ²))] ≥ (d/2) log(dσ²/L)",
             checks=(
                 witness("one correlation", _reversed_at_half),
-                proof(Side.PRINTED, "reversed for every ρ in (0, 1)", _reversed, refutes=True),
-                proof(Side.CORRECTED, "exact form in terms of the loss", _exact),
+                proof(Form.PRINTED, "reversed for every ρ in (0, 1)", _reversed, refutes=True),
+                proof(Form.CORRECTED, "exact form in terms of the loss", _exact),
             ),
             kind=Kind.LOWER,
             remark="the inequality points the other way",
@@ -368,7 +368,7 @@ STATEMENT = Statement(
         Symbol("variance", _S2, "σ² of one coordinate of the teacher", default=1.0),
         Symbol("constant", _KAPPA, "const of eq 23, nats", low=float("-inf"), default=0.0),
     ),
-    printed=Form(
+    printed=NumericForm(
         "log d − (d/2) L + const, nats",
         _PRINTED,
         printed_cloning_bound,
@@ -376,13 +376,13 @@ STATEMENT = Statement(
         # where the bound is above 0, and so says something, the constant is above −log d and the bound is refuted
         equation="eq-23-constant-0",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "(d/2) log(dσ²/L), nats",
         _CORRECTED,
         cloning_information_bound,
         ("clone_loss", "dimension", "variance"),
     ),
-    trivial=Form("0", sp.Integer(0), lambda: 0.0, ()),
+    trivial=NumericForm("0", sp.Integer(0), lambda: 0.0, ()),
     assumptions=(
         "Gaussian teacher states (of equal variance for the closed form); any coupling with the student",
         "the teacher's covariance is known, not estimated",

@@ -1,6 +1,6 @@
 """Verdicts: a measurement and a bound in, an answer on separate axes out. Pure functions that know no statement."""
 
-from theorykit.verdicts.axes import Exponent, Instance, Rows, Truth, Value, Verdict
+from theorykit.verdicts.axes import Exponent, Form, Instance, Rows, Truth, Value, Verdict
 from theorykit.verdicts.calibration import DecisionRates, decision_rates
 from theorykit.verdicts.expectation import Configuration, expectation_verdict, power_expectation
 from theorykit.verdicts.exponents import (
@@ -33,6 +33,7 @@ __all__ = [
     "Equivalence",
     "Exponent",
     "ExponentPlan",
+    "Form",
     "Instance",
     "PairedEffect",
     "ReferenceTask",

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, cast
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts import Exponent, Instance, Rows, SlopeEvidence, Value, Verdict
+from theorykit.verdicts import Form as Form
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Form(StrEnum):
-    """Which form of an equation a finding is about."""
-
-    PRINTED = "printed"
-    CORRECTED = "corrected"
-    INSTRUMENT = "instrument"
-    """Neither: whether the measurement itself can be trusted."""
 
 
 class Outcome(StrEnum):

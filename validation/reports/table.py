@@ -162,7 +162,7 @@ def _equations(symbolic: Record | None) -> Iterator[dict[str, Any]]:
 
 
 def _rows(known: dict[str, Any], records: Sequence[Record]) -> Iterator[Row]:
-    for form in Form:
+    for form in (Form.PRINTED, Form.CORRECTED, Form.INSTRUMENT):
         found = [
             (record, finding)
             for record in records
