@@ -13,7 +13,8 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements.evidence import Effort, Form, truth_of
 from theorykit.statements.statement import Kind, NumericForm, Statement
-from theorykit.verdicts import Instance, Truth, Value
+from theorykit.verdicts import Instance, Truth
+from theorykit.verdicts.competitors import judged_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,11 +192,9 @@ def _truth(statement: Statement, form: NumericForm) -> Truth | None:
 
 def _worth(statement: Statement, name: str, point: _Point) -> str:
     """Compare with the trivial and the simpler bound; an upper bound is tighter where it is smaller."""
-    rivals = {rival: point.values[rival] for rival in ("trivial", "simpler") if rival in point.values}
+    rivals = {"trivial", "simpler"} & point.values.keys()
     if name in rivals or not rivals or statement.kind not in (Kind.UPPER, Kind.LOWER):
         return ""
     sign = 1.0 if statement.kind == Kind.UPPER else -1.0
-    own = sign * point.values[name]
-    if own >= sign * rivals.get("trivial", sign * np.inf):
-        return str(Value.VACUOUS)
-    return str(Value.DOMINATED if own > sign * rivals.get("simpler", sign * np.inf) else Value.INFORMATIVE)
+    bound, trivial, simpler = (sign * point.values.get(form, sign * np.inf) for form in (name, "trivial", "simpler"))
+    return str(judged_value(bound, bound, trivial, simpler))

@@ -1,7 +1,7 @@
 """Verdicts: a measurement and a bound in, an answer on separate axes out. Pure functions that know no statement."""
 
 from theorykit.verdicts.axes import Exponent, Form, Instance, Rows, Truth, Value, Verdict
-from theorykit.verdicts.calibration import DecisionRates, decision_rates
+from theorykit.verdicts.competitors import bound_value
 from theorykit.verdicts.expectation import Configuration, expectation_verdict, power_expectation
 from theorykit.verdicts.exponents import (
     Rival,
@@ -29,7 +29,6 @@ __all__ = [
     "TRIVIAL_BOUNDS",
     "AdversarialSearch",
     "Configuration",
-    "DecisionRates",
     "Equivalence",
     "Exponent",
     "ExponentPlan",
@@ -47,9 +46,9 @@ __all__ = [
     "Value",
     "Verdict",
     "adversarial_search",
+    "bound_value",
     "censored_points",
     "data_fingerprints",
-    "decision_rates",
     "equivalence",
     "expectation_verdict",
     "exponent_verdict",

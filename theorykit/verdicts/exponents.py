@@ -47,10 +47,6 @@ class Rival(Result):
     distance: float
     in_interval: bool
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
-
 
 @dataclass(frozen=True)
 class SlopeEvidence(Result):

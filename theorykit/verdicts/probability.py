@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from theorykit.verdicts.samples import (
     sample_matrix,
     two_ends,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST_TRIALS = 2.0**53
 """Beyond it float64 does not count."""
@@ -61,10 +58,6 @@ class TrialCount(Result):
     tightness_interval: tuple[float, float] | None
     instance: Instance
     value: Value | None
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
