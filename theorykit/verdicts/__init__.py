@@ -11,6 +11,7 @@ from theorykit.verdicts.exponents import (
     simulated_correlations,
 )
 from theorykit.verdicts.inequality import AdversarialSearch, adversarial_search, inequality_verdict
+from theorykit.verdicts.intervals import geometric_interval, student_interval
 from theorykit.verdicts.mechanisms import (
     Equivalence,
     PairedEffect,
@@ -52,6 +53,7 @@ __all__ = [
     "equivalence",
     "expectation_verdict",
     "exponent_verdict",
+    "geometric_interval",
     "inequality_verdict",
     "mechanism_verdict",
     "minimal_trials",
@@ -63,6 +65,7 @@ __all__ = [
     "register_constant",
     "simulated_correlations",
     "slope_power",
+    "student_interval",
     "trivial_bound",
     "violation_interval",
 ]

@@ -13,18 +13,8 @@ from theorykit.arguments import Floats, calculation, positive_array, probability
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
 from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, tightness, turned_bound
-from theorykit.verdicts.samples import (
-    ROUNDING,
-    SKEWED,
-    MeanLimits,
-    error_rate,
-    holm,
-    mean_limits,
-    ordered_pair,
-    row_names,
-    sample_matrix,
-    skewness_z,
-)
+from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
+from theorykit.verdicts.samples import SKEWED, error_rate, holm, ordered_pair, row_names, sample_matrix, skewness_z
 
 _HARMFUL_SKEW = {Instance.VIOLATED: -1, Instance.HOLDS: 1}
 """Sign of the skewness of (turned) measurements with which the t test of a verdict errs more often than alpha."""

@@ -12,15 +12,8 @@ from theorykit.arguments import LARGEST, Floats, checked_generator, positive_num
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.samples import (
-    SKEWED,
-    error_rate,
-    holm,
-    mean_limits,
-    seed_vector,
-    shaped_array,
-    skewness_z,
-)
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import SKEWED, error_rate, holm, seed_vector, shaped_array, skewness_z
 
 _FLIPS = 2**14
 """Sign flips: all of them up to 14 pairs, a random draw beyond."""

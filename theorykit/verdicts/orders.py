@@ -14,7 +14,8 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Verdict
 from theorykit.verdicts.expectation import expectation_verdict
-from theorykit.verdicts.samples import error_rate, mean_limits, one_each, sample_matrix, shaped_array
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import error_rate, one_each, sample_matrix, shaped_array
 
 
 @dataclass(frozen=True)

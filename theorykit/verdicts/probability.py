@@ -14,14 +14,8 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
 from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, turned_bound
-from theorykit.verdicts.samples import (
-    ROUNDING,
-    error_rate,
-    holm,
-    row_names,
-    sample_matrix,
-    two_ends,
-)
+from theorykit.verdicts.intervals import ROUNDING
+from theorykit.verdicts.samples import error_rate, holm, row_names, sample_matrix, two_ends
 
 _MOST_TRIALS = 2.0**53
 """Beyond it float64 does not count."""

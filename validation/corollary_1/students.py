@@ -13,7 +13,7 @@ import numpy as np
 
 import theorykit as tk
 from theorykit.errors import InputError
-from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent, student_interval
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
 from validation.claims.experiment import Context, PartResult, Settings
@@ -233,8 +233,6 @@ def _correlation(ctx: Context, losses: CurveLosses) -> Finding:
 
 def _comparison(ctx: Context, losses: CurveLosses, predicted: list[dict[str, Any]], limit: int) -> Finding:
     """Compare r* with what the spectra predict; no factor was registered, so that nothing passes or fails."""
-    from scipy.stats import t
-
     curve = losses.curve
     optima = losses.optima(losses.end)
     usable = np.isfinite(optima) & ~censored_points(optima, curve.ranks, limit)
@@ -250,9 +248,9 @@ def _comparison(ctx: Context, losses: CurveLosses, predicted: list[dict[str, Any
         logs = np.log(optima[:, kept] / np.array([row["uniform"] for row in predicted], dtype=float)[kept]).mean(axis=1)
         measured = float(np.exp(logs.mean()))
         if logs.size > 1:
-            level = 1 - float(ctx.settings.get("alpha", 0.05))
-            reach = float(t.ppf(level, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
-            interval = (float(measured * np.exp(-reach)), float(measured * np.exp(reach)))
+            level = 1 - 2 * float(ctx.settings.get("alpha", 0.05))
+            _, low, high = student_interval(logs, level)
+            interval = (float(np.exp(low)), float(np.exp(high)))
     verdict = Verdict(
         what, Instance.UNFALSIFIABLE, reasons=tuple(reasons), n_seeds=len(curve.seeds), method="ratio over paired sizes"
     )
