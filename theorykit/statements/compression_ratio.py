@@ -146,7 +146,6 @@ STATEMENT = Statement(
         "r(m + n)/(mn), as said of the student of eq 1",
         _RANK * (_ROWS + _COLUMNS) / (_ROWS * _COLUMNS),
         compression_ratio,
-        ("rows", "columns", "rank"),
         equation="compression",
     ),
     corrected=NumericForm(
@@ -154,9 +153,8 @@ STATEMENT = Statement(
         "printed r(m + n)/(mn)",
         _RANK**2 / (_ROWS * _COLUMNS),
         literal_compression_ratio,
-        ("rows", "columns", "rank"),
     ),
-    trivial=NumericForm("1, the dense matrix", sp.Integer(1), lambda: 1.0, ()),
+    trivial=NumericForm("1, the dense matrix", sp.Integer(1), lambda: 1.0),
     assumptions=("1 ≤ r ≤ min(m, n)",),
     references=("Low-Rank Clone, arXiv 2505.12781, for the one-sided reading R3",),
 )

@@ -115,14 +115,12 @@ STATEMENT = Statement(
         "(C1 N/C2)^½",
         sp.sqrt(_C1 * _N / _C2),
         optimal_rank,
-        ("n_samples", "c1", "c2"),
         equation="eq-17",
     ),
     corrected=NumericForm(
         "(2 C1 √N/C2)^(2/3)",
         (2 * _C1 * sp.sqrt(_N) / _C2) ** sp.Rational(2, 3),
         lambda n_samples, c1, c2: optimal_rank(n_samples, c1, c2, complexity=0.5, samples=0.5),
-        ("n_samples", "c1", "c2"),
     ),
     assumptions=(
         "approximation error C1 r^−a, estimation error C2 r^b N^−c with known constants",

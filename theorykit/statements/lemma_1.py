@@ -96,88 +96,59 @@ ASSUMPTION_3 = Statement(
 )
 
 
-_OUTPUTS, _INPUTS, _INNER = 4, 3, 2
+# the chain rule of W_s = P_left W_t P_right, printed in eqs 9, 10, 28 and 29 alike
+_W_T = sp.Matrix(4, 3, sp.symbols("w:12"))
+_LEFT, _RIGHT = sp.Matrix(2, 4, sp.symbols("l:8")), sp.Matrix(3, 2, sp.symbols("p:6"))
+_SLOPE = sp.Matrix(2, 2, sp.symbols("g:4"))
 
 
-def _chain_symbols() -> tuple[sp.Matrix, sp.Matrix, sp.Matrix, sp.Matrix]:
-    """Return W_t, P_left, P_right and the gradient by W_s as symbolic matrices."""
-    return (
-        sp.Matrix(_OUTPUTS, _INPUTS, sp.symbols(f"w:{_OUTPUTS * _INPUTS}")),
-        sp.Matrix(_INNER, _OUTPUTS, sp.symbols(f"l:{_INNER * _OUTPUTS}")),
-        sp.Matrix(_INPUTS, _INNER, sp.symbols(f"p:{_INPUTS * _INNER}")),
-        sp.Matrix(_INNER, _INNER, sp.symbols(f"g:{_INNER * _INNER}")),
-    )
-
-
-def _derivative(by: int) -> sp.Matrix:
+def _derivative(factor: sp.Matrix) -> sp.Matrix:
     """Differentiate the linear loss ⟨g, P_left W_t P_right⟩, whose gradient by W_s is g, entry by entry."""
-    teacher, left, right, gradient = _chain_symbols()
-    loss = (gradient.T * (left * teacher * right)).trace()
-    factor = left if by == 0 else right
+    loss = (_SLOPE.T * (_LEFT * _W_T * _RIGHT)).trace()
     return sp.Matrix(*factor.shape, [sp.diff(loss, entry) for entry in factor])
 
 
-def _left_rule() -> sp.Matrix:
-    teacher, _, right, gradient = _chain_symbols()
-    return gradient * (teacher * right).T
+def _left_gradient(title: str) -> Check:
+    return identity(Form.PRINTED, title, lambda: _derivative(_LEFT), lambda: _SLOPE * (_W_T * _RIGHT).T)
 
 
-def _right_rule() -> sp.Matrix:
-    teacher, left, _, gradient = _chain_symbols()
-    return teacher.T * left.T * gradient
-
-
-def _left_gradient(title: str = "entrywise derivatives by P_left") -> Check:
-    """Check eqs 9 and 28 against entrywise derivatives."""
-    return identity(Form.PRINTED, title, lambda: _derivative(0), _left_rule)
-
-
-def _right_gradient() -> Check:
-    """Check the corrected form of eqs 10 and 29 against entrywise derivatives."""
-    return identity(Form.CORRECTED, "entrywise derivatives by P_right", lambda: _derivative(1), _right_rule)
+_LEFT_ENTRIES = _left_gradient("entrywise derivatives by P_left")
 
 
 def _right_shapes() -> Found:
-    """Multiply W_tᵀ ∇_{W_s} as printed in eqs 10 and 29."""
-    teacher, _, right, gradient = _chain_symbols()
+    """Multiply W_tᵀ ∇_(W_s) as printed in eqs 10 and 29."""
     try:
-        product = teacher.T * gradient
-        wrong = product.shape != right.shape
+        wrong = (_W_T.T * _SLOPE).shape != _RIGHT.shape
     except sp.matrices.exceptions.ShapeError:
         wrong = True
-    sentence = (
-        f"W_tᵀ is {_INPUTS} × {_OUTPUTS} and ∇_(W_s) is {_INNER} × {_INNER}: the product does not exist unless "
-        "r = m, and lacks P_leftᵀ"
-    )
+    sentence = "W_tᵀ is 3 × 4 and ∇_(W_s) is 2 × 2: the product does not exist unless r = m, and lacks P_leftᵀ"
     return Found(Truth.REFUTED if wrong else Truth.UNDECIDED, sentence)
 
 
-def _norm_of_product() -> Check:
+_RIGHT_GRADIENT = (
+    computation(Form.PRINTED, "shapes", _right_shapes),
+    identity(
+        Form.CORRECTED,
+        "entrywise derivatives by P_right",
+        lambda: _derivative(_RIGHT),
+        lambda: _W_T.T * _LEFT.T * _SLOPE,
+    ),
+)
+
+
+def _product_norm() -> tuple[bool, str]:
     """Check ‖AB‖_F ≤ ‖A‖_F ‖B‖_F by Lagrange's identity, which is Cauchy and Schwarz with its remainder."""
-
-    def reasoning() -> tuple[bool, str]:
-        a, b = sp.Matrix(2, 3, sp.symbols("a:6")), sp.Matrix(3, 2, sp.symbols("b:6"))
-        squares = [
-            (a[i, k] * b[other, j] - a[i, other] * b[k, j]) ** 2
-            for i in range(2)
-            for j in range(2)
-            for k in range(3)
-            for other in range(k)
-        ]
-        gap = sum(x**2 for x in a) * sum(x**2 for x in b) - sum(x**2 for x in a * b)
-        return sp.expand(gap - sum(squares)) == 0, (
-            "computed for 2 × 3 times 3 × 2, the same sum for other shapes: ‖A‖_F²‖B‖_F² − ‖AB‖_F² is a sum of squares"
-        )
-
-    return proof(Form.PRINTED, "sub-multiplicative Frobenius norm", reasoning)
-
-
-def _norm_rules() -> Check:
-    """Cite the two rules on norms behind eqs 31 and 32."""
-    return cited(
-        Form.PRINTED,
-        "the triangle inequality, and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂ for the spectral norm of W_t",
-        "Horn & Johnson 2013, Matrix Analysis, §5.6",
+    a, b = sp.Matrix(2, 3, sp.symbols("a:6")), sp.Matrix(3, 2, sp.symbols("b:6"))
+    squares = [
+        (a[i, k] * b[other, j] - a[i, other] * b[k, j]) ** 2
+        for i in range(2)
+        for j in range(2)
+        for k in range(3)
+        for other in range(k)
+    ]
+    gap = sum(x**2 for x in a) * sum(x**2 for x in b) - sum(x**2 for x in a * b)
+    return sp.expand(gap - sum(squares)) == 0, (
+        "computed for 2 × 3 times 3 × 2, the same sum for other shapes: ‖A‖_F²‖B‖_F² − ‖AB‖_F² is a sum of squares"
     )
 
 
@@ -329,14 +300,14 @@ STATEMENT = Statement(
             label="eq 9",
             printed="∇_(P_left) L = ∇_(W_s) L · (W_t P_right)ᵀ",
             corrected="",
-            checks=(_left_gradient(),),
+            checks=(_LEFT_ENTRIES,),
         ),
         Equation(
             key="eq-10",
             label="eq 10",
             printed="∇_(P_right) L = W_tᵀ · ∇_(W_s) L",
             corrected="∇_(P_right) L = W_tᵀ P_leftᵀ ∇_(W_s) L",
-            checks=(computation(Form.PRINTED, "shapes", _right_shapes), _right_gradient()),
+            checks=_RIGHT_GRADIENT,
             remark="the shapes do not conform",
         ),
     ),
@@ -353,7 +324,6 @@ STATEMENT = Statement(
         lambda truncation_error, teacher_norm, **constants: gradient_preservation_bound(
             truncation_error[..., None], teacher_norm[..., None], **constants
         ),
-        ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
     ),
     assumptions=(
         "loss L_W-smooth in all student weights jointly, between W̃_s and W_s",
@@ -376,7 +346,21 @@ def _projected_difference() -> tuple[bool, str]:
     return rest == 0, "computed, with symbols that do not commute: W_s − W̃_s = P_left (W_t − W_t^r) P_right"
 
 
-def _quantities(generator: np.random.Generator, count: int) -> dict[str, Floats]:
+_SPLIT = (
+    proof(Form.PRINTED, "the difference split", _split_difference),
+    cited(
+        Form.PRINTED,
+        "the triangle inequality, and ‖AB‖_F ≤ ‖A‖_F ‖B‖₂ for the spectral norm of W_t",
+        "Horn & Johnson 2013, Matrix Analysis, §5.6",
+    ),
+)
+_BILINEAR = (
+    proof(Form.PRINTED, "eq 34", _projected_difference),
+    proof(Form.PRINTED, "sub-multiplicative Frobenius norm", _product_norm),
+)
+
+
+def _norms(generator: np.random.Generator, count: int) -> dict[str, Floats]:
     """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36.
 
     A fifth of the trials are the extremal instance of eq 37's first term: W_t = diag(M, M, 0), both factors along the
@@ -414,38 +398,38 @@ def _quantities(generator: np.random.Generator, count: int) -> dict[str, Floats]
 
 
 def _split_ratio(generator: np.random.Generator, count: int) -> Floats:
-    found = _quantities(generator, count)
-    first = found["slope_difference"] * found["teacher"] * found["right"]
-    return found["deviation"] / (first + found["slope"] * found["epsilon"] * found["right"])
+    norms = _norms(generator, count)
+    first = norms["slope_difference"] * norms["teacher"] * norms["right"]
+    return norms["deviation"] / (first + norms["slope"] * norms["epsilon"] * norms["right"])
 
 
 def _student_distance(generator: np.random.Generator, count: int) -> Floats:
-    found = _quantities(generator, count)
-    return found["students"] / (found["left"] * found["epsilon"] * found["right"])
+    norms = _norms(generator, count)
+    return norms["students"] / (norms["left"] * norms["epsilon"] * norms["right"])
 
 
 def _squared(generator: np.random.Generator, count: int) -> Floats:
-    found = _quantities(generator, count)
-    return found["students"] / (np.maximum(found["left"], found["right"]) ** 2 * found["epsilon"])
+    norms = _norms(generator, count)
+    return norms["students"] / (np.maximum(norms["left"], norms["right"]) ** 2 * norms["epsilon"])
 
 
 def _smooth(generator: np.random.Generator, count: int) -> Floats:
-    found = _quantities(generator, count)
-    ratio = found["slope_difference"] / np.maximum(found["curvature"] * found["students"], 1e-300)
+    norms = _norms(generator, count)
+    ratio = norms["slope_difference"] / np.maximum(norms["curvature"] * norms["students"], 1e-300)
     # a difference of slopes far below the slopes themselves is rounding, and no trial
-    return np.where(found["slope_difference"] > 1e-5 * found["slope"], ratio, 0.0)
+    return np.where(norms["slope_difference"] > 1e-5 * norms["slope"], ratio, 0.0)
 
 
 def _one_factor(generator: np.random.Generator, count: int) -> Floats:
-    found = _quantities(generator, count)
+    norms = _norms(generator, count)
     bound = factor_gradient_bound(
-        found["epsilon"],
-        found["teacher"],
-        projection_norm=np.maximum(found["left"], found["right"]),
-        weight_smoothness=found["curvature"],
-        gradient_norm=found["slope"],
+        norms["epsilon"],
+        norms["teacher"],
+        projection_norm=np.maximum(norms["left"], norms["right"]),
+        weight_smoothness=norms["curvature"],
+        gradient_norm=norms["slope"],
     )
-    return np.asarray(found["deviation"] / bound, dtype=np.float64)
+    return np.asarray(norms["deviation"] / bound, dtype=np.float64)
 
 
 def _lost_factor() -> Witness:
@@ -513,23 +497,19 @@ def _joint_layers() -> Witness:
     )
 
 
-def _shape_check() -> Check:
-    return computation(Form.PRINTED, "shapes", _right_shapes)
-
-
 APPENDIX_A = Statement(
     slug="gradient-deviation",
     label="Appendix A",
     title="The chain of inequalities behind Lemma 1",
     kind=Kind.UPPER,
     equations=(
-        Equation("eq-28", "eq 28", "∇_(P_left) L(W_s) = ∇_(W_s) L · (W_t P_right)ᵀ", "", (_left_gradient(),)),
+        Equation("eq-28", "eq 28", "∇_(P_left) L(W_s) = ∇_(W_s) L · (W_t P_right)ᵀ", "", (_LEFT_ENTRIES,)),
         Equation(
             "eq-29",
             "eq 29",
             "∇_(P_right) L(W_s) = W_tᵀ · ∇_(W_s) L",
             "W_tᵀ P_leftᵀ ∇_(W_s) L",
-            (_shape_check(), _right_gradient()),
+            _RIGHT_GRADIENT,
             remark="the shapes do not conform",
         ),
         Equation(
@@ -545,11 +525,7 @@ APPENDIX_A = Statement(
             "eq 31",
             "≤ ‖∇ − ∇̃‖ ‖W_t‖ ‖P_right‖ …",
             "",
-            (
-                proof(Form.PRINTED, "the difference split", _split_difference),
-                _norm_rules(),
-                search(Form.PRINTED, "eqs 31 and 32, both terms together", _split_ratio),
-            ),
+            (*_SPLIT, search(Form.PRINTED, "eqs 31 and 32, both terms together", _split_ratio)),
             Kind.UPPER,
         ),
         Equation(
@@ -557,7 +533,7 @@ APPENDIX_A = Statement(
             "eq 32",
             "… + ‖∇̃‖ ‖W_t − W_t^r‖ ‖P_right‖",
             "",
-            (proof(Form.PRINTED, "the difference split", _split_difference), _norm_rules()),
+            _SPLIT,
             Kind.UPPER,
             "the second term of one inequality; the search of eq 31 is of both",
         ),
@@ -582,11 +558,7 @@ APPENDIX_A = Statement(
             "eq 35",
             "≤ ‖P_left‖ ‖W_t − W_t^r‖_F ‖P_right‖",
             "",
-            (
-                proof(Form.PRINTED, "eq 34", _projected_difference),
-                _norm_of_product(),
-                search(Form.PRINTED, "sub-multiplicative norms", _student_distance),
-            ),
+            (*_BILINEAR, search(Form.PRINTED, "sub-multiplicative norms", _student_distance)),
             Kind.UPPER,
         ),
         Equation(
@@ -594,11 +566,7 @@ APPENDIX_A = Statement(
             "eq 36",
             "≤ B² ε",
             "",
-            (
-                proof(Form.PRINTED, "eq 34", _projected_difference),
-                _norm_of_product(),
-                search(Form.PRINTED, "norms at most B", _squared),
-            ),
+            (*_BILINEAR, search(Form.PRINTED, "norms at most B", _squared)),
             Kind.UPPER,
             "eq 35 with ‖P‖_F ≤ B and the ε of eq 7 put in",
         ),
@@ -635,14 +603,12 @@ APPENDIX_A = Statement(
         "L B² ‖W_t‖ ε + G B ε",
         _PRINTED_37,
         printed_gradient_bound,
-        ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
         equation="eq-37",
     ),
     corrected=NumericForm(
         "L B³ ‖W_t‖ ε + G B ε",
         _CORRECTED_37,
         factor_gradient_bound,
-        ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm"),
     ),
     assumptions=("loss L-smooth in W_s between W̃_s and W_s", "‖∇_(W_s) L‖ ≤ G at W̃_s", "both factors at most B"),
 )

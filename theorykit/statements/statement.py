@@ -97,8 +97,7 @@ class NumericForm:
     Attributes:
         text: The formula in one line.
         expression: The same in sympy, in the statement's symbols.
-        evaluate: The library's function, called with the arguments below by name; broadcasts.
-        arguments: Names of the symbols that it takes.
+        evaluate: The library's function, called with the symbols of the expression by their names; broadcasts.
         applies: From the arguments of one point to why the form says nothing there; empty where it applies.
         equation: Key of the equation whose verdict is the form's; empty for the forms that are not printed.
     """
@@ -106,13 +105,8 @@ class NumericForm:
     text: str
     expression: sp.Expr
     evaluate: Callable[..., Any]
-    arguments: tuple[str, ...]
     applies: Callable[[Mapping[str, Floats]], str] = lambda _: ""
     equation: str = ""
-
-    def __call__(self, values: Mapping[str, Floats]) -> Floats:
-        """Return the bound at checked values."""
-        return np.asarray(self.evaluate(**{name: values[name] for name in self.arguments}), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -188,6 +182,12 @@ class Statement:
         }
         return {name: form for name, form in named.items() if form is not None}
 
+    def bound(self, form: NumericForm, values: Mapping[str, Floats]) -> Floats:
+        """Return a form at checked values."""
+        needed = form.expression.free_symbols
+        arguments = {symbol.name: values[symbol.name] for symbol in self.symbols if symbol.symbol in needed}
+        return np.asarray(form.evaluate(**arguments), dtype=np.float64)
+
     def values(self, given: Mapping[str, Any]) -> dict[str, Floats]:
         """Return all arguments, checked, with defaults filled in.
 
@@ -199,10 +199,10 @@ class Statement:
             if name not in known:
                 hint = f"it takes {', '.join(known) or 'no arguments'}"
                 raise InputError(f"{self.slug} has no argument {name!r}", did_you_mean(name, known) + hint)
-        found: dict[str, Floats] = {}
+        values: dict[str, Floats] = {}
         for name, symbol in known.items():
-            value = given[name] if name in given else symbol.default_at(found)
+            value = given[name] if name in given else symbol.default_at(values)
             if value is None:
                 raise InputError(f"{self.slug} needs {name}: {symbol.meaning}", f"give {name}=NUMBER, {symbol.domain}")
-            found[name] = symbol.check(value)
-        return found
+            values[name] = symbol.check(value)
+        return values

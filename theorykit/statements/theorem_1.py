@@ -112,7 +112,6 @@ ASSUMPTION_1 = Statement(
         "2 L_W M² B² + G M",
         _CORRECTED_5,
         factored_smoothness_bound,
-        ("weight_smoothness", "gradient_norm", "teacher_norm", "projection_norm"),
     ),
     assumptions=("loss L_W-smooth in W_s", "both factors of spectral norm at most B along the run"),
 )
@@ -356,14 +355,12 @@ STATEMENT = Statement(
         "2LΔ/T + σ²/T + c·ε²/√T",
         _PRINTED,
         printed_sgd_bound,
-        ("n_steps", "smoothness", "initial_gap", "gradient_variance", "truncation_error", "constant"),
         equation="eq-11",
     ),
     corrected=NumericForm(
         "2Δ/(ηT) + Lησ² + β², at the tuned η at most 2LΔ/T + 2σ(2LΔ/T)^½ + β²",
         _CORRECTED,
         sgd_convergence_bound,
-        ("n_steps", "smoothness", "initial_gap", "gradient_variance", "step_size", "gradient_bias"),
         applies=_step_reason,
     ),
     assumptions=(

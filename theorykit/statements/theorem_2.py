@@ -214,7 +214,6 @@ DEFINITION_1 = Statement(
         lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: printed_rademacher_bound(
             rank, n_samples, shape=(int(rows), int(columns)), constant=frobenius_bound * input_norm
         ),
-        tuple(symbol.name for symbol in _SYMBOLS),
         equation="eq-21",
     ),
     corrected=NumericForm(
@@ -230,19 +229,16 @@ DEFINITION_1 = Statement(
             ),
             rank_free_rademacher_bound(n_samples, frobenius_bound=frobenius_bound, input_norm=input_norm),
         ),
-        tuple(symbol.name for symbol in _SYMBOLS),
     ),
     simpler=NumericForm(
         "B R/√N, without the rank",
         _B * _R / sp.sqrt(_N),
         rank_free_rademacher_bound,
-        ("n_samples", "frobenius_bound", "input_norm"),
     ),
     trivial=NumericForm(
         "B R",
         _B * _R,
         lambda frobenius_bound, input_norm: frobenius_bound * input_norm,
-        ("frobenius_bound", "input_norm"),
     ),
     assumptions=("linear models f_W(X) = ⟨W, X⟩", "independent samples", "‖W‖_F ≤ B"),
     references=(
@@ -306,7 +302,6 @@ def _threshold_gaps(generator: np.random.Generator, count: int) -> Floats:
 
 
 _SOURCE = "Mohri, Rostamizadeh & Talwalkar (2018), Foundations of Machine Learning, Theorem 3.3"
-_ARGUMENTS = ("rows", "columns", "rank", "n_samples", "delta")
 
 STATEMENT = Statement(
     slug="generalization-gap",
@@ -357,7 +352,6 @@ STATEMENT = Statement(
         lambda rows, columns, rank, n_samples, delta: (
             printed_generalization_bound(rank, n_samples, shape=(int(rows), int(columns)), delta=delta).gap_bound
         ),
-        _ARGUMENTS,
         equation="eq-19",
     ),
     corrected=NumericForm(
@@ -368,9 +362,8 @@ STATEMENT = Statement(
                 0.0, complexity, n_samples, delta=delta, lipschitz=lipschitz, loss_range=float(loss_range)
             ).gap_bound
         ),
-        ("n_samples", "delta", "complexity", "lipschitz", "loss_range"),
     ),
-    trivial=NumericForm("c, the largest loss", _LARGEST, lambda loss_range: loss_range, ("loss_range",)),
+    trivial=NumericForm("c, the largest loss", _LARGEST, lambda loss_range: loss_range),
     assumptions=(
         "independent samples of one distribution (documents, not the tokens of one)",
         "losses in [0, c], ρ-Lipschitz in the prediction; cross-entropy has to be clipped",
@@ -435,8 +428,6 @@ def _evaluate(constant: Constant) -> Callable[..., Floats]:
     return evaluate
 
 
-_COVER = ("rows", "columns", "rank", "frobenius_bound", "radius")
-
 COVERING_NUMBER = Statement(
     slug="covering-number",
     label="Proof of Theorem 2",
@@ -469,8 +460,8 @@ COVERING_NUMBER = Statement(
         Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0),
         Symbol("radius", _RADIUS, "ε, radius of the cover in the Frobenius norm, below B"),
     ),
-    printed=NumericForm("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), _COVER, equation="eq-20"),
-    corrected=NumericForm("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable"), _COVER),
+    printed=NumericForm("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), equation="eq-20"),
+    corrected=NumericForm("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable")),
     assumptions=("ε ≤ B", "cover in the Frobenius norm"),
     references=("Candès & Plan (2011), IEEE Trans. Inf. Theory 57(4), Lemma 3.1",),
 )

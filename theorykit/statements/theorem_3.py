@@ -372,7 +372,6 @@ STATEMENT = Statement(
         "log d − (d/2) L + const, nats",
         _PRINTED,
         printed_cloning_bound,
-        ("clone_loss", "dimension", "constant"),
         # where the bound is above 0, and so says something, the constant is above −log d and the bound is refuted
         equation="eq-23-constant-0",
     ),
@@ -380,9 +379,8 @@ STATEMENT = Statement(
         "(d/2) log(dσ²/L), nats",
         _CORRECTED,
         cloning_information_bound,
-        ("clone_loss", "dimension", "variance"),
     ),
-    trivial=NumericForm("0", sp.Integer(0), lambda: 0.0, ()),
+    trivial=NumericForm("0", sp.Integer(0), lambda: 0.0),
     assumptions=(
         "Gaussian teacher states (of equal variance for the closed form); any coupling with the student",
         "the teacher's covariance is known, not estimated",
