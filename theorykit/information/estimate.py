@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,6 @@ class InformationEstimate(Result):
     warnings: tuple[str, ...] = ()
     failure: str = ""
     seconds: float = 0.0
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
     def __repr__(self) -> str:
         if self.information is None:

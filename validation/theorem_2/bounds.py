@@ -10,8 +10,7 @@ import numpy as np
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.complexity import bound_value
-from theorykit.verdicts import Value
+from theorykit.verdicts import Value, bound_value
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
 from validation.claims.planted import equality, exact
@@ -169,7 +168,7 @@ def worth(
 ) -> Finding:
     """Judge a bound at an instance of known value, and what it is worth beside its competitors."""
     limit = float(bound)
-    value = Value(bound_value(limit, trivial=trivial, simpler=simpler).upper())
+    value = bound_value(limit, trivial=trivial, simpler=simpler)
     beside = "" if simpler is None else f", a simpler one {simpler:.4g}"
     found = exact(
         equation,

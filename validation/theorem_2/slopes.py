@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent, student_interval
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import label_curve, needed
@@ -90,20 +89,6 @@ def slope_data(slopes: Slopes) -> list[list[float] | None]:
     return [[one.slope, *one.wider_interval] if isinstance(one, SlopeEvidence) else None for one in found]
 
 
-def mean_intervals(values: Floats, level: float = 0.95) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return means over the seeds, the first axis, with Student's intervals; NaN where fewer than 2 seeds are left."""
-    from scipy.stats import t
-
-    count = np.isfinite(values).sum(axis=0)
-    kept = np.where(np.isfinite(values), values, 0.0)
-    mean = kept.sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(np.isfinite(values), (kept - mean) ** 2, 0.0).sum(axis=0)
-    freedom = np.maximum(count - 1, 1)
-    half = t.ppf(0.5 + level / 2, freedom) * np.sqrt(squares / freedom / np.maximum(count, 1))
-    mean, half = np.where(count > 1, mean, np.nan), np.where(count > 1, half, np.nan)
-    return mean.tolist(), (mean - half).tolist(), (mean + half).tolist()
-
-
 def gap_slopes(ctx: Context, gaps: Floats) -> Slopes:
     """Judge the slope in n of gaps ``[seeds, sizes, ranks]`` at each rank against −1/2; rivals are listed.
 
@@ -135,8 +120,8 @@ def _with_logarithm(values: Floats, alpha: float) -> tuple[Floats, tuple[str, ..
 
     So is a point at which one seed has a gap at or below 0: to keep its other seeds would select on the gap.
     """
-    _, lower, _ = mean_intervals(values, 1 - 2 * alpha)
-    without = (values <= 0).any(axis=0) | ~(np.array(lower) > 0)
+    _, lower, _ = student_interval(values, 1 - 2 * alpha)
+    without = (values <= 0).any(axis=0) | ~(lower > 0)
     if not without.any():
         return values, ()
     kept = values.shape[1] - int(without.sum())

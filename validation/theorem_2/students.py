@@ -22,13 +22,21 @@ import numpy as np
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, Verdict, order_verdict, probability_verdict, slope_power, trivial_bound
+from theorykit.verdicts import (
+    Instance,
+    Verdict,
+    order_verdict,
+    probability_verdict,
+    slope_power,
+    student_interval,
+    trivial_bound,
+)
 from validation.claims.experiment import Context, PartResult, Settings
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import MEASUREMENT, label_curve, label_grid, needed
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.linearity import Growth, gap_growth, growth_findings, linearity_power
-from validation.theorem_2.slopes import Slopes, gap_slopes, mean_intervals, slope_data, slope_finding
+from validation.theorem_2.slopes import Slopes, gap_slopes, slope_data, slope_finding
 from validation.training.config import RunConfig
 from validation.training.model_shape import model_shape
 
@@ -128,7 +136,9 @@ def run(ctx: Context) -> PartResult:
         "printed": bounds.printed,
         "rank_free": bounds.rank_free,
         "corrected_without_complexity": bounds.confidence,
-        "held_out_accuracy": mean_intervals(_measured(trained, layout, "held_out", "accuracy")),
+        "held_out_accuracy": [
+            part.tolist() for part in student_interval(_measured(trained, layout, "held_out", "accuracy"))
+        ],
         "gaps": [_curves(gaps, *grown[gaps.name]) for gaps in (nats, errors, gained)],
     }
     return PartResult(tuple(findings), data, trained)
@@ -225,7 +235,7 @@ def _corrected(gaps: Gaps, bounds: Bounds, lost: tuple[str, ...]) -> Finding:
 
 def _finding(form: Form, what: str, verdict: Verdict, gaps: Gaps, bound: Floats) -> Finding:
     """Return a finding with the numbers of the configuration of the largest mean gap over its bound."""
-    means, lower, upper = (np.array(part) for part in mean_intervals(gaps.values))
+    means, lower, upper = student_interval(gaps.values)
     ratios = np.where(np.isfinite(means), means / bound, -np.inf)
     place = np.unravel_index(int(np.argmax(ratios)), ratios.shape)
     return Finding(
@@ -250,7 +260,7 @@ def _flat(values: Floats) -> Floats:
 
 
 def _curves(gaps: Gaps, growth: Growth, slopes: Slopes) -> Mapping[str, Any]:
-    mean, lower, upper = mean_intervals(gaps.values)
+    mean, lower, upper = (part.tolist() for part in student_interval(gaps.values))
     return {
         "loss": gaps.name,
         "trivial": gaps.trivial,

@@ -10,10 +10,11 @@ import numpy as np
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.verdicts import Exponent, Value, exponent_verdict, plan_exponent, probability_verdict
+from theorykit.verdicts.growth import linearity_verdict
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
 from validation.claims.planted import equality
-from validation.theorem_2.linearity import linearity_finding, linearity_verdict
+from validation.theorem_2.linearity import linearity_finding
 
 _DELTA, _TRIALS, _ALPHA = 0.01, 1000, 1e-4
 """917 data sets without a violation show δ = 0.01 at α = 1e-4."""

@@ -10,7 +10,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
 from theorykit.verdicts import Instance, Verdict, expectation_verdict, trivial_bound
-from theorykit.verdicts.samples import mean_limits
+from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
 from validation.theorem_3.layers import ARMS, CLONED, CLOSED_FORMS, PLAIN, resolution
