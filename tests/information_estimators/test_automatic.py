@@ -6,7 +6,7 @@ import pytest
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, mutual_information
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators import choice
+from theorykit.information.estimators import automatic
 from theorykit.information.estimators.automatic import automatic_estimate
 from theorykit.information.tasks import find_task
 
@@ -163,8 +163,8 @@ def estimate(method: str, value: float, error: float = 0.01) -> InformationEstim
 
 
 def test_disagreement():
-    assert choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
-    (said,) = choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
+    assert automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
+    (said,) = automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
     assert said == "methods disagree: ksg1 1 nats, a trained critic 1.05"
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
 from theorykit.information.estimators.canonical import correlation_matrix, correlations_of
-from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
+from theorykit.information.estimators.gaussian import GaussianReplicates, gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.ranks import normal_scores
-from theorykit.information.estimators.replicates import GaussianReplicates
 
 
 @pytest.mark.parametrize(

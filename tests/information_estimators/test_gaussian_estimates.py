@@ -13,8 +13,9 @@ from theorykit.information.estimators.gaussian import (
     gaussian_copula_estimate,
     gaussian_estimate,
     gaussian_estimate_from_correlation,
+    linear_misfit,
+    mardia_kurtosis,
 )
-from theorykit.information.estimators.normality import linear_misfit, mardia_kurtosis
 from theorykit.information.estimators.ranks import normal_scores
 from theorykit.information.samples import PlugInError
 
@@ -310,7 +311,7 @@ def test_the_kurtosis_of_a_part_of_the_rows(rng, monkeypatch):
     rows = rng.standard_normal((4000, 6))
     joint = correlation_matrix(rows[:, :3], rows[:, 3:])
     whole = mardia_kurtosis((rows,), joint)
-    monkeypatch.setattr("theorykit.information.estimators.normality._FLOPS", 4000 * 36 / 5)
+    monkeypatch.setattr("theorykit.information.estimators.gaussian._FLOPS", 4000 * 36 / 5)
     part = mardia_kurtosis((rows[:, :2], rows[:, 2:]), joint)
     assert part.standard_error > 2 * whole.standard_error
     assert abs(part.deviation()) < 3.5

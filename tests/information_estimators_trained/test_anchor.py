@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from theorykit.information.estimators.anchor import gaussian_anchor
 from theorykit.information.estimators.critics import Critic
 from theorykit.information.estimators.pairs import checked_pair
-from theorykit.information.estimators.reduction import MOST_COMPONENTS, critic_estimate, reduced
-from theorykit.information.estimators.splits import split_rows
-from theorykit.information.estimators.training import TrainingSettings
-from theorykit.information.estimators.variational import mine_estimate
+from theorykit.information.estimators.training import TrainingSettings, split_rows
+from theorykit.information.estimators.variational import (
+    MOST_COMPONENTS,
+    critic_estimate,
+    gaussian_anchor,
+    mine_estimate,
+    reduced,
+)
 
 QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, max_steps=200, validate_every=50, patience=2, anchored=True)
 

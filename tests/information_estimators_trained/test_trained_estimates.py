@@ -8,7 +8,7 @@ import pytest
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information.estimators import pairs, variational
-from theorykit.information.estimators.objectives import OBJECTIVES
+from theorykit.information.estimators.critics import OBJECTIVES
 from theorykit.information.estimators.training import TrainingSettings
 from theorykit.information.estimators.variational import (
     LOWER_BOUND,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from theorykit.errors import InputError
-from theorykit.information.estimators.objectives import OBJECTIVES
+from theorykit.information.estimators.critics import OBJECTIVES
 from theorykit.information.estimators.training import Rows, TrainedCritics, TrainingSettings, train_critics
 
 SMALL = TrainingSettings(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from theorykit.information.estimators.objectives import OBJECTIVES
-from theorykit.information.estimators.splits import partner_shifts
+from theorykit.information.estimators.critics import OBJECTIVES
+from theorykit.information.estimators.training import partner_shifts
 from theorykit.information.estimators.variational import _influence, _standard_error
 
 BOUNDS = ("mine", "nwj", "infonce")

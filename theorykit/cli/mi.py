@@ -13,7 +13,7 @@ from theorykit.errors import InputError
 
 if TYPE_CHECKING:
     from theorykit.information.estimate import InformationEstimate
-    from theorykit.information.estimators.surrogates import Calibration
+    from theorykit.information.estimators.surrogates import EstimatorCalibration
 
 UNITS = {
     "information": "nats; null for infinity and for a failure",
@@ -127,7 +127,7 @@ def _check_header(path: Path) -> None:
 
 def _calibration(
     x: Any, y: Any, found: InformationEstimate, draws: int, seed: int, step: Any, options: dict[str, Any]
-) -> Calibration | None:
+) -> EstimatorCalibration | None:
     """Return the method's errors on known pairs around its own answer; None for an infinite one."""
     import numpy as np
 
@@ -143,11 +143,11 @@ def _calibration(
     )
 
 
-def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool) -> None:
+def _print(found: InformationEstimate, known: EstimatorCalibration | None, *, quiet: bool) -> None:
     from rich.text import Text
 
     from theorykit.cli.output import console, warn
-    from theorykit.information.estimators.records import BOUND
+    from theorykit.information.estimators.outcomes import BOUND
 
     screen = console()
     if known is not None:
@@ -172,7 +172,7 @@ def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool
     warn(found.warnings, quiet=quiet)
 
 
-def _print_calibration(known: Calibration) -> None:
+def _print_calibration(known: EstimatorCalibration) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -11,9 +11,9 @@ from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, mean_standard_error
+from theorykit.information.estimators.outcomes import Outcome, recorded, two_sided_quantile
 from theorykit.information.estimators.pairs import Indices, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
-from theorykit.information.estimators.records import Outcome, recorded, two_sided_quantile
 
 Variant = Literal[1, 2]
 Margins = Literal["normal", "standard"]

@@ -1,4 +1,4 @@
-"""Mutual information from trained critics: MINE, NWJ, InfoNCE and SMILE, many pairs as one batch."""
+"""Mutual information from trained critics, many pairs as one batch, wide ones reduced first."""
 
 from __future__ import annotations
 
@@ -6,34 +6,90 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theorykit.arguments import Floats, checked_generator
-from theorykit.errors import InputError
+from theorykit.errors import InputError, TheorykitError
 from theorykit.information.ceilings import discrete_information_ceiling
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.anchor import gaussian_anchor
-from theorykit.information.estimators.critics import Critic
-from theorykit.information.estimators.objectives import OBJECTIVES, Method, Objective
+from theorykit.information.estimators.blocks import balanced_blocks
+from theorykit.information.estimators.canonical import canonical_reduction
+from theorykit.information.estimators.critics import OBJECTIVES, Critic, CriticMethod, CriticObjective
+from theorykit.information.estimators.outcomes import BOUND
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
-from theorykit.information.estimators.records import BOUND
-from theorykit.information.estimators.splits import Indices, Splits, partner_shifts, scaled, split_rows
 from theorykit.information.estimators.training import (
     MOST_SCORES,
+    Indices,
     Rows,
+    Splits,
     TrainingSettings,
     checked_settings,
     evaluated_scores,
+    partner_shifts,
+    scaled,
+    split_rows,
     train_critics,
 )
 from theorykit.information.samples import NORMAL_QUANTILE
 
 if TYPE_CHECKING:
     import torch
+
+_LARGEST = 0.9999
+"""Correlations are cut here: the ratio of rows beyond would not fit into a float32."""
+
+
+def gaussian_anchor(x: Floats, y: Floats, splits: Splits) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Compute a(x), b(y) ``[N, k + 2]`` with a(x_i) · b(y_j) = log p(x_i, y_j)/(p(x_i) p(y_j)) of a Gaussian, in nats.
+
+    For k canonical pairs (u, v) with correlations ρ the ratio is Σ [ρ u v − ½ ρ² (u² + v²)]/(1 − ρ²) − ½ log(1 − ρ²):
+    an equality for Gaussian vectors, elsewhere a place to start from. The maps to (u, v) are fitted on the train rows
+    and keep the pairs above the noise edge, possibly none; means, variances and ρ come from the validation rows,
+    since those of the train rows are too large. Test rows have no part in it.
+
+    Args:
+        x: ``[N, d_x]``, all rows.
+        y: ``[N, d_y]``.
+        splits: Which rows are which.
+
+    Returns:
+        a ``[N, k + 2]`` and b ``[N, k + 2]``.
+
+    References:
+        Gelfand & Yaglom (1959), for the ratio in canonical coordinates.
+
+    Example:
+        >>> from theorykit.information.estimators.training import split_rows
+        >>> rng = np.random.default_rng(0)
+        >>> x, noise = rng.standard_normal((2, 4000, 1))
+        >>> y = 0.6 * x + 0.8 * noise
+        >>> left, right = gaussian_anchor(x, y, split_rows(np.arange(4000), rng))
+        >>> bool(abs((left * right).sum(axis=1).mean() - 0.2231) < 0.03)  # its mean is I = ½ log(1/0.64)
+        True
+    """
+    reduction = canonical_reduction(x[splits.train], y[splits.train])
+    kept = reduction.significant
+    u, v = (side[:, :kept] for side in reduction.transform(x, y))
+    (u, v), held_out = _standardised((u, v), splits.validation), splits.validation
+    rho = np.clip((u[held_out] * v[held_out]).mean(axis=0), 0.0, _LARGEST)
+    left_over = 1 - rho**2
+    ones = np.ones((x.shape[0], 1))
+    own = [-0.5 * (side**2 @ (rho**2 / left_over))[:, None] for side in (u, v)]
+    constant = -0.5 * float(np.log(left_over).sum())
+    first = np.hstack([u * (rho / left_over), own[0], ones])
+    second = np.hstack([v, ones, own[1] + constant])
+    return first.astype(np.float32), second.astype(np.float32)
+
+
+def _standardised(sides: tuple[Floats, Floats], rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return both sides with mean 0 and variance 1 on these rows."""
+    first, second = ((side - side[rows].mean(axis=0)) / side[rows].std(axis=0) for side in sides)
+    return first, second
+
 
 LOWER_BOUND = f"a trained critic {BOUND}"
 """Said of every MINE, NWJ and InfoNCE estimate."""
@@ -108,7 +164,7 @@ def _first_rows(train: Rows, number: int, like: Rows) -> Rows:
     return Rows(train.x[one, :count], train.y[one, :count], [shift for shift in like.shifts if shift < count])
 
 
-def _influence(objective: Objective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int]) -> Floats:
+def _influence(objective: CriticObjective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int]) -> Floats:
     """Return how each row ``[n]`` bears on a value, to first order and about 0, in nats.
 
     As a joint sample, as the x and as the y of its product samples; S partners instead of all make the error a little
@@ -127,7 +183,7 @@ def _standard_error(influence: Floats, sequences: Indices) -> float:
 
 
 def _gain(
-    objective: Objective, critic: Critic, test: Rows, value: float, influence: Floats, sequences: Indices
+    objective: CriticObjective, critic: Critic, test: Rows, value: float, influence: Floats, sequences: Indices
 ) -> tuple[float, float] | None:
     """Return by how much a value passes that of the anchor alone, and the standard error; None without an anchor."""
     if not critic.anchor:
@@ -138,14 +194,20 @@ def _gain(
     return value - float(objective.value(joint, product)), _standard_error(apart, sequences)
 
 
-def _effective_pairs(objective: Objective, joint: torch.Tensor, product: torch.Tensor) -> float:
+def _effective_pairs(objective: CriticObjective, joint: torch.Tensor, product: torch.Tensor) -> float:
     """Return (Σ w)²/Σ w² of the weights of product samples: how many of them the value rests on."""
     weights = objective.pieces(joint, product)[1]
     return float(weights.sum().square() / weights.square().sum())
 
 
 def _doubts(
-    method: Method, value: float, error: float, train_value: float, effective: float, ceiling: float, converged: bool
+    method: CriticMethod,
+    value: float,
+    error: float,
+    train_value: float,
+    effective: float,
+    ceiling: float,
+    converged: bool,
 ) -> list[str]:
     """Return why the number must not be believed, one sentence each."""
     found = []
@@ -166,14 +228,20 @@ def _doubts(
     return found
 
 
-def _failed(method: Method, pair: Pair, reason: str) -> TrainedEstimate:
+def _failed(method: CriticMethod, pair: Pair, reason: str) -> TrainedEstimate:
     return TrainedEstimate(
         method, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, reason
     )
 
 
 def _reported(
-    method: Method, critic: Critic, parameters: torch.Tensor, one: _Prepared, test: Rows, train: Rows, converged: bool
+    method: CriticMethod,
+    critic: Critic,
+    parameters: torch.Tensor,
+    one: _Prepared,
+    test: Rows,
+    train: Rows,
+    converged: bool,
 ) -> TrainedEstimate:
     """Return the estimate of one trained critic, ``parameters`` ``[1, P]``, from the test rows; no seconds yet."""
     objective = OBJECTIVES[method]
@@ -215,7 +283,7 @@ def _threads_for(pairs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _trained(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
+def _trained(method: CriticMethod, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the estimates of pairs of one shape, whose critics are trained as one batch."""
     critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
     partners = settings.evaluation_partners
@@ -244,7 +312,7 @@ def _needed_bytes(batch: list[_Prepared], settings: TrainingSettings) -> int:
     return 8 * rows + 16 * MOST_SCORES * max(settings.hidden) + 32 * critic.n_parameters * len(batch)
 
 
-def _batch_estimates(method: Method, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
+def _batch_estimates(method: CriticMethod, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the timed estimates of a batch; where memory runs out, records that say so."""
     start = time.perf_counter()
     try:
@@ -273,7 +341,7 @@ def _generators(generator: Any, count: int) -> list[np.random.Generator]:
 def trained_estimates(
     pairs: Iterable[tuple[Any, Any]],
     *,
-    method: Method = "mine",
+    method: CriticMethod = "mine",
     generator: np.random.Generator | Sequence[np.random.Generator],
     groups: Any = None,
     settings: TrainingSettings | None = None,
@@ -386,3 +454,63 @@ def smile_estimate(
     Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
     """
     return trained_estimates([(x, y)], method="smile", generator=generator, groups=groups, settings=settings)[0]
+
+
+WIDE = 128
+"""d_x + d_y above which critics see canonical pairs in place of the columns."""
+MOST_COMPONENTS = 32
+
+
+def reduced(pair: Pair) -> Pair:
+    """Return the pair itself up to ``WIDE`` columns, else k canonical pairs of half of its rows.
+
+    The maps are fitted on the other half, whole groups together, so that I(U; V) ≤ I(X; Y) by data processing and the
+    rows that are left are fresh. k is the number of correlations above the noise edge, within [1, 32]. A warning says
+    what was done.
+
+    Args:
+        pair: Any pair of at least 16 rows.
+
+    Returns:
+        A pair with the dimensions of the whole in ``dimensions`` and fewer rows and columns in ``x`` and ``y``.
+
+    Raises:
+        InputError: too few rows for a fit.
+    """
+    if pair.width <= WIDE:
+        return pair
+    half = balanced_blocks(pair.n_samples, pair.groups, 2)
+    fit, rest = pair.rows(half == 0), pair.rows(half == 1)
+    found = canonical_reduction(fit.x, fit.y)
+    kept = min(max(1, found.significant), MOST_COMPONENTS)
+    x, y = (side[:, :kept] for side in found.transform(rest.x, rest.y))
+    said = f"reduced to {kept} canonical pair{'s' * (kept > 1)}, fitted on the other half of the rows: a lower bound"
+    return replace(rest, x=x, y=y, warnings=(*pair.warnings, said))
+
+
+def critic_estimate(
+    pair: Pair, method: CriticMethod, generator: np.random.Generator, settings: TrainingSettings
+) -> TrainedEstimate:
+    """Return the estimate of a trained critic in nats, a wide pair reduced first; a failure is a record.
+
+    Args:
+        pair: Any checked pair.
+        method: ``mine``, ``nwj``, ``infonce`` or ``smile``.
+        generator: For split and training.
+        settings: With ``anchored`` the method's name begins so.
+
+    Raises:
+        InputError: an unknown method.
+    """
+    name = f"anchored {method}" if settings.anchored else method
+    try:
+        narrow = reduced(pair)
+    except TheorykitError as error:
+        return TrainedEstimate(
+            name, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, error.message
+        )
+    (found,) = trained_estimates(
+        [(narrow.x, narrow.y)], method=method, generator=generator, groups=narrow.groups, settings=settings
+    )
+    warnings = tuple(dict.fromkeys((*narrow.warnings, *found.warnings)))
+    return replace(found, method=name, n_samples=pair.n_samples, dimensions=pair.dimensions, warnings=warnings)
