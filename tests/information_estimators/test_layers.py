@@ -190,7 +190,7 @@ def test_too_little_memory_is_refused(rng, monkeypatch):
         gaussian_layers(stream(*two_layers(rng)))
 
 
-@pytest.mark.parametrize("method", ["mine", "anchored_mine", "smile"])
+@pytest.mark.parametrize("method", ["mine", "anchored_mine"])
 def test_critics_of_all_layers_train_as_one_batch(rng, monkeypatch, method):
     calls = []
     original = layers_file.trained_estimates

@@ -30,8 +30,7 @@ def mi(
     method: Annotated[
         str,
         typer.Option(
-            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine, nwj, "
-            "infonce or smile."
+            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine or infonce."
         ),
     ] = "auto",
     groups: Annotated[

@@ -19,8 +19,8 @@ class InformationEstimate(Result):
         method: Name of the estimator.
         information: The estimate in nats, possibly below 0; None where the estimator failed.
         interval: 95 % interval of I; None where the method has none. Of ``cca``, ``decoder``, ``network_decoder`` and
-            the critics ``mine``, ``anchored_mine``, ``nwj`` and ``infonce`` it is that of a lower bound: I may lie
-            above. Of ``smile`` it is that of a value that bounds nothing. ``auto`` has that of its choice.
+            the critics ``mine``, ``anchored_mine`` and ``infonce`` it is that of a lower bound: I may lie above.
+            ``auto`` has that of its choice.
         standard_error: In nats; None where the method has none.
         ceiling: What this method cannot pass with this N and d, in nats; None where it has no ceiling.
         converged: Whether an estimator that is trained or iterated has come to rest; True for closed forms.

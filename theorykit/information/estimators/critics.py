@@ -8,9 +8,7 @@ overhead.
 With P the joint law and Q the product of the marginals, for every critic T:
 
 - Donsker-Varadhan (``mine``): I ≥ E_P T − log E_Q e^T, met by T = log dP/dQ + constant.
-- ``nwj``: I ≥ 1 + E_P T − E_Q e^T, met by T = log dP/dQ. Below Donsker-Varadhan for every T, since log z ≤ z − 1.
 - ``infonce``: I ≥ E log [e^T(x, y) / mean of e^T(x, ·) over the partner and K others], at most log(K + 1).
-- ``smile``: Donsker-Varadhan with e^T clipped to [e^−τ, e^τ] under Q. No bound: clipping trades variance for bias.
 
 The inequalities are about expectations. A sample's log-mean-exp lies below log E_Q e^T on average (Jensen), so that
 the Donsker-Varadhan value of few samples lies above; see ``effective_pairs`` in :mod:`.variational`.
@@ -171,10 +169,7 @@ def _partners(rows: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
     return torch.stack([doubled[:, shift : shift + count] for shift in shifts], dim=1)
 
 
-CriticMethod = Literal["mine", "nwj", "infonce", "smile"]
-
-CLIP = 5.0
-"""τ of SMILE, the value that Song & Ermon (2020) recommend."""
+CriticMethod = Literal["mine", "infonce"]
 
 _RATE = 0.05
 """Weight of the newest minibatch in MINE's moving average of E_Q e^T."""
@@ -190,15 +185,11 @@ class CriticObjective:
         pieces: (joint, product) -> each row's own term ``[L, n]`` and the weight of each product sample ``[L, S, n]``.
             To first order, leaving out row i lowers n times the value by own_i − mean of the weights where y_i is the
             partner, both less their means.
-        is_bound: Whether the value is a lower bound in expectation.
-        selects_by_loss: Whether weights are chosen by the loss on the validation split, not by the value.
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     pieces: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-    is_bound: bool = True
-    selects_by_loss: bool = False
 
 
 def _log_mean_exp(product: torch.Tensor) -> torch.Tensor:
@@ -226,10 +217,6 @@ def _mine_loss(
     return (log_mean - new).exp() - joint.mean(dim=-1), new
 
 
-def _nwj_value(joint: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
-    return 1 + joint.mean(dim=-1) - product.exp().mean(dim=(-2, -1))
-
-
 def _infonce_terms(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each row's log ratio ``[L, n]`` and its log partition sum."""
     import torch
@@ -247,49 +234,19 @@ def _infonce_pieces(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.T
     return own, (product - log_sum.unsqueeze(-2)).exp() * product.shape[-2]
 
 
-def _smile_loss(
+def _infonce_loss(
     joint: torch.Tensor, product: torch.Tensor, log_average: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logistic loss of telling joint from product samples, smallest at T = log dP/dQ."""
-    from torch.nn.functional import softplus
-
-    return softplus(-joint).mean(dim=-1) + softplus(product).mean(dim=(-2, -1)), log_average
+    return -_infonce_value(joint, product), log_average
 
 
-def _clipped(product: torch.Tensor) -> torch.Tensor:
-    return product.clamp(-CLIP, CLIP)
-
-
-def _ratio_pieces(
-    joint: torch.Tensor, product: torch.Tensor, log_scale: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the pieces of E_P T − h(E_Q e^T), where h' = e^−log_scale."""
-    weights = (product - log_scale[..., None, None]).exp()
+def _mine_pieces(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = (product - _log_mean_exp(product)[..., None, None]).exp()
     return joint - weights.mean(dim=-2), weights
 
 
-def _minus_value(
-    value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    return lambda joint, product, log_average: (-value(joint, product), log_average)
-
-
 OBJECTIVES: dict[CriticMethod, CriticObjective] = {
-    "mine": CriticObjective(
-        _mine_loss, donsker_varadhan, lambda joint, product: _ratio_pieces(joint, product, _log_mean_exp(product))
-    ),
-    "nwj": CriticObjective(
-        _minus_value(_nwj_value),
-        _nwj_value,
-        lambda joint, product: _ratio_pieces(joint, product, joint.new_zeros(joint.shape[:-1])),
-    ),
-    "infonce": CriticObjective(_minus_value(_infonce_value), _infonce_value, _infonce_pieces),
-    "smile": CriticObjective(
-        _smile_loss,
-        lambda joint, product: donsker_varadhan(joint, _clipped(product)),
-        lambda joint, product: _ratio_pieces(joint, _clipped(product), _log_mean_exp(_clipped(product))),
-        is_bound=False,
-        selects_by_loss=True,
-    ),
+    "mine": CriticObjective(_mine_loss, donsker_varadhan, _mine_pieces),
+    "infonce": CriticObjective(_infonce_loss, _infonce_value, _infonce_pieces),
 }
-"""The four methods by name."""
+"""Both methods by name."""

@@ -254,7 +254,7 @@ def self_consistency(
 
     Args:
         estimator: Takes x and y, returns an :class:`~theorykit.information.estimate.InformationEstimate`; wrap one
-            that needs more, as ``lambda x, y: mine_estimate(x, y, generator=rng)``.
+            that needs more, as ``lambda x, y: mutual_information(x, y, "mine", generator=rng)``.
         x: ``[N, d_x]``.
         y: ``[N, d_y]``.
         generator: Draws the permutations and h.

@@ -329,8 +329,6 @@ class _Run:
     def quality(self, validation: Rows) -> np.ndarray:
         """Return what the averaged weights are chosen by, ``[L]``: higher is better."""
         joint, product = evaluated_scores(self.critic, self.averaged, validation)
-        if self.objective.selects_by_loss:
-            return -self.objective.loss(joint, product, self.log_average)[0].cpu().numpy()
         return self.objective.value(joint, product).cpu().numpy()
 
     def keep(self, kept: list[int]) -> None:

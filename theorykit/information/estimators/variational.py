@@ -92,10 +92,7 @@ def _standardised(sides: tuple[Floats, Floats], rows: NDArray[np.intp]) -> tuple
 
 
 LOWER_BOUND = f"a trained critic {BOUND}"
-"""Said of every MINE, NWJ and InfoNCE estimate."""
-
-NO_BOUND = "SMILE clips the density ratio: neither a lower nor an upper bound"
-"""Said of every SMILE estimate."""
+"""Said of every estimate of a critic."""
 
 INFONCE_PARTNERS = 511
 """Other candidates of InfoNCE on the test split: a ceiling of log 512 = 6.24 nats."""
@@ -224,8 +221,7 @@ def _doubts(
         found.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
     if method != "infonce" and effective < _FEWEST_EFFECTIVE_PAIRS:
         found.append(f"the log-mean-exp rests on about {effective:.0f} product samples: the value may be too high")
-    found.append(LOWER_BOUND if OBJECTIVES[method].is_bound else NO_BOUND)
-    return found
+    return [*found, LOWER_BOUND]
 
 
 def _failed(method: CriticMethod, pair: Pair, reason: str) -> TrainedEstimate:
@@ -349,19 +345,21 @@ def trained_estimates(
     """Estimate I(X; Y) of many pairs of samples, such as the layers of a model, with trained critics, in nats.
 
     Pairs of equal shape are one batch: their critics are trained together and stop one by one. Each pair has its own
-    split, starting weights and order of rows, so that its estimate is that of :func:`mine_estimate` and its like with
-    the same generator, up to rounding. The rows are split into train, validation and test (half, 15 %, 35 %, whole
-    sequences); the weights are the best on the validation split, the value is that of all test rows with one
-    log-mean-exp over all their product samples.
+    split, starting weights and order of rows, so that its estimate is that of the pair alone with the same generator,
+    up to rounding. The rows are split into train, validation and test (half, 15 %, 35 %, whole sequences); the weights
+    are the best on the validation split, the value is that of all test rows with one log-mean-exp over all their
+    product samples.
 
-    MINE, NWJ and InfoNCE are lower bounds in expectation for whatever critic; the value of a finite test split
-    scatters, and that of MINE lies above its expectation by about half its squared error. The interval is asymptotic,
-    covers the scatter of the test rows, and is that of the bound: how far I lies above is unknown. SMILE is no bound.
-    Strong relations of many dimensions are out of reach: reduce the pair first, with rows that are not given here.
+    MINE and InfoNCE are lower bounds in expectation for whatever critic; the value of a finite test split scatters,
+    and that of MINE lies above its expectation by about half its squared error. The interval is asymptotic, covers the
+    scatter of the test rows, and is that of the bound: how far I lies above is unknown. Strong relations of many
+    dimensions are out of reach: reduce the pair first, with rows that are not given here.
 
     Args:
         pairs: Tuples (x, y), ``[N, d_x]`` and ``[N, d_y]``, row i of both drawn together, N ≥ 50.
-        method: ``mine``, ``nwj``, ``infonce`` or ``smile``; see :mod:`.objectives`.
+        method: ``mine``: Donsker-Varadhan, trained with the bias-corrected gradient of Belghazi et al. (2018);
+            ``infonce``: how well a critic picks the partner of x among 512 candidates, of low variance and never above
+            log 512 = 6.24 nats (fewer candidates where the test split has fewer rows). See :mod:`.critics`.
         generator: One per pair, or one whose children (``spawn``) they are; for a single pair the generator itself.
         groups: Name or number of the sequence of each row ``[N]``, the same for all pairs; None for independent rows.
         settings: Critic and training.
@@ -377,9 +375,8 @@ def trained_estimates(
 
     References:
         Belghazi et al. (2018), MINE: Mutual Information Neural Estimation, ICML, eqs 10 and 12 (arXiv 1801.04062);
-        Poole et al. (2019), On Variational Bounds of Mutual Information, ICML (arXiv 1905.06922), for NWJ and InfoNCE;
-        Song & Ermon (2020), Understanding the Limitations of Variational Mutual Information Estimators, ICLR
-        (arXiv 1910.06222), for SMILE; McAllester & Stratos (2020), AISTATS (arXiv 1811.04251), for log N.
+        Poole et al. (2019), On Variational Bounds of Mutual Information, ICML (arXiv 1905.06922), for InfoNCE;
+        McAllester & Stratos (2020), AISTATS (arXiv 1811.04251), for log N.
 
     Example:
         >>> x, noise = np.random.default_rng(0).standard_normal((2, 400, 1))
@@ -409,51 +406,6 @@ def trained_estimates(
     for batch in batches.values():
         estimates |= dict(zip(batch, _batch_estimates(method, list(batch.values()), chosen), strict=True))
     return [estimates[number] for number in range(len(given))]
-
-
-def mine_estimate(
-    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> TrainedEstimate:
-    """Estimate I(X; Y) by MINE: the Donsker-Varadhan bound of a trained critic, in nats.
-
-    Trained with the bias-corrected gradient of Belghazi et al. (2018): the denominator E_Q e^T is a moving average.
-    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
-    """
-    return trained_estimates([(x, y)], method="mine", generator=generator, groups=groups, settings=settings)[0]
-
-
-def nwj_estimate(
-    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> TrainedEstimate:
-    """Estimate I(X; Y) by the bound of Nguyen, Wainwright and Jordan, in nats.
-
-    Below Donsker-Varadhan for every critic; free of the bias of its logarithm; its variance grows like e^I.
-    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
-    """
-    return trained_estimates([(x, y)], method="nwj", generator=generator, groups=groups, settings=settings)[0]
-
-
-def infonce_estimate(
-    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> TrainedEstimate:
-    """Estimate I(X; Y) by InfoNCE: how well a critic picks the partner of x among 512 candidates, in nats.
-
-    Never above log 512 = 6.24 nats (fewer candidates where the test split has fewer rows), of low variance.
-    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
-    """
-    return trained_estimates([(x, y)], method="infonce", generator=generator, groups=groups, settings=settings)[0]
-
-
-def smile_estimate(
-    x: Any, y: Any, *, generator: np.random.Generator, groups: Any = None, settings: TrainingSettings | None = None
-) -> TrainedEstimate:
-    """Estimate I(X; Y) by SMILE: Donsker-Varadhan with the density ratio clipped to [e^−5, e^5], in nats.
-
-    Neither a lower nor an upper bound; less variance than MINE where I is large. The critic is trained to tell joint
-    from product samples.
-    Arguments, returns, errors and references are those of :func:`trained_estimates` for one pair.
-    """
-    return trained_estimates([(x, y)], method="smile", generator=generator, groups=groups, settings=settings)[0]
 
 
 WIDE = 128
@@ -495,7 +447,7 @@ def critic_estimate(
 
     Args:
         pair: Any checked pair.
-        method: ``mine``, ``nwj``, ``infonce`` or ``smile``.
+        method: ``mine`` or ``infonce``.
         generator: For split and training.
         settings: With ``anchored`` the method's name begins so.
 
