@@ -89,8 +89,10 @@ class Result:
         return {field.name: plain(getattr(self, field.name)) for field in fields}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the result as a pandas table."""
-        raise NotImplementedError
+        """Return the result as a pandas table: one row, unless it says otherwise."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(max_rows=40, float_format=lambda number: f"{number:.4g}"))

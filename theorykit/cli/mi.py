@@ -146,14 +146,14 @@ def _print(found: InformationEstimate, known: EstimatorCalibration | None, *, qu
     from rich.text import Text
 
     from theorykit.cli.output import console, warn
-    from theorykit.information.estimators.outcomes import BOUND
+    from theorykit.information.estimate import Doubt
 
     screen = console()
     if known is not None:
         _print_calibration(known)
         screen.print()
     if found.information is not None:
-        bound = any(BOUND in warning for warning in found.warnings)
+        bound = found.has(Doubt.LOWER_BOUND)
         interval = "no interval" if found.interval is None else "95 % interval {:.4g} to {:.4g}".format(*found.interval)
         of_bound = " of the bound, which I may exceed" if bound else ""
         screen.print(Text(f"I(X; Y) {'≥' if bound else '='} {found.information:.4g} nats, {interval}{of_bound}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from theorykit.errors import InputError
 from theorykit.information.rate_distortion import rate_distortion, water_level
 from theorykit.information.samples import NORMAL_QUANTILE, paired_samples
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,6 @@ class DecoderInformation(Result):
     ridge: float
     n_train: int
     n_test: int
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum, auto
 
 from theorykit.results import Result
 
-if TYPE_CHECKING:
-    import pandas as pd
+
+class Doubt(Enum):
+    """What a warning is about, where something is decided by it."""
+
+    TIED_VALUES = auto()
+    NOT_GAUSSIAN = auto()
+    LOWER_BOUND = auto()
+
+
+class KeyedWarning(str):
+    """The sentence of a warning with its doubt: the reader has the sentence, the program goes by the doubt."""
+
+    doubt: Doubt
+
+    def __new__(cls, sentence: str, doubt: Doubt) -> KeyedWarning:
+        """Return the sentence with its key."""
+        warning = super().__new__(cls, sentence)
+        warning.doubt = doubt
+        return warning
+
+    def __getnewargs__(self) -> tuple[str, Doubt]:  # type: ignore[override]
+        """Return what copies and pickles are made from."""
+        return str(self), self.doubt
 
 
 @dataclass(frozen=True)
@@ -43,15 +64,13 @@ class InformationEstimate(Result):
     failure: str = ""
     seconds: float = 0.0
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
+    def has(self, doubt: Doubt) -> bool:
+        """Return whether a warning is about this doubt."""
+        return any(warning.doubt is doubt for warning in self.warnings if isinstance(warning, KeyedWarning))
 
     def __repr__(self) -> str:
         if self.information is None:
             return f"InformationEstimate({self.method}: failed, {self.failure})"
         low_high = "" if self.interval is None else f" ({self.interval[0]:.3g} to {self.interval[1]:.3g})"
-        doubt = f", {len(self.warnings)} warnings" if self.warnings else ""
-        return f"InformationEstimate({self.method}: {self.information:.4g} nats{low_high}{doubt})"
+        doubts = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"InformationEstimate({self.method}: {self.information:.4g} nats{low_high}{doubts})"

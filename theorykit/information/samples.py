@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.gaussian import canonical_correlations, gaussian_mutual_information
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 """1.96: half the width of a 95 % interval in standard errors."""
@@ -43,12 +40,6 @@ class GaussianInformation(Result):
     shrinkage: float
     n_samples: int
     dimensions: tuple[int, int]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
 
 def paired_samples(names: tuple[str, str], teacher: Any, student: Any) -> tuple[Floats, Floats]:

@@ -11,11 +11,11 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.errors import TheorykitError
-from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.ranks import TIES, normal_scores, seeded
+from theorykit.information.estimators.ranks import normal_scores, seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 from theorykit.information.estimators.surrogates import ProgressCallback, calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
@@ -61,8 +61,6 @@ def _root(side: Floats) -> Floats:
     return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(covariance.shape[0])))
 
 
-_FIT_WORDS = ("jointly Gaussian", "relation is not that of Gaussian")
-"""Of the warnings by which the tests of a Gaussian relation fail."""
 _SIGNIFICANT = 3.0
 """Standard errors."""
 _SMALL_GAIN = 0.01
@@ -103,9 +101,9 @@ def _against_gaussian(copula: InformationEstimate, mine: InformationEstimate, ks
     """Return what speaks against the Gaussian copula's value, empty where nothing does."""
     if not _usable(copula):
         return "the Gaussian copula has no value"
-    if any(warning.startswith(TIES) for warning in copula.warnings):
+    if copula.has(Doubt.TIED_VALUES):
         return "values are tied, which a Gaussian copula is not made for"
-    if any(words in warning for warning in copula.warnings for words in _FIT_WORDS):
+    if copula.has(Doubt.NOT_GAUSSIAN):
         return "the normal scores fail the tests of a Gaussian relation"
     if _adds(mine, copula):
         return "a trained critic adds to the Gaussian relation on other rows"

@@ -12,7 +12,7 @@ import numpy as np
 from theorykit.arguments import Floats, moment_matrix, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
-from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.blocks import balanced_blocks, jackknife
 from theorykit.information.estimators.canonical import (
     SampleCorrelations,
@@ -124,14 +124,16 @@ def normality_warning(deviation: float, what: str) -> tuple[str, ...]:
     if not abs(deviation) > SUSPICIOUS:  # NaN where a replicate was singular
         return ()
     tails = "heavier" if deviation > 0 else "lighter"
-    return (f"{what} not jointly Gaussian: their tails are {tails} ({deviation:+.0f} standard errors of the kurtosis)",)
+    errors = f"{deviation:+.0f} standard errors of the kurtosis"
+    return (KeyedWarning(f"{what} not jointly Gaussian: their tails are {tails} ({errors})", Doubt.NOT_GAUSSIAN),)
 
 
 def misfit_warning(misfit: float) -> tuple[str, ...]:
     """Return a warning where residuals depend on what predicts them by more than five standard errors."""
     if misfit <= SUSPICIOUS:
         return ()
-    return (f"the relation is not that of Gaussian vectors: residuals depend on their predictor ({misfit:.0f} errors)",)
+    residuals = f"residuals depend on their predictor ({misfit:.0f} errors)"
+    return (KeyedWarning(f"the relation is not that of Gaussian vectors: {residuals}", Doubt.NOT_GAUSSIAN),)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError, TheorykitError
-from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.samples import NORMAL_QUANTILE
 
 BOUND = "gives a lower bound: the interval is that of the bound, not of how far I lies above it"
 """Ends the warning of every estimate that is a lower bound."""
-LOWER_BOUND = f"a held-out fit {BOUND}"
+LOWER_BOUND = KeyedWarning(f"a held-out fit {BOUND}", Doubt.LOWER_BOUND)
 """Said of every estimate from canonical pairs or decoders that were fitted on other rows."""
 
 _SAFE = 1e100

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import Floats, finite_matrix
+from theorykit.information.estimate import Doubt, KeyedWarning
 
 MANY_TIES = 0.05
 """Above this share of tied values a column counts as discrete."""
-TIES = "ties: "
-"""How the warning about them begins."""
 
 
 def normal_scores(samples: Any, generator: np.random.Generator) -> tuple[Floats, float]:
@@ -67,4 +66,5 @@ def tie_warning(share: float) -> tuple[str, ...]:
     """Return a warning where a column looks discrete."""
     if share <= MANY_TIES:
         return ()
-    return (f"{TIES}{share:.0%} of the values of a column occur more than once; ties were broken at random",)
+    sentence = f"ties: {share:.0%} of the values of a column occur more than once; ties were broken at random"
+    return (KeyedWarning(sentence, Doubt.TIED_VALUES),)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from theorykit.arguments import Floats, checked_generator
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.ceilings import discrete_information_ceiling
-from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.blocks import balanced_blocks
 from theorykit.information.estimators.canonical import canonical_reduction
 from theorykit.information.estimators.critics import OBJECTIVES, Critic, CriticMethod, CriticObjective
@@ -91,7 +91,7 @@ def _standardised(sides: tuple[Floats, Floats], rows: NDArray[np.intp]) -> tuple
     return first, second
 
 
-LOWER_BOUND = f"a trained critic {BOUND}"
+LOWER_BOUND = KeyedWarning(f"a trained critic {BOUND}", Doubt.LOWER_BOUND)
 """Said of every estimate of a critic."""
 
 INFONCE_PARTNERS = 511
