@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.arguments import checked_generator, positive_number
+from theorykit.arguments import Progress, checked_generator, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate
@@ -20,7 +20,7 @@ from theorykit.information.estimators.gaussian import gaussian_copula_estimate, 
 from theorykit.information.estimators.neighbours import ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.surrogates import EstimatorCalibration, ProgressCallback, calibrate_estimator
+from theorykit.information.estimators.surrogates import EstimatorCalibration, calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import critic_estimate
 
@@ -48,7 +48,7 @@ def mutual_information(
     noise: float | None = None,
     generator: np.random.Generator | None = None,
     settings: TrainingSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> InformationEstimate:
     """Estimate I(X; Y) from N paired samples, in nats, with its interval and what speaks against it.
 
@@ -150,7 +150,7 @@ def _estimate(
     groups: Any,
     generator: np.random.Generator,
     settings: TrainingSettings | None,
-    progress: ProgressCallback | None,
+    progress: Progress | None,
     noisy: bool = False,
 ) -> InformationEstimate:
     if method == "auto":
@@ -177,7 +177,7 @@ def calibrate_mutual_information(
     draws: int = 3,
     generator: np.random.Generator | None = None,
     settings: TrainingSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> EstimatorCalibration:
     """Compute the error of a method on Gaussian pairs of known information with the N, the d and the spectra of a pair.
 

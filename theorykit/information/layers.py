@@ -10,6 +10,7 @@ import numpy as np
 
 from theorykit.arguments import (
     Floats,
+    Progress,
     _floats,
     checked_generator,
     data_matrix,
@@ -24,7 +25,6 @@ from theorykit.information.estimators.canonical import CanonicalReduction, canon
 from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
 from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.surrogates import ProgressCallback
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import trained_estimates
 from theorykit.results import Result
@@ -101,7 +101,7 @@ class Batch:
 class Stream:
     """A callable of batches, to be read twice."""
 
-    def __init__(self, states: States, progress: ProgressCallback | None) -> None:
+    def __init__(self, states: States, progress: Progress | None) -> None:
         if not callable(states):
             raise InputError(f"states = {shown(states)} cannot be called", "give a function that returns the batches")
         self._states, self._progress = states, progress
@@ -431,7 +431,7 @@ def layer_information(
     components: int = 32,
     generator: np.random.Generator | None = None,
     settings: TrainingSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> LayerInformation:
     """Estimate I(H_t; H_s + τZ) of each layer of a teacher and a student from a stream of hidden states, in nats.
 

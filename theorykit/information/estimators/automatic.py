@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.arguments import Floats
+from theorykit.arguments import Floats, Progress
 from theorykit.errors import TheorykitError
 from theorykit.information.estimate import Doubt, InformationEstimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
@@ -17,7 +17,7 @@ from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_est
 from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.information.estimators.ranks import normal_scores, seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
-from theorykit.information.estimators.surrogates import ProgressCallback, calibrate_estimator
+from theorykit.information.estimators.surrogates import calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate
 
@@ -235,7 +235,7 @@ def automatic_estimate(
     groups: Any = None,
     generator: np.random.Generator | None = None,
     settings: TrainingSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
     noisy: bool = False,
 ) -> CombinedEstimate:
     """Estimate I(X; Y) by the estimator that this pair calls for, in nats.
@@ -326,7 +326,7 @@ def _infinite(pair: Pair, relation: str, seconds: float) -> CombinedEstimate:
 
 
 def _candidates(
-    pair: Pair, generator: np.random.Generator, settings: TrainingSettings, progress: ProgressCallback
+    pair: Pair, generator: np.random.Generator, settings: TrainingSettings, progress: Progress
 ) -> dict[str, InformationEstimate]:
     """Return the estimates by short name; a failed one is a record like the others."""
     made: dict[str, Callable[[], InformationEstimate]] = {

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.special import betaincinv
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
@@ -131,8 +133,6 @@ def correlations_of(joint: Floats, split: int) -> SampleCorrelations:
 
 def _whitening(block: Floats, tolerance: float) -> tuple[Floats, float]:
     """Return W ``[rank, d]`` with W Σ Wᵀ = 1, and 1 over the smallest scale that was divided by."""
-    from scipy.linalg import LinAlgError, cholesky, solve_triangular
-
     try:
         factor = cholesky(block, lower=True)
         smallest = float(np.diagonal(factor).min() ** 2)
@@ -225,8 +225,6 @@ def noise_edge(n_samples: int, left: int, right: int) -> float:
     if left + right >= n_samples - 1:
         return 1.0
     if min(left, right) == 1:
-        from scipy.special import betaincinv
-
         return float(betaincinv(max(left, right) / 2, (n_samples - 1 - max(left, right)) / 2, 0.99))
     total = n_samples - 2
     gamma, phi = (2 * np.arcsin(np.sqrt(min(1.0, (size - 0.5) / total))) for size in sorted((left, right)))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from theorykit.arguments import Floats, moment_matrix, positive_integer
 from theorykit.errors import InputError
@@ -71,8 +72,6 @@ def mardia_kurtosis(sides: Sequence[Floats], correlation: Floats) -> Kurtosis | 
     References:
         Mardia (1974), Sankhyā B 36.
     """
-    from scipy.linalg import LinAlgError, cholesky, solve_triangular
-
     count, size = sides[0].shape[0], correlation.shape[0]
     if count <= size + 2:
         return None

@@ -6,6 +6,9 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from scipy.special import digamma
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
@@ -173,8 +176,6 @@ def _check_neighbours(pair: Pair, neighbours: int, variant: Variant) -> None:
 
 def _terms(x: Floats, y: Floats, groups: Indices | None, neighbours: int, variant: Variant) -> tuple[Floats, float]:
     """Return the term of each row ``[N]`` and what their mean cannot pass, in nats."""
-    from scipy.special import digamma
-
     if groups is not None:
         terms, ceilings = grouped_information(x, y, groups, neighbours)
         return terms, float(ceilings.mean())
@@ -209,8 +210,6 @@ def local_information(x: Floats, y: Floats, neighbours: int, variant: Variant) -
         neighbours: k, below N.
         variant: 1 or 2.
     """
-    from scipy.special import digamma
-
     count = x.shape[0]
     counted = _by_tree if x.shape[1] + y.shape[1] <= _TREE_DIMENSIONS else _by_distances
     if variant == 1:
@@ -236,8 +235,6 @@ def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) 
         groups: Number of each row's group ``[N]``, more than k of them.
         neighbours: k ≥ 2.
     """
-    from scipy.special import digamma
-
     order = np.argsort(groups, kind="stable")
     inside, left, right = _counts_of_others(x[order], y[order], groups[order], neighbours)
     sizes = np.bincount(groups)
@@ -250,8 +247,6 @@ def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) 
 
 def _counts_of_others(x: Floats, y: Floats, groups: Indices, neighbours: int) -> tuple[Floats, Floats, Floats]:
     """Return the rows of other groups closer than ε in (x, y), in x and in y; rows of one group stand together."""
-    from scipy.spatial.distance import cdist
-
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     counts: list[list[Floats]] = [[], [], []]
     step = max(1, _BLOCK_NUMBERS // groups.size)
@@ -270,8 +265,6 @@ def _counts_of_others(x: Floats, y: Floats, groups: Indices, neighbours: int) ->
 
 def _by_tree(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[Floats, Floats]:
     """Return n_x and n_y ``[N]`` by trees: fast in few dimensions."""
-    from scipy.spatial import cKDTree
-
     both = np.hstack([x, y])
     found = cKDTree(both).query(both, k=neighbours + 1, p=np.inf, workers=-1)
     distances, nearest = np.asarray(found[0]), np.asarray(found[1])
@@ -284,8 +277,6 @@ def _by_tree(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[F
 
 def _by_distances(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[Floats, Floats]:
     """Return n_x and n_y ``[N]`` from all distances, a block of rows at a time: faster in many dimensions."""
-    from scipy.spatial.distance import cdist
-
     counts: list[list[Floats]] = [[], []]
     step = max(1, _BLOCK_NUMBERS // x.shape[0])
     for start in range(0, x.shape[0], step):
@@ -310,8 +301,6 @@ def _above(radius: Floats) -> Floats:
 
 def closer(side: Floats, radius: Floats) -> Floats:
     """Return for each row how many other rows lie within its radius, in the maximum norm ``[N]``."""
-    from scipy.spatial import cKDTree
-
     if side.shape[1] == 1:
         column = side[:, 0]
         order = np.sort(column)

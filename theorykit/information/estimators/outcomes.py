@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError, TheorykitError
@@ -58,8 +59,6 @@ class Outcome:
 
 def two_sided_quantile(degrees: float | None) -> float:
     """Return half the width of a 95 % interval in standard errors: Student's t, or normal for None."""
-    from scipy.special import stdtrit
-
     return NORMAL_QUANTILE if degrees is None else float(stdtrit(degrees, 0.975))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from theorykit.arguments import Floats, _floats, finite_matrix
 from theorykit.devices import free_bytes
@@ -256,8 +257,6 @@ def near_copies(x: Floats, y: Floats, groups: NDArray[np.intp] | None = None) ->
         >>> len(near_copies(*(side + 1e-4 * rng.standard_normal(side.shape) for side in (x, y))))
         1
     """
-    from scipy.spatial import cKDTree
-
     count = x.shape[0]
     most = min(_MOST_COPIES, count // 4)
     if groups is not None or most < 2:

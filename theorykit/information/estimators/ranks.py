@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from theorykit.arguments import Floats, finite_matrix
 from theorykit.information.estimate import Doubt, KeyedWarning
@@ -39,8 +40,6 @@ def normal_scores(samples: Any, generator: np.random.Generator) -> tuple[Floats,
         >>> scores.ravel().round(4).tolist(), ties  # Φ⁻¹ of ½, ¾, ¼
         ([0.0, 0.6745, -0.6745], 0.0)
     """
-    from scipy.special import ndtri
-
     matrix = finite_matrix("samples", samples)
     count = matrix.shape[0]
     quantiles = ndtri(np.arange(1, count + 1) / (count + 1))

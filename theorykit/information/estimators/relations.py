@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from theorykit.arguments import Floats
 from theorykit.information.estimators.canonical import correlation_matrix, correlations_of, leading_pairs
@@ -113,8 +114,6 @@ def _is_function(argument: Floats, value: Floats) -> bool:
 
 def _remainder(argument: Floats, value: Floats) -> float:
     """Return the median squared difference of values at nearest neighbours over that at random rows."""
-    from scipy.spatial import cKDTree
-
     nearest = np.asarray(cKDTree(argument).query(argument, k=2)[1])[:, 1]
     between = ((value - value[nearest]) ** 2).sum(axis=1)
     anywhere = ((value - np.roll(value[np.argsort(argument[:, 0])], value.shape[0] // 2, axis=0)) ** 2).sum(axis=1)

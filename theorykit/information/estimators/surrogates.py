@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, Progress, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.canonical import correlation_matrix, noise_edge
@@ -23,7 +24,6 @@ from theorykit.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-ProgressCallback = Callable[[str, int, int], None]
 Estimator = Callable[[Floats, Floats], InformationEstimate]
 
 LEVELS = (0.0, 0.5, 1.0, 2.0)
@@ -65,8 +65,6 @@ def surrogate_family(pair: Pair) -> SurrogateFamily:
     Raises:
         InputError: N ≤ d_x + d_y, or columns of one side that depend linearly on one another.
     """
-    from scipy.linalg import LinAlgError, cholesky, solve_triangular
-
     split, count = pair.x.shape[1], pair.n_samples
     if count <= pair.width + 1:
         raise InputError(
@@ -124,7 +122,7 @@ def calibrate_estimator(
     generator: np.random.Generator,
     levels: Sequence[float] = LEVELS,
     draws: int = 3,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> EstimatorCalibration:
     """Compute the error of an estimator on Gaussian pairs with the N, the d and the spectra of a given pair, in nats.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from theorykit.arguments import Floats, positive_integer, positive_number, shown
 from theorykit.devices import torch_device
@@ -119,7 +120,6 @@ def scaled(train: Floats, rows: Floats, inputs: Inputs) -> NDArray[np.float32]:
         spread = train.std(axis=0)
         standard = (rows - train.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return np.asarray(standard, dtype=np.float32)
-    from scipy.special import ndtri
     from scipy.stats import rankdata
 
     scores = ndtri((rankdata(train, axis=0) - 0.5) / train.shape[0])
