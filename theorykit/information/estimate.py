@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 
 from theorykit.results import Result
 
@@ -63,6 +64,13 @@ class InformationEstimate(Result):
     warnings: tuple[str, ...] = ()
     failure: str = ""
     seconds: float = 0.0
+
+    @classmethod
+    def failed(
+        cls, method: str, n_samples: int, dimensions: tuple[int, int], failure: str, warnings: tuple[str, ...] = ()
+    ) -> Self:
+        """Return the record of an estimator that has no number."""
+        return cls(method, None, None, None, None, False, n_samples, dimensions, warnings, failure)
 
     def has(self, doubt: Doubt) -> bool:
         """Return whether a warning is about this doubt."""

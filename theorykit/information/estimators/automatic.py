@@ -79,10 +79,10 @@ class Choice:
 
 
 def choose(
-    pair: Pair, found: dict[str, InformationEstimate], generator: np.random.Generator, settings: TrainingSettings
+    pair: Pair, candidates: dict[str, InformationEstimate], generator: np.random.Generator, settings: TrainingSettings
 ) -> Choice:
     """Return the choice between the estimates ``copula``, ``mine`` and, for few columns, ``ksg``."""
-    copula, mine, ksg = found["copula"], found["mine"], found.get("ksg")
+    copula, mine, ksg = candidates["copula"], candidates["mine"], candidates.get("ksg")
     against = _against_gaussian(copula, mine, ksg)
     if not against:
         return _gaussian_choice(pair, copula, mine, generator, settings)
@@ -91,7 +91,7 @@ def choose(
     if _usable(mine):
         beside = "lie below the critic or fail on a surrogate" if _usable(ksg) else "cannot look at so many columns"
         return Choice(mine, f"{against}, and neighbours {beside}", _far_apart(copula, mine))
-    usable = [one for one in (ksg, copula) if one is not None and _usable(one)]
+    usable = [estimate for estimate in (ksg, copula) if estimate is not None and _usable(estimate)]
     if usable:
         return Choice(usable[0], "the critic failed", ("no estimator fits: take the number for an order of magnitude",))
     return Choice(replace(copula, method="none"), "every estimator failed")
@@ -224,7 +224,7 @@ class CombinedEstimate(InformationEstimate):
         """Return one row per candidate, the chosen one marked."""
         import pandas as pd
 
-        rows = [one.to_dict() | {"chosen": one.method == self.chosen} for one in self.candidates]
+        rows = [candidate.to_dict() | {"chosen": candidate.method == self.chosen} for candidate in self.candidates]
         return pd.DataFrame(rows).drop(columns="gain", errors="ignore")
 
 
@@ -238,7 +238,7 @@ def automatic_estimate(
     progress: Progress | None = None,
     noisy: bool = False,
 ) -> CombinedEstimate:
-    """Estimate I(X; Y) by the estimator that this pair calls for, in nats.
+    """Estimate I(X; Y) by the estimator that this pair calls for, in nats: what ``auto`` does.
 
     1. Where a continuous linear combination of x is one of y the answer is infinity, with a warning: give ``noise`` to
        :func:`theorykit.mutual_information`. Another function of one or two columns is warned of.
@@ -253,21 +253,9 @@ def automatic_estimate(
 
     The truth has no part in any step. In 3 and 4 a warning says where two answers are further apart than their errors.
 
-    Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``, the same rows.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
-        generator: For splits, starting weights and ties; None for a fixed seed.
-        settings: Of the critic; anchored in any case.
-        progress: Called with (what, done, count).
-        noisy: Whether noise was added to y, so that no relation is deterministic.
-
-    Returns:
-        The estimate with its candidates. Its interval is that of the chosen estimator.
-
-    Raises:
-        InputError: the pair is refused.
-        NonFiniteError: NaN or infinity.
+    Arguments and errors are those of :func:`theorykit.mutual_information`; the critic is anchored in any case, and
+    ``noisy`` says that noise was added to y, so that no relation is deterministic. The interval is that of the chosen
+    estimator.
 
     References:
         Czyż et al. (2023), NeurIPS (arXiv 2306.11078), for what each estimator can do.
@@ -282,46 +270,34 @@ def automatic_estimate(
     start = time.perf_counter()
     pair, generator = checked_pair(x, y, groups), seeded(generator)
     relation = Relation() if noisy else deterministic_relation(pair.x, pair.y, groups=pair.groups)
+    candidates: dict[str, InformationEstimate] = {}
     if relation.infinite:
-        return _infinite(pair, relation.sentence, time.perf_counter() - start)
-    chosen = checked_settings(settings)
-    candidates = _candidates(pair, generator, chosen, progress or (lambda *_: None))
-    choice = choose(pair, candidates, generator, chosen)
-    found = choice.estimate
-    others = [] if found.information is not None else [f"{one.method}: {one.failure}" for one in candidates.values()]
+        infinite = InformationEstimate(
+            "deterministic relation", np.inf, None, None, None, True, pair.n_samples, pair.dimensions
+        )
+        choice = Choice(infinite, relation.sentence)
+    else:
+        settings = checked_settings(settings)
+        candidates = _candidates(pair, generator, settings, progress or (lambda *_: None))
+        choice = choose(pair, candidates, generator, settings)
+    estimate = choice.estimate
+    failures = [f"{candidate.method}: {candidate.failure}" for candidate in candidates.values()]
     doubts = (relation.sentence,) if relation.sentence else ()
     return CombinedEstimate(
-        method=f"auto: {found.method}",
-        information=found.information,
-        interval=found.interval,
-        standard_error=found.standard_error,
-        ceiling=found.ceiling,
-        converged=found.converged,
+        method=f"auto: {estimate.method}",
+        information=estimate.information,
+        interval=estimate.interval,
+        standard_error=estimate.standard_error,
+        ceiling=estimate.ceiling,
+        converged=estimate.converged,
         n_samples=pair.n_samples,
         dimensions=pair.dimensions,
-        warnings=tuple(dict.fromkeys((*pair.warnings, *doubts, *found.warnings, *choice.warnings))),
-        failure="; ".join(others),
+        warnings=tuple(dict.fromkeys((*pair.warnings, *doubts, *estimate.warnings, *choice.warnings))),
+        failure="; ".join(failures) if estimate.information is None else "",
         seconds=time.perf_counter() - start,
-        chosen=found.method,
+        chosen=estimate.method,
         reason=choice.reason,
         candidates=tuple(candidates.values()),
-    )
-
-
-def _infinite(pair: Pair, relation: str, seconds: float) -> CombinedEstimate:
-    return CombinedEstimate(
-        method="auto: deterministic relation",
-        information=np.inf,
-        interval=None,
-        standard_error=None,
-        ceiling=None,
-        converged=True,
-        n_samples=pair.n_samples,
-        dimensions=pair.dimensions,
-        warnings=(*pair.warnings, relation),
-        seconds=seconds,
-        chosen="deterministic relation",
-        reason=relation,
     )
 
 
@@ -336,9 +312,9 @@ def _candidates(
     }
     if pair.width <= MOST_DIMENSIONS:
         made["ksg"] = lambda: ksg_estimate(pair.x, pair.y, groups=pair.groups, generator=generator)
-    found = {}
+    candidates = {}
     for number, (name, make) in enumerate(made.items()):
         progress("estimators", number, len(made))
-        found[name] = make()
+        candidates[name] = make()
     progress("estimators", len(made), len(made))
-    return found
+    return candidates

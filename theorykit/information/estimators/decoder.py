@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -48,19 +49,19 @@ def fitted_network(
     """
     import torch
 
-    seeded = torch.Generator().manual_seed(int(generator.integers(2**62)))
+    draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
     scales = [(side.mean(axis=0), np.where(side.std(axis=0) > 0, side.std(axis=0), 1.0)) for side in fit]
     inputs, targets, watched, wanted = (
         torch.from_numpy((side - scales[index][0]) / scales[index][1]).float()
         for part in (fit, stop)
         for index, side in enumerate(part)
     )
-    model = _model(inputs.shape[1], targets.shape[1], seeded)
+    model = _model(inputs.shape[1], targets.shape[1], draws)
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    best, best_weights, since_best = math.inf, _copied(model), 0
+    best, best_weights, since_best = math.inf, deepcopy(model.state_dict()), 0
     epochs = min(MOST_EPOCHS, max(1, MOST_STEPS // math.ceil(inputs.shape[0] / BATCH)))
     for _ in range(epochs):
-        for rows in torch.randperm(inputs.shape[0], generator=seeded).split(BATCH):  # type: ignore[no-untyped-call]
+        for rows in torch.randperm(inputs.shape[0], generator=draws).split(BATCH):  # type: ignore[no-untyped-call]
             optimiser.zero_grad(set_to_none=True)
             loss = torch.nn.functional.mse_loss(model(inputs[rows]), targets[rows])
             loss.backward()  # type: ignore[no-untyped-call]
@@ -68,7 +69,7 @@ def fitted_network(
         with torch.no_grad():
             error = float(torch.nn.functional.mse_loss(model(watched), wanted))
         if error < best:
-            best, best_weights, since_best = error, _copied(model), 0
+            best, best_weights, since_best = error, deepcopy(model.state_dict()), 0
         else:
             since_best += 1
         if since_best >= PATIENCE:
@@ -77,8 +78,8 @@ def fitted_network(
 
     def predict(rows: Floats) -> Floats:
         with torch.no_grad():
-            found = model(torch.from_numpy((rows - scales[0][0]) / scales[0][1]).float())
-        return np.asarray(found.double().numpy() * scales[1][1] + scales[1][0], dtype=np.float64)
+            outputs = model(torch.from_numpy((rows - scales[0][0]) / scales[0][1]).float())
+        return np.asarray(outputs.double().numpy() * scales[1][1] + scales[1][0], dtype=np.float64)
 
     return predict, since_best >= PATIENCE
 
@@ -94,10 +95,6 @@ def _model(n_inputs: int, n_outputs: int, generator: Any) -> Any:
         torch.nn.init.zeros_(linear.bias)
         layers += [linear, torch.nn.SiLU()]
     return torch.nn.Sequential(*layers[:-1])
-
-
-def _copied(model: Any) -> dict[str, Any]:
-    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
 
 
 Decoder = Literal["linear", "network"]
@@ -131,13 +128,13 @@ def decoder_estimate(
     covariance of the fold's rows. Where rows come in groups N counts groups, and few folds are better.
 
     Args:
-        x: The side that is predicted ``[N, d_x]`` or ``[N]``.
-        y: The side it is predicted from ``[N, d_y]`` or ``[N]``.
+        x: The side that is predicted, as for :func:`theorykit.mutual_information`, as are y and groups.
+        y: The side it is predicted from.
         decoder: ``"linear"``; or ``"network"``, which adds the outputs of a small network with early stopping to the
             columns of y: part of the train rows then fit it and are not used again.
         folds: How many, at least 2; whole groups stay together.
         ridge: Penalty of the linear decoder in units of its inputs' mean variance.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
+        groups: The sequence of each row.
         generator: For the network; None for a fixed seed.
 
     Returns:
@@ -171,19 +168,17 @@ def decoder_estimate(
 
 def _cross_fitted(pair: Pair, decoder: Decoder, folds: int, ridge: float, generator: np.random.Generator) -> Outcome:
     block = balanced_blocks(pair.n_samples, pair.groups, folds)
-    found, errors, shares, converged = [], [], [], True
+    bounds, shares, converged = [], [], True
     for fold in range(int(block.max()) + 1):
         train, test = pair.rows(block != fold), pair.rows(block == fold)
         if decoder == "network":
             train, test, came_to_rest = _with_features(train, test, generator)
             converged = converged and came_to_rest
-        bound = _held_out(train, test, ridge)
-        found.append(bound[0])
-        errors.append(bound[1])
+        bounds.append(_held_out(train, test, ridge))
         shares.append(test.n_samples / pair.n_samples)
-    values, weights = np.array(found), np.array(shares)
+    (values, errors), weights = np.array(bounds).T.copy(), np.array(shares)
     if pair.groups is None:
-        error, degrees = float(np.sqrt(((weights * np.array(errors)) ** 2).sum())), None
+        error, degrees = float(np.sqrt(((weights * errors) ** 2).sum())), None
     else:
         error, degrees = float(values.std(ddof=1) / np.sqrt(values.size)), float(values.size - 1)
     warnings = () if converged else ("the network was still improving when its steps were used up",)
@@ -247,5 +242,5 @@ def _with_features(train: Pair, test: Pair, generator: np.random.Generator) -> t
     role = balanced_blocks(train.n_samples, train.groups, 5)
     fit, stop, rest = train.rows(role < 2), train.rows(role == 2), train.rows(role > 2)
     network, converged = fitted_network((fit.y, fit.x), (stop.y, stop.x), generator)
-    with_outputs = [replace(part, y=np.hstack([part.y, network(part.y)])) for part in (rest, test)]
-    return with_outputs[0], with_outputs[1], converged
+    rest, test = (replace(part, y=np.hstack([part.y, network(part.y)])) for part in (rest, test))
+    return rest, test, converged

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from theorykit.arguments import Floats, moment_matrix, positive_integer
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.blocks import balanced_blocks, jackknife
 from theorykit.information.estimators.canonical import (
+    CanonicalLaw,
     SampleCorrelations,
     canonical_axes,
     correlation_matrix,
@@ -135,58 +136,25 @@ def misfit_warning(misfit: float) -> tuple[str, ...]:
     return (KeyedWarning(f"the relation is not that of Gaussian vectors: {residuals}", Doubt.NOT_GAUSSIAN),)
 
 
-@dataclass(frozen=True, eq=False)
-class GaussianReplicates:
-    """A Gaussian law to draw replicates from: x = A u and y = B v of canonical pairs with corr(u_i, v_i) = ρ_i.
+def replicate_law(joint: Floats, split: int, information: float) -> CanonicalLaw:
+    """Return the Gaussian law with the correlations inside either side of a sample, and a given information between.
 
-    Attributes:
-        left: A ``[d_x, r_x]``.
-        right: B ``[d_y, r_y]``.
-        correlations: ρ ``[min(r_x, r_y)]``.
+    The sample's own information is too large by its bias, most of which lies in directions that are noise. From each
+    pair's −½ log(1 − ρ̂²) the same amount t is taken off, down to 0, with t such that ``information`` is left: noise
+    adds −½ log(1 − d_x/N − d_y/N) to any strong pair, whatever its strength, and all there is of weak ones.
+
+    Args:
+        joint: Sample correlation matrix ``[d_x + d_y, d_x + d_y]``.
+        split: d_x.
+        information: Of the law in nats; 0 where it is below.
+
+    References:
+        Bao, Hu, Pan & Zhou (2019), Annals of Statistics 47, for what noise adds to a strong pair.
     """
-
-    left: Floats
-    right: Floats
-    correlations: Floats
-
-    @classmethod
-    def like(cls, joint: Floats, split: int, information: float) -> GaussianReplicates:
-        """Return the law with the correlations inside either side of ``joint``, and a given information between them.
-
-        The sample's own information is too large by its bias, most of which lies in directions that are noise. From
-        each pair's −½ log(1 − ρ̂²) the same amount t is taken off, down to 0, with t such that ``information`` is left:
-        noise adds −½ log(1 − d_x/N − d_y/N) to any strong pair, whatever its strength, and all there is of weak ones.
-
-        Args:
-            joint: Sample correlation matrix ``[d_x + d_y, d_x + d_y]``.
-            split: d_x.
-            information: Of the law in nats; 0 where it is below.
-
-        References:
-            Bao, Hu, Pan & Zhou (2019), Annals of Statistics 47, for what noise adds to a strong pair.
-        """
-        roots, correlations = canonical_axes(joint, split)
-        ceiling = 1 - np.finfo(float).eps
-        each = -np.log1p(-(np.minimum(correlations, ceiling) ** 2)) / 2
-        return cls(*roots, np.sqrt(-np.expm1(-2 * _lowered(each, information))))
-
-    @property
-    def split(self) -> int:
-        """Return d_x."""
-        return int(self.left.shape[0])
-
-    @property
-    def width(self) -> int:
-        """Return d_x + d_y."""
-        return int(self.left.shape[0] + self.right.shape[0])
-
-    def drawn(self, count: int, generator: np.random.Generator) -> Floats:
-        """Return ``count`` rows ``[N, d_x + d_y]``."""
-        first, second = (generator.standard_normal((count, root.shape[1])) for root in (self.left, self.right))
-        kept = self.correlations.size
-        second[:, :kept] *= np.sqrt(1 - self.correlations**2)
-        second[:, :kept] += self.correlations * first[:, :kept]
-        return np.hstack([first @ self.left.T, second @ self.right.T])
+    (left, right), correlations = canonical_axes(joint, split)
+    ceiling = 1 - np.finfo(float).eps
+    each = -np.log1p(-(np.minimum(correlations, ceiling) ** 2)) / 2
+    return CanonicalLaw(left, right, np.sqrt(-np.expm1(-2 * _lowered(each, information))))
 
 
 def _lowered(each: Floats, total: float) -> Floats:
@@ -233,11 +201,6 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     With ``groups`` a jackknife over blocks of whole groups gives bias and standard error, which is never below that of
     as many independent rows as the bias speaks for.
 
-    Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``, the same rows.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
-
     Returns:
         The estimate (possibly below 0); ``inf`` with a warning where a combination of one side is one of the other; a
         failure where N ≤ d_x + d_y. Its ceiling is what double precision resolves.
@@ -259,45 +222,6 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     """
     return recorded(
         "gaussian", x, y, groups, _gaussian, lambda pair: 8 * (2 * pair.n_samples + 6 * pair.width) * pair.width
-    )
-
-
-def gaussian_estimate_from_correlation(correlation: Any, split: int, n_samples: int) -> InformationEstimate:
-    """Estimate I(X; Y) as :func:`gaussian_estimate` does, from a sample correlation matrix alone, in nats.
-
-    Args:
-        correlation: Sample covariance or correlation ``[d_x + d_y, d_x + d_y]`` of N independent rows about their mean.
-        split: d_x.
-        n_samples: N.
-
-    Returns:
-        The same record, without the warnings that need the rows.
-
-    Raises:
-        InputError: no covariance, a constant coordinate, or ``split`` or ``n_samples`` out of range.
-        NonFiniteError: NaN or infinity.
-
-    Example:
-        >>> round(gaussian_estimate_from_correlation([[1.0, 0.6], [0.6, 1.0]], 1, 100_000).information, 4)
-        0.2231
-    """
-    size = len(correlation)
-    matrix = moment_matrix("correlation", correlation, size)
-    if (np.diagonal(matrix) <= 0).any():
-        raise InputError("correlation has a variance that is not above 0", "leave constant coordinates out")
-    split, count = positive_integer("split", split, maximum=size - 1), positive_integer("n_samples", n_samples)
-    scale = np.sqrt(np.diagonal(matrix))
-    outcome = _from_correlations(correlations_of(matrix / scale / scale[:, None], split), count)
-    return InformationEstimate(
-        method="gaussian",
-        information=outcome.information,
-        interval=outcome.interval(),
-        standard_error=outcome.standard_error,
-        ceiling=outcome.ceiling,
-        converged=True,
-        n_samples=count,
-        dimensions=(split, size - split),
-        warnings=outcome.warnings,
     )
 
 
@@ -382,25 +306,15 @@ def gaussian_copula_estimate(
     information does not see such functions. To first order the normal scores are as good as the Gaussian coordinates
     themselves, so that the standard error is that of :func:`gaussian_estimate`; to second order their correlations are
     too small. That bias is measured on Gaussian replicates with the scores' own correlation less its noise
-    (:class:`~theorykit.information.estimators.gaussian.GaussianReplicates`), as the mean of (plug-in of the
+    (:func:`replicate_law`), as the mean of (plug-in of the
     replicate's scores − plug-in of the replicate): the second has a known bias and nearly the same error, so that a few
     replicates suffice; the scatter of that difference adds to the error. Warnings say where d_x + d_y is too near N for
     the correction and where ranks are too coarse for a nearly exact relation. For another copula it is neither an upper
     nor a lower bound; a warning says so where the kurtosis of the scores is not that of the replicates, or residuals of
     canonical pairs depend on their predictors.
 
-    Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``, the same rows.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
-        generator: For replicates and ties; None for a fixed seed, so that the same input gives the same answer.
-
-    Returns:
-        As :func:`gaussian_estimate`.
-
-    Raises:
-        InputError: the pair is refused.
-        NonFiniteError: NaN or infinity.
+    The generator draws replicates and breaks ties; None stands for a fixed seed, so that the same input gives the same
+    answer. Returns and errors are those of :func:`gaussian_estimate`.
 
     References:
         Klaassen & Wellner (1997), Bernoulli 3: normal scores are efficient; Ince et al. (2017), Human Brain Mapping 38,
@@ -433,7 +347,7 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
     warnings = outcome.warnings + tie_warning(ties)
     if outcome.standard_error is None:
         return replace(outcome, warnings=warnings)
-    attenuation, kurtoses = _replicated(GaussianReplicates.like(joint, split, outcome.information), count, generator)
+    attenuation, kurtoses = _replicated(replicate_law(joint, split, outcome.information), count, generator)
     warnings += _crowded(pair) + _fit_warnings(scored, joint, found, kurtoses)
     added = float(attenuation.var(ddof=1)) * (1 + 1 / attenuation.size)  # of these scores, and of the mean
     information = outcome.information - float(attenuation.mean())
@@ -469,17 +383,17 @@ def _fit_warnings(scored: Pair, joint: Floats, found: SampleCorrelations, kurtos
     return warnings
 
 
-def _replicated(law: GaussianReplicates, count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+def _replicated(law: CanonicalLaw, count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
     """Return plug-in of scores − plug-in of each Gaussian replicate, and the kurtosis of its scores."""
-    split, width = law.split, law.width
+    split, width = law.left.shape[0], law.left.shape[0] + law.right.shape[0]
     replicates = int(np.clip(_REPLICATE_NUMBERS // (count * width), 2, _MOST_REPLICATES))
     differences, kurtoses = [], []
     for _ in range(replicates):
-        gaussian = law.drawn(count, generator)
+        gaussian = np.hstack(law.sample(count, generator))
         scores, _ = normal_scores(gaussian, generator)
         correlations = [correlation_matrix(rows[:, :split], rows[:, split:]) for rows in (scores, gaussian)]
-        found = [correlations_of(one, split).plug_in for one in correlations]
-        differences.append(found[0] - found[1])
+        of_scores, of_rows = (correlations_of(joint, split).plug_in for joint in correlations)
+        differences.append(of_scores - of_rows)
         kurtosis: Kurtosis | None = mardia_kurtosis((scores,), correlations[0])
         kurtoses.append(np.nan if kurtosis is None else kurtosis.value)
     return np.array(differences), np.array(kurtoses)

@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from theorykit.arguments import Floats, Progress, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.canonical import correlation_matrix, noise_edge
+from theorykit.information.estimators.canonical import CanonicalLaw, correlation_matrix, noise_edge
 from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.results import Result
 
@@ -35,25 +35,21 @@ class SurrogateFamily:
     """Gaussian pairs with the margins' covariances of a sample and a scaled profile of its canonical correlations.
 
     Attributes:
-        x_map: ``[d_x, d_x]``: x = u @ x_map for u of unit covariance.
-        y_map: ``[d_y, d_y]``.
+        left: ``[d_x, d_x]``: x = left u for canonical coordinates u.
+        right: ``[d_y, d_y]``.
         profile: Share of the information in each canonical pair ``[min(d_x, d_y)]``, sums to 1.
         n_samples: N.
     """
 
-    x_map: Floats
-    y_map: Floats
+    left: Floats
+    right: Floats
     profile: Floats
     n_samples: int
 
     def sample(self, information: float, generator: np.random.Generator) -> tuple[Floats, Floats]:
         """Draw N pairs with this information in nats, ρ_i² = 1 − exp(−2 · its share)."""
         rho = np.sqrt(-np.expm1(-2 * information * self.profile))
-        sizes = self.x_map.shape[0], self.y_map.shape[0]
-        u, v = (generator.standard_normal((self.n_samples, size)) for size in sizes)
-        v[:, : rho.size] *= np.sqrt(1 - rho**2)
-        v[:, : rho.size] += rho * u[:, : rho.size]
-        return u @ self.x_map, v @ self.y_map
+        return CanonicalLaw(self.left, self.right, rho).sample(self.n_samples, generator)
 
 
 def surrogate_family(pair: Pair) -> SurrogateFamily:
@@ -81,7 +77,7 @@ def surrogate_family(pair: Pair) -> SurrogateFamily:
     amounts = np.where(kept, -np.log1p(-np.minimum(correlations**2, 1 - 1e-12)), 0.0)
     profile = amounts / amounts.sum() if kept.any() else np.full(correlations.size, 1 / correlations.size)
     scales = pair.x.std(axis=0), pair.y.std(axis=0)
-    return SurrogateFamily((left @ u).T * scales[0], (right @ vt.T).T * scales[1], profile, count)
+    return SurrogateFamily(scales[0][:, None] * (left @ u), scales[1][:, None] * (right @ vt.T), profile, count)
 
 
 @dataclass(frozen=True)
@@ -128,16 +124,13 @@ def calibrate_estimator(
 
     Args:
         estimator: From x ``[N, d_x]`` and y ``[N, d_y]`` to an estimate.
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``.
+        x: As for :func:`theorykit.mutual_information`, as is y.
+        y: The same rows.
         information: What the pair is thought to have, above 0, in nats.
         generator: Draws the surrogates.
         levels: Their information over ``information``.
         draws: Surrogates for each level.
         progress: Called with (what, done, count).
-
-    Returns:
-        Errors, spreads and coverage by level.
 
     Raises:
         InputError: the pair is refused or too small (:func:`surrogate_family`), or an argument out of range.
@@ -147,8 +140,8 @@ def calibrate_estimator(
         >>> from theorykit.information.estimators.gaussian import gaussian_estimate
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 1000, 3))
-        >>> found = calibrate_estimator(gaussian_estimate, x, x + noise, information=1.0, generator=rng)
-        >>> max(abs(error) for error in found.errors) < 0.1
+        >>> trials = calibrate_estimator(gaussian_estimate, x, x + noise, information=1.0, generator=rng)
+        >>> max(abs(error) for error in trials.errors) < 0.1
         True
     """
     reference, count = positive_number("information", information), positive_integer("draws", draws)
@@ -156,40 +149,27 @@ def calibrate_estimator(
     pair = checked_pair(x, y)
     family = surrogate_family(pair)
     truths = tuple(positive_number("levels", level, allow_zero=True) * reference for level in levels)
-    found: list[list[InformationEstimate]] = []
+    trials = []
     for place, truth in enumerate(truths):
-        found.append([])
+        estimates = []
         for draw in range(count):
-            found[-1].append(estimator(*family.sample(truth, generator)))
+            estimates.append(estimator(*family.sample(truth, generator)))
             if progress is not None:
                 progress("known pairs", place * count + draw + 1, len(truths) * count)
-    return EstimatorCalibration(
-        found[0][0].method,
-        truths,
-        tuple(_mean_error(row, truth) for row, truth in zip(found, truths, strict=True)),
-        tuple(_spread(row) for row in found),
-        tuple(_coverage(row, truth) for row, truth in zip(found, truths, strict=True)),
-        count,
+        trials.append(_trial(estimates, truth))
+    errors, spreads, covered = zip(*trials, strict=True)
+    return EstimatorCalibration(estimates[0].method, truths, errors, spreads, covered, count)
+
+
+def _trial(estimates: list[InformationEstimate], truth: float) -> tuple[float | None, float | None, float | None]:
+    """Return mean error, spread and coverage of the estimates of one level."""
+    values = np.array([estimate.information for estimate in estimates if estimate.information is not None])
+    intervals = [estimate.interval for estimate in estimates if estimate.interval is not None]
+    return (
+        float(values.mean() - truth) if values.size else None,
+        float(values.std(ddof=1)) if values.size > 1 else None,
+        float(np.mean([low <= truth <= high for low, high in intervals])) if intervals else None,
     )
-
-
-def _values(estimates: list[InformationEstimate]) -> Floats:
-    return np.array([one.information for one in estimates if one.information is not None])
-
-
-def _mean_error(estimates: list[InformationEstimate], truth: float) -> float | None:
-    values = _values(estimates)
-    return float(values.mean() - truth) if values.size else None
-
-
-def _spread(estimates: list[InformationEstimate]) -> float | None:
-    values = _values(estimates)
-    return float(values.std(ddof=1)) if values.size > 1 else None
-
-
-def _coverage(estimates: list[InformationEstimate], truth: float) -> float | None:
-    intervals = [one.interval for one in estimates if one.interval is not None]
-    return float(np.mean([low <= truth <= high for low, high in intervals])) if intervals else None
 
 
 @dataclass(frozen=True)
@@ -232,15 +212,15 @@ def _squashed(y: Floats, generator: np.random.Generator) -> Floats:
     return np.asarray(np.tanh(standard @ rotation), dtype=np.float64)
 
 
-def _misses(name: str, found: InformationEstimate, base: InformationEstimate, factor: int, slack: float) -> list[str]:
-    """Return a sentence where ``found`` is not ``factor`` · ``base`` within ``slack`` nats or 3 standard errors."""
-    if found.information is None or base.information is None:
-        return [f"{name}: the estimator failed, {found.failure or base.failure}"]
-    error = np.hypot(found.standard_error or 0.0, factor * (base.standard_error or 0.0))
+def _misses(name: str, trial: InformationEstimate, base: InformationEstimate, factor: int, slack: float) -> list[str]:
+    """Return a sentence where ``trial`` is not ``factor`` · ``base`` within ``slack`` nats or 3 standard errors."""
+    if trial.information is None or base.information is None:
+        return [f"{name}: the estimator failed, {trial.failure or base.failure}"]
+    error = np.hypot(trial.standard_error or 0.0, factor * (base.standard_error or 0.0))
     wanted = factor * base.information
-    if abs(found.information - wanted) <= max(slack, 3 * error):
+    if abs(trial.information - wanted) <= max(slack, 3 * error):
         return []
-    return [f"{name}: {found.information:.3g} nats where {wanted:.3g} are consistent"]
+    return [f"{name}: {trial.information:.3g} nats where {wanted:.3g} are consistent"]
 
 
 def self_consistency(

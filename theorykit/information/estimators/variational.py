@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarn
 from theorykit.information.estimators.blocks import balanced_blocks
 from theorykit.information.estimators.canonical import canonical_reduction
 from theorykit.information.estimators.critics import OBJECTIVES, Critic, CriticMethod, CriticObjective
-from theorykit.information.estimators.outcomes import BOUND
+from theorykit.information.estimators.outcomes import BOUND, failure_of
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.estimators.training import (
     MOST_SCORES,
@@ -74,7 +73,8 @@ def gaussian_anchor(x: Floats, y: Floats, splits: Splits) -> tuple[NDArray[np.fl
     reduction = canonical_reduction(x[splits.train], y[splits.train])
     kept = reduction.significant
     u, v = (side[:, :kept] for side in reduction.transform(x, y))
-    (u, v), held_out = _standardised((u, v), splits.validation), splits.validation
+    held_out = splits.validation
+    u, v = ((side - side[held_out].mean(axis=0)) / side[held_out].std(axis=0) for side in (u, v))
     rho = np.clip((u[held_out] * v[held_out]).mean(axis=0), 0.0, _LARGEST)
     left_over = 1 - rho**2
     ones = np.ones((x.shape[0], 1))
@@ -83,12 +83,6 @@ def gaussian_anchor(x: Floats, y: Floats, splits: Splits) -> tuple[NDArray[np.fl
     first = np.hstack([u * (rho / left_over), own[0], ones])
     second = np.hstack([v, ones, own[1] + constant])
     return first.astype(np.float32), second.astype(np.float32)
-
-
-def _standardised(sides: tuple[Floats, Floats], rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Return both sides with mean 0 and variance 1 on these rows."""
-    first, second = ((side - side[rows].mean(axis=0)) / side[rows].std(axis=0) for side in sides)
-    return first, second
 
 
 LOWER_BOUND = KeyedWarning(f"a trained critic {BOUND}", Doubt.LOWER_BOUND)
@@ -131,6 +125,10 @@ class _Prepared:
         return (*self.pair.x.shape, self.pair.y.shape[1], self.anchor, self.splits.longest)
 
 
+def _failed(method: str, pair: Pair, reason: str) -> TrainedEstimate:
+    return TrainedEstimate.failed(method, pair.n_samples, pair.dimensions, reason, pair.warnings)
+
+
 def _prepared(pair: Pair, generator: np.random.Generator, settings: TrainingSettings) -> _Prepared:
     sequences = np.arange(pair.n_samples) if pair.groups is None else pair.groups
     splits = split_rows(sequences, generator)
@@ -142,23 +140,22 @@ def _prepared(pair: Pair, generator: np.random.Generator, settings: TrainingSett
     return _Prepared(pair, x, y, first.shape[1], splits, sequences, generator)
 
 
-def _rows(pairs: Sequence[_Prepared], which: str, most_shifts: int, device: str) -> Rows:
+def _rows(pairs: Sequence[_Prepared], split: str, most_shifts: int, device: str) -> Rows:
     import torch
 
-    chosen = [getattr(one.splits, which) for one in pairs]
     x, y = (
-        torch.from_numpy(np.stack([getattr(one, side)[rows] for one, rows in zip(pairs, chosen, strict=True)]))
+        torch.from_numpy(np.stack([getattr(pair, side)[getattr(pair.splits, split)] for pair in pairs]))
         for side in ("x", "y")
     )
-    shifts = partner_shifts(chosen[0].size, pairs[0].splits.longest, most_shifts)
+    shifts = partner_shifts(x.shape[1], pairs[0].splits.longest, most_shifts)
     return Rows(x.to(device), y.to(device), shifts)
 
 
 def _first_rows(train: Rows, number: int, like: Rows) -> Rows:
     """Return as many rows of one pair's train split as the test split has, with as many partners."""
     count = min(train.x.shape[1], like.x.shape[1])
-    one = slice(number, number + 1)
-    return Rows(train.x[one, :count], train.y[one, :count], [shift for shift in like.shifts if shift < count])
+    kept = slice(number, number + 1)
+    return Rows(train.x[kept, :count], train.y[kept, :count], [shift for shift in like.shifts if shift < count])
 
 
 def _influence(objective: CriticObjective, joint: torch.Tensor, product: torch.Tensor, shifts: list[int]) -> Floats:
@@ -191,12 +188,6 @@ def _gain(
     return value - float(objective.value(joint, product)), _standard_error(apart, sequences)
 
 
-def _effective_pairs(objective: CriticObjective, joint: torch.Tensor, product: torch.Tensor) -> float:
-    """Return (Σ w)²/Σ w² of the weights of product samples: how many of them the value rests on."""
-    weights = objective.pieces(joint, product)[1]
-    return float(weights.sum().square() / weights.square().sum())
-
-
 def _doubts(
     method: CriticMethod,
     value: float,
@@ -207,34 +198,28 @@ def _doubts(
     converged: bool,
 ) -> list[str]:
     """Return why the number must not be believed, one sentence each."""
-    found = []
+    doubts: list[str] = []
     if not converged:
-        found.append("the critic had not come to rest at the last step: the bound can still rise")
+        doubts.append("the critic had not come to rest at the last step: the bound can still rise")
     if method == "infonce" and value > 0.9 * ceiling:
-        found.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
+        doubts.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
     elif value > ceiling:
-        found.append(f"above log N = {ceiling:.3g} nats of the test split, no value can be certified")
+        doubts.append(f"above log N = {ceiling:.3g} nats of the test split, no value can be certified")
     if value < -max(0.1, 2 * error):
-        found.append("below 0: no information is certified; the critic overfits")
+        doubts.append("below 0: no information is certified; the critic overfits")
     gap = train_value - value
     if gap > max(0.1, 0.1 * value, 2 * error):
-        found.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
+        doubts.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
     if method != "infonce" and effective < _FEWEST_EFFECTIVE_PAIRS:
-        found.append(f"the log-mean-exp rests on about {effective:.0f} product samples: the value may be too high")
-    return [*found, LOWER_BOUND]
-
-
-def _failed(method: CriticMethod, pair: Pair, reason: str) -> TrainedEstimate:
-    return TrainedEstimate(
-        method, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, reason
-    )
+        doubts.append(f"the log-mean-exp rests on about {effective:.0f} product samples: the value may be too high")
+    return [*doubts, LOWER_BOUND]
 
 
 def _reported(
     method: CriticMethod,
     critic: Critic,
     parameters: torch.Tensor,
-    one: _Prepared,
+    prepared: _Prepared,
     test: Rows,
     train: Rows,
     converged: bool,
@@ -244,14 +229,15 @@ def _reported(
     joint, product = evaluated_scores(critic, parameters, test)
     value = float(objective.value(joint, product))
     if not np.isfinite(value):
-        return _failed(method, one.pair, "the value on the test rows is not finite")
-    sequences = one.sequences[one.splits.test]
+        return _failed(method, prepared.pair, "the value on the test rows is not finite")
+    sequences = prepared.sequences[prepared.splits.test]
     influence = _influence(objective, joint[0], product[0], test.shifts)
     error = _standard_error(influence, sequences)
     train_value = float(objective.value(*evaluated_scores(critic, parameters, train)))
-    candidates = len(test.shifts) + 1 if method == "infonce" else one.splits.test.size
+    candidates = len(test.shifts) + 1 if method == "infonce" else prepared.splits.test.size
     ceiling = discrete_information_ceiling(candidates)
-    effective = _effective_pairs(objective, joint, product)
+    weights = objective.pieces(joint, product)[1]
+    effective = float(weights.sum().square() / weights.square().sum())  # product samples that the value rests on
     return TrainedEstimate(
         method=method,
         information=value,
@@ -259,9 +245,9 @@ def _reported(
         standard_error=error,
         ceiling=ceiling,
         converged=converged,
-        n_samples=one.pair.n_samples,
-        dimensions=one.pair.dimensions,
-        warnings=(*one.pair.warnings, *_doubts(method, value, error, train_value, effective, ceiling, converged)),
+        n_samples=prepared.pair.n_samples,
+        dimensions=prepared.pair.dimensions,
+        warnings=(*prepared.pair.warnings, *_doubts(method, value, error, train_value, effective, ceiling, converged)),
         gain=_gain(objective, critic, test, value, influence, sequences),
     )
 
@@ -281,57 +267,53 @@ def _threads_for(pairs: int) -> Iterator[None]:
 
 def _trained(method: CriticMethod, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the estimates of pairs of one shape, whose critics are trained as one batch."""
-    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
-    partners = settings.evaluation_partners
-    train, validation = (_rows(batch, which, partners, settings.device) for which in ("train", "validation"))
-    generators = [one.generator for one in batch]
+    first, partners = batch[0], settings.evaluation_partners
+    critic = settings.critic_of((first.pair.x.shape[1], first.pair.y.shape[1]), first.anchor)
+    # the weights stand eight times in memory: drawn, stacked, trained, averaged, best, gradient and two moments
+    numbers = 8 * sum(pair.x.size + pair.y.size for pair in batch) + 32 * critic.n_parameters * len(batch)
+    check_memory(numbers + 16 * MOST_SCORES * max(settings.hidden))
+    train, validation = (_rows(batch, split, partners, settings.device) for split in ("train", "validation"))
+    generators = [pair.generator for pair in batch]
     with _threads_for(len(batch)):
         trained = train_critics(critic, OBJECTIVES[method], train, validation, generators, settings)
-    found = []
-    for number, one in enumerate(batch):
+    estimates = []
+    for number, prepared in enumerate(batch):
         if trained.failures[number]:
-            found.append(_failed(method, one.pair, trained.failures[number]))
+            estimates.append(_failed(method, prepared.pair, trained.failures[number]))
             continue
-        test = _rows([one], "test", INFONCE_PARTNERS if method == "infonce" else partners, settings.device)
-        weights, seen = trained.parameters[number : number + 1], _first_rows(train, number, test)
-        found.append(_reported(method, critic, weights, one, test, seen, trained.converged[number]))
-    return found
-
-
-def _needed_bytes(batch: list[_Prepared], settings: TrainingSettings) -> int:
-    """Return about how much a training holds at once: all rows, the train rows in a new order, hidden layers, weights.
-
-    The weights stand eight times in memory: drawn, stacked, trained, averaged, best, gradient and two moments.
-    """
-    rows = sum(one.x.size + one.y.size for one in batch)
-    critic = settings.critic_of((batch[0].pair.x.shape[1], batch[0].pair.y.shape[1]), batch[0].anchor)
-    return 8 * rows + 16 * MOST_SCORES * max(settings.hidden) + 32 * critic.n_parameters * len(batch)
+        test = _rows([prepared], "test", INFONCE_PARTNERS if method == "infonce" else partners, settings.device)
+        weights, known = trained.parameters[number : number + 1], _first_rows(train, number, test)
+        estimates.append(_reported(method, critic, weights, prepared, test, known, trained.converged[number]))
+    return estimates
 
 
 def _batch_estimates(method: CriticMethod, batch: list[_Prepared], settings: TrainingSettings) -> list[TrainedEstimate]:
     """Return the timed estimates of a batch; where memory runs out, records that say so."""
     start = time.perf_counter()
     try:
-        check_memory(_needed_bytes(batch, settings))
-        found = _trained(method, batch, settings)
+        estimates = _trained(method, batch, settings)
     except InputError as error:
-        found = [_failed(method, one.pair, error.message) for one in batch]
-    except (RuntimeError, MemoryError) as error:  # torch runs out of memory with a RuntimeError
+        estimates = [_failed(method, prepared.pair, error.message) for prepared in batch]
+    except (RuntimeError, MemoryError) as error:
+        # torch runs out of a processor's memory with a bare RuntimeError: there is no other key than its words
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        found = [_failed(method, one.pair, f"out of memory with {len(batch)} pairs at once") for one in batch]
+        reason = f"out of memory with {len(batch)} pairs at once"
+        estimates = [_failed(method, prepared.pair, reason) for prepared in batch]
     seconds = (time.perf_counter() - start) / len(batch)
-    return [dataclasses.replace(estimate, seconds=seconds) for estimate in found]
+    return [replace(estimate, seconds=seconds) for estimate in estimates]
 
 
 def _generators(generator: Any, count: int) -> list[np.random.Generator]:
     """Return one generator per pair: those given, or the children of the one given (itself, for a single pair)."""
     if isinstance(generator, np.random.Generator):
         return [generator] if count == 1 else generator.spawn(count)
-    given = [checked_generator(one) for one in (generator if isinstance(generator, Sequence) else [generator])]
-    if len(given) != count or len({id(one) for one in given}) != count:
-        raise InputError(f"generator holds {len(given)} generators for {count} pairs", "give each pair its own, or one")
-    return given
+    several = [checked_generator(own) for own in (generator if isinstance(generator, Sequence) else [generator])]
+    if len(several) != count or len({id(own) for own in several}) != count:
+        raise InputError(
+            f"generator holds {len(several)} generators for {count} pairs", "give each pair its own, or one"
+        )
+    return several
 
 
 def trained_estimates(
@@ -386,26 +368,26 @@ def trained_estimates(
         >>> strong.information > 0.2 > none.information
         True
     """
-    given = list(pairs)
-    if not given:
+    both_sides = list(pairs)
+    if not both_sides:
         raise InputError("pairs is empty", "give at least one pair (x, y)")
     if method not in OBJECTIVES:
         raise InputError(f"method = {method!r} is not known", f"give one of {', '.join(OBJECTIVES)}")
     chosen = checked_settings(settings)
-    generators = _generators(generator, len(given))
+    generators = _generators(generator, len(both_sides))
     estimates: dict[int, TrainedEstimate] = {}
     batches: dict[tuple[int, ...], dict[int, _Prepared]] = {}
-    for number, ((x, y), own) in enumerate(zip(given, generators, strict=True)):
+    for number, ((x, y), child) in enumerate(zip(both_sides, generators, strict=True)):
         pair = checked_pair(x, y, groups)
         try:
-            prepared = _prepared(pair, own, chosen)
+            prepared = _prepared(pair, child, chosen)
         except InputError as error:
-            estimates[number] = _failed(method, pair, f"{error.message}; {error.hint}")
+            estimates[number] = _failed(method, pair, failure_of(error))
         else:
             batches.setdefault(prepared.shape, {})[number] = prepared
     for batch in batches.values():
         estimates |= dict(zip(batch, _batch_estimates(method, list(batch.values()), chosen), strict=True))
-    return [estimates[number] for number in range(len(given))]
+    return [estimates[number] for number in range(len(both_sides))]
 
 
 WIDE = 128
@@ -433,36 +415,24 @@ def reduced(pair: Pair) -> Pair:
         return pair
     half = balanced_blocks(pair.n_samples, pair.groups, 2)
     fit, rest = pair.rows(half == 0), pair.rows(half == 1)
-    found = canonical_reduction(fit.x, fit.y)
-    kept = min(max(1, found.significant), MOST_COMPONENTS)
-    x, y = (side[:, :kept] for side in found.transform(rest.x, rest.y))
-    said = f"reduced to {kept} canonical pair{'s' * (kept > 1)}, fitted on the other half of the rows: a lower bound"
-    return replace(rest, x=x, y=y, warnings=(*pair.warnings, said))
+    reduction = canonical_reduction(fit.x, fit.y)
+    kept = min(max(1, reduction.significant), MOST_COMPONENTS)
+    x, y = (side[:, :kept] for side in reduction.transform(rest.x, rest.y))
+    remark = f"reduced to {kept} canonical pair{'s' * (kept > 1)}, fitted on the other half of the rows: a lower bound"
+    return replace(rest, x=x, y=y, warnings=(*pair.warnings, remark))
 
 
 def critic_estimate(
     pair: Pair, method: CriticMethod, generator: np.random.Generator, settings: TrainingSettings
 ) -> TrainedEstimate:
-    """Return the estimate of a trained critic in nats, a wide pair reduced first; a failure is a record.
-
-    Args:
-        pair: Any checked pair.
-        method: ``mine`` or ``infonce``.
-        generator: For split and training.
-        settings: With ``anchored`` the method's name begins so.
-
-    Raises:
-        InputError: an unknown method.
-    """
+    """Return the estimate of a trained critic in nats, a wide pair reduced first; a failure is a record."""
     name = f"anchored {method}" if settings.anchored else method
     try:
         narrow = reduced(pair)
     except TheorykitError as error:
-        return TrainedEstimate(
-            name, None, None, None, None, False, pair.n_samples, pair.dimensions, pair.warnings, error.message
-        )
-    (found,) = trained_estimates(
+        return _failed(name, pair, error.message)
+    (estimate,) = trained_estimates(
         [(narrow.x, narrow.y)], method=method, generator=generator, groups=narrow.groups, settings=settings
     )
-    warnings = tuple(dict.fromkeys((*narrow.warnings, *found.warnings)))
-    return replace(found, method=name, n_samples=pair.n_samples, dimensions=pair.dimensions, warnings=warnings)
+    warnings = tuple(dict.fromkeys((*narrow.warnings, *estimate.warnings)))
+    return replace(estimate, method=name, n_samples=pair.n_samples, dimensions=pair.dimensions, warnings=warnings)
