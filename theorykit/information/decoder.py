@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from theorykit.arguments import Floats, calculation, positive_number
 from theorykit.errors import InputError
@@ -55,8 +56,6 @@ class _Decoder:
 
     @classmethod
     def fitted(cls, teacher: Floats, student: Floats, ridge: float) -> _Decoder:
-        from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-
         count, size = student.shape
         student_mean, teacher_mean = student.mean(axis=0), teacher.mean(axis=0)
         centred, target = student - student_mean, teacher - teacher_mean

@@ -28,12 +28,10 @@ OF_ESTIMATORS = {
         "a lower bound on I where the normal scores of one side are a Gaussian vector, and no bound otherwise"
     ),
     "ksg": _NO_BOUND,
-    "smile": _NO_BOUND,
     "decoder": _DECODER,
     "network_decoder": _DECODER,
     "mine": _CRITIC,
     "anchored_mine": _CRITIC,
-    "nwj": _CRITIC,
     "infonce": _CRITIC,
 }
 """What the value of each estimator is beside I: none of them can contradict a lower bound on I."""

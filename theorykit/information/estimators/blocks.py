@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError, NonFiniteError
+from theorykit.information.estimators.outcomes import two_sided_quantile
 from theorykit.information.estimators.pairs import Indices, checked_pair
-from theorykit.information.estimators.records import two_sided_quantile
 from theorykit.results import Result
 
 
