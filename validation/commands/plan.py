@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import Debug, Json
+from theorykit.cli.options import Debug, Json, Seed
 from theorykit.cli.output import console, document, fitted_table
 from theorykit.errors import InputError
 from validation.commands.selection import (
@@ -18,7 +18,6 @@ from validation.commands.selection import (
     MaxHours,
     Parts,
     Preset,
-    Seed,
     Slugs,
     Underpowered,
     duration,

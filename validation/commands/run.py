@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import Debug, Quiet
+from theorykit.cli.options import Debug, Quiet, Seed
 from theorykit.cli.output import Progress, warn
 from validation.commands.bars import bars
 from validation.commands.execution import LOCAL, alone, chosen_executor
@@ -21,7 +21,6 @@ from validation.commands.selection import (
     MaxHours,
     Parts,
     Preset,
-    Seed,
     Slugs,
     Underpowered,
     duration,

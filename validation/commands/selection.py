@@ -27,7 +27,6 @@ Parts = Annotated[
     list[str] | None,
     typer.Option("--part", help="planted, students or teacher. [default: all that the preset has] May be repeated."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …; a GPU where there is one.")]
 MaxHours = Annotated[
     float | None, typer.Option("--max-hours", metavar="H", help="Refuse a plan that is expected to take longer.")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from theorykit.arguments import one_of
-from theorykit.cli.options import Debug, Json
+from theorykit.cli.options import Debug, Json, Seed
 from theorykit.cli.output import console, document, fitted_table
 from theorykit.provenance import shown
-from validation.commands.selection import WORK, Seed
+from validation.commands.selection import WORK
 
 if TYPE_CHECKING:
     from theorykit.statements import Equation, Statement
