@@ -10,12 +10,11 @@ import typer
 
 from paper_figs.catalogue import NAMES, PICTURES, build, files_of, maker, write
 from paper_figs.sources import RESULTS, Sources
-from theorykit.arguments import one_of
+from theorykit.arguments import did_you_mean, one_of
 from theorykit.cli.entry import Program, run
 from theorykit.cli.options import Debug, Quiet, Seed
 from theorykit.cli.output import fail
 from theorykit.errors import InputError
-from theorykit.statements.statement import did_you_mean
 
 FIGURES = Path("figures")
 

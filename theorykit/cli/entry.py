@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from theorykit.cli.output import fail
 from theorykit.errors import InputError, TheorykitError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 # typer ships a click of its own in some versions: take the base class from what it raises
 UsageProblem: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
@@ -67,7 +68,7 @@ class Program(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
         """Add a command."""
         return super().command(name, cls=OnceCommand, **settings)
 

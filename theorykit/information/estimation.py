@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.arguments import checked_generator
+from theorykit.arguments import Progress, checked_generator
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate
@@ -22,7 +22,7 @@ from theorykit.information.estimators.objectives import OBJECTIVES, Method
 from theorykit.information.estimators.pairs import checked_pair
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.reduction import critic_estimate
-from theorykit.information.estimators.surrogates import Calibration, Progress, calibrate_estimator
+from theorykit.information.estimators.surrogates import Calibration, calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 
 _UNTRAINED: dict[str, Callable[..., InformationEstimate]] = {

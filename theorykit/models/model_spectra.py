@@ -212,7 +212,8 @@ class ModelSpectra(Result):
 
     def plot(self) -> Figure:
         """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.plots`."""
-        return self._drawn("plot_model_spectra")
+        figure: Figure = self._drawn("plot_model_spectra")
+        return figure
 
     def save(self, path: str | Path) -> Path:
         """Write all spectra to one ``.npz`` (float32, no pickles), whole or not at all."""

@@ -232,7 +232,8 @@ class RankSelection(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""
-        return self._drawn("plot_selection", ax)
+        axes: Axes = self._drawn("plot_selection", ax)
+        return axes
 
     def __repr__(self) -> str:
         loss = "" if self.approximation_loss is None else f", predicted KL {self.approximation_loss:.3g} nats per token"

@@ -140,7 +140,8 @@ class Spectrum(Result):
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Draw s_i over i on logarithmic axes."""
-        return self._drawn("plot_spectrum", ax, **style)
+        axes: Axes = self._drawn("plot_spectrum", ax, **style)
+        return axes
 
     def __repr__(self) -> str:
         m, n = self.shape

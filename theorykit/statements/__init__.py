@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from theorykit.arguments import shown
+from theorykit.arguments import did_you_mean, shown
 from theorykit.errors import InputError
 from theorykit.statements import (
     cloning_information,
@@ -25,7 +25,7 @@ from theorykit.statements import (
     smoothness,
     truncation_error,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol, did_you_mean
+from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
 
 STATEMENTS: tuple[Statement, ...] = tuple(
     module.STATEMENT

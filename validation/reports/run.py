@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit import provenance
-from theorykit.arguments import one_of, positive_integer
+from theorykit.arguments import Progress, one_of, positive_integer
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.provenance import environment
@@ -24,7 +24,7 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, Progress, Settings
+from validation.claims.experiment import PARTS, Context, Experiment, Part, Settings
 from validation.claims.finding import Outcome
 from validation.claims.record import Record, content_of, folder_of, read_record, record_file, settings_identity
 from validation.claims.record import write_record as write

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from theorykit.arguments import Progress
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.choice import choose
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
@@ -17,7 +18,6 @@ from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.reduction import critic_estimate
 from theorykit.information.estimators.relations import Relation, deterministic_relation
-from theorykit.information.estimators.surrogates import Progress
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from theorykit.arguments import Floats, _floats, data_matrix, shown
+from theorykit.arguments import Floats, Progress, _floats, data_matrix, shown
 from theorykit.errors import InputError
 from theorykit.information.estimators.pairs import Indices
-from theorykit.information.estimators.surrogates import Progress
 
 States = Callable[[], Iterable[tuple[Sequence[Any], Sequence[Any]]]]
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, Progress, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import checked_method, mutual_information
@@ -18,7 +18,6 @@ from theorykit.information.estimators.layer_stream import Batch, States, Stream
 from theorykit.information.estimators.objectives import OBJECTIVES, Method
 from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.surrogates import Progress
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import trained_estimates
 

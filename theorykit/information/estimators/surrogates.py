@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import Floats, Progress, checked_generator, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.canonical import correlation_matrix, noise_edge
@@ -22,7 +22,6 @@ from theorykit.results import Result
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[str, int, int], None]
 Estimator = Callable[[Floats, Floats], InformationEstimate]
 
 LEVELS = (0.0, 0.5, 1.0, 2.0)
