@@ -211,10 +211,9 @@ class ModelSpectra(Result):
         }
 
     def plot(self) -> Figure:
-        """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.models.plots`."""
-        from theorykit.models.plots import plot_model_spectra
-
-        return plot_model_spectra(self)
+        """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.plots`."""
+        figure: Figure = self._drawn("plot_model_spectra")
+        return figure
 
     def save(self, path: str | Path) -> Path:
         """Write all spectra to one ``.npz`` (float32, no pickles), whole or not at all."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from theorykit.arguments import positive_integer
+from theorykit.arguments import Progress, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
@@ -27,7 +26,6 @@ BUILTIN_TEXT = "builtin"
 EVALUATION_TOKENS = 4096
 ANCHOR_SHARES = (0.9, 0.7)
 _UNLIMITED = 1e18
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def calibrate(
     *,
     name: str = "the calibration text",
     settings: CalibrationSettings | None = None,
-    progress: Step | None = None,
+    progress: Progress | None = None,
 ) -> CalibratedModel:
     """Calibrate a model on a text: one forward and backward pass, then a few forward passes for the scale.
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from theorykit.arguments import Floats, positive_integer, positive_number, shape_2d
+from theorykit.arguments import Floats, did_you_mean, positive_integer, positive_number, shape_2d
 from theorykit.errors import InputError
 
 Unit = Literal["sequences", "tokens", "documents"]
@@ -33,7 +33,9 @@ class SampleSize:
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", positive_number("n", self.count))
         if self.unit not in UNITS:
-            raise InputError(f"unit = {self.unit!r} is not known", f"give one of {', '.join(UNITS)}")
+            raise InputError(
+                f"unit = {self.unit!r} is not known", f"{did_you_mean(self.unit, UNITS)}give one of {', '.join(UNITS)}"
+            )
         tokens = 1.0 if self.unit == "tokens" else positive_number("seq_len", self.tokens_per_sample)
         object.__setattr__(self, "tokens_per_sample", tokens)
 
@@ -55,7 +57,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.name not in _DISTILLATION_WEIGHT:
-            raise InputError(f"objective = {self.name!r} is not known", "give kd, lm or mixed")
+            near = did_you_mean(self.name, _DISTILLATION_WEIGHT)
+            raise InputError(f"objective = {self.name!r} is not known", f"{near}give kd, lm or mixed")
 
     def noise_share(self, approximation: float) -> float:
         """Return the gradient noise of the targets as a share of that of labels.

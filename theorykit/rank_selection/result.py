@@ -232,9 +232,8 @@ class RankSelection(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""
-        from theorykit.rank_selection.plots import plot_selection
-
-        return plot_selection(self, ax)
+        axes: Axes = self._drawn("plot_selection", ax)
+        return axes
 
     def __repr__(self) -> str:
         loss = "" if self.approximation_loss is None else f", predicted KL {self.approximation_loss:.3g} nats per token"

@@ -92,7 +92,7 @@ def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
     with calculation(bound=values, trivial=ceiling, simpler=rival):
         values, ceiling, rival = np.broadcast_arrays(values, ceiling, rival)
     worth = [judged_value(*numbers) for numbers in zip(values.flat, values.flat, ceiling.flat, rival.flat, strict=True)]
-    return np.reshape(worth, values.shape) if values.ndim else worth[0]
+    return np.array(worth, dtype=np.str_).reshape(values.shape) if values.ndim else worth[0]
 
 
 def turned_bound(

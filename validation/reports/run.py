@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit import provenance
-from theorykit.arguments import one_of, positive_integer
+from theorykit.arguments import Progress, one_of, positive_integer
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.results import make_folder
@@ -25,7 +25,7 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult, Progress
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
 from validation.claims.finding import Finding, Form, Outcome
 from validation.claims.record import (
     Made,

@@ -124,14 +124,14 @@ def _done(part: pd.DataFrame) -> pd.DataFrame:
 def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
     done = _done(part)
     losses = _losses(done)
-    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
+    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy(np.float64)
     mean = None if losses.empty else float(losses.mean())
     return Group(
         name=name,
         seeds=tuple(int(seed) for seed in losses.index),
         failed=len(part) - len(losses),
         held_out=mean,
-        interval=_interval(losses.to_numpy()),
+        interval=_interval(losses.to_numpy(np.float64)),
         held_out_at_start=None if losses.empty else float(done["held_out_at_start"].astype(float).mean()),
         perplexity=None if mean is None else math.exp(min(mean, 700.0)),
         bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
