@@ -87,7 +87,7 @@ def _alike(curves: Mapping[str, CurveData], limit: float) -> str:
                 inner & (np.sum(np.isfinite(optima), axis=0) > 1) & (np.fmax.reduce(optima) == np.fmin.reduce(optima))
             )
             if flat.any():
-                said.append(f"{name}, n = {', '.join(str(size) for size in np.array(curve['sizes'])[flat])}")
+                said.append(f"{name}, n = {', '.join(str(size) for size in np.array(curve.sizes)[flat])}")
     return f"; intervals have no width where all seeds share one ({'; '.join(said)})" if said else ""
 
 
