@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous, floats, ticks
-from paper_figs.sources import Data, Sources
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from validation.theorem_2.students import GapData, Loss, StudentsData
 
 ABOUT = "generalization gap over the rank, beside eq 19 and what needs no rank"
 RANK = "rank r"
@@ -18,62 +19,60 @@ _AT_MOST = 3
 
 def build(sources: Sources) -> Picture:
     """Return gaps over the rank at three sample sizes in nats and in accuracy, and the test accuracy."""
-    data = sources.data("generalization-gap", "students")
-    ranks, sizes = floats(data["ranks"]), data["sizes"]
-    places = np.linspace(0, len(sizes) - 1, min(_AT_MOST, len(sizes))).round()
-    shown = sorted({int(place) for place in places})
-    names = {gap["loss"]: gap for gap in data["gaps"]}
-    nats, errors = names["cross-entropy, nats per token"], names["next-token error"]
-    panels = [_bounds(data, nats, ranks, shown), _gap(data, errors, ranks, shown), _accuracy(data, ranks, shown)]
-    seeds = len(data["seeds"])
+    data = sources.data("generalization-gap", "students", StudentsData)
+    places = np.linspace(0, len(data.sizes) - 1, min(_AT_MOST, len(data.sizes))).round()
+    sizes = sorted({int(place) for place in places})
+    nats, errors = data.gap(Loss.NATS), data.gap(Loss.ERROR)
     return Picture(
         "Generalization gap over the rank",
-        panels,
+        [_bounds(data, nats, sizes), _gap(data, errors, sizes), _accuracy(data, sizes)],
         "Eq 19 as printed has no constants; with both constants 1 it is drawn for the smallest layer, beside what the "
         f"same constants give with no rank at all: {_above(nats, data)} of their n. Shaded, a bound on the gap leaves "
-        f"the risk of a uniform guess, whatever the train loss; {_beyond(nats, shown)} means lie there, as students "
+        f"the risk of a uniform guess, whatever the train loss; {_beyond(nats, sizes)} means lie there, as students "
         "can be worse than that guess. No form of it is about these students: their losses are not bounded, their "
         "models not linear.",
-        f"{seeds} seeds, means with 95 % intervals; n in {data['unit_of_n']}. The paper prints no numbers of it.",
+        f"{len(data.seeds)} seeds, means with 95 % intervals; n in {data.unit_of_n}. The paper prints no numbers of "
+        "it.",
     )
 
 
-def _above(gap: Data, data: Data) -> str:
+def _above(gap: GapData, data: StudentsData) -> str:
     """Return how many mean gaps of all sizes and ranks pass the bound that needs no rank."""
-    mean = floats(gap["mean"])
-    return f"{(mean > floats(data['rank_free'])).sum()} of {np.isfinite(mean).sum()} measured means lie above that"
+    return f"{(gap.mean > data.rank_free).sum()} of {np.isfinite(gap.mean).sum()} measured means lie above that"
 
 
-def _beyond(gap: Data, shown: Sequence[int]) -> str:
-    mean = floats(gap["mean"])[list(shown)]
-    return f"{(mean >= gap['trivial']).sum()} of the {np.isfinite(mean).sum()} shown"
+def _beyond(gap: GapData, sizes: Sequence[int]) -> str:
+    mean = gap.mean[list(sizes)]
+    return f"{(mean >= gap.trivial).sum()} of the {np.isfinite(mean).sum()} shown"
 
 
-def _bounds(data: Data, gap: Data, ranks: Floats, shown: Sequence[int]) -> Panel:
-    sizes = data["sizes"]
-    label = f"from ln V = {gap['trivial']:.3g} on a bound on the gap leaves the risk of a uniform guess"
-    region = Vacuous(label, gap["trivial"])
+def _bounds(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> Panel:
+    ranks = floats(data.ranks)
+    label = f"from ln V = {gap.trivial:.3g} on a bound on the gap leaves the risk of a uniform guess"
+    region = Vacuous(label, gap.trivial)
     lines = [
-        Line(f"eq 19 as printed, constants 1, n = {sizes[k]}", ranks, floats(data["printed"][k]), Role.PRINTED)
-        for k in shown
+        Line(f"eq 19 as printed, constants 1, n = {data.sizes[k]}", ranks, data.printed[k], Role.PRINTED) for k in sizes
     ]
-    free = floats(data["rank_free"][shown[-1]])
-    rival = Line(f"the same constants, no rank at all, n = {sizes[shown[-1]]}", ranks, free, Role.RIVAL)
-    parts: list[Part] = [region, *lines, rival, *_measured(data, gap, ranks, shown)]
+    last = sizes[-1]
+    rival = Line(f"the same constants, no rank at all, n = {data.sizes[last]}", ranks, data.rank_free[last], Role.RIVAL)
+    parts: list[Part] = [region, *lines, rival, *_gaps(data, gap, sizes)]
     return Panel("Gap and bound", RANK, "gap, nats per token", parts, "log", "log", x_ticks=ticks(ranks))
 
 
-def _gap(data: Data, gap: Data, ranks: Floats, shown: Sequence[int]) -> Panel:
-    parts = _measured(data, gap, ranks, shown)
-    return Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", parts)
+def _gap(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> Panel:
+    return Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", _gaps(data, gap, sizes))
 
 
-def _accuracy(data: Data, ranks: Floats, shown: Sequence[int]) -> Panel:
-    mean, low, high = (floats(part) for part in data["held_out_accuracy"])
-    parts = [Points(f"n = {data['sizes'][k]}", ranks, mean[k], low[k], high[k], joined=True) for k in shown]
-    return Panel("Held-out accuracy", RANK, "next-token accuracy", parts, "log", x_ticks=ticks(ranks))
+def _accuracy(data: StudentsData, sizes: Sequence[int]) -> Panel:
+    parts = _points(data, data.held_out_accuracy, sizes, "")
+    return Panel("Held-out accuracy", RANK, "next-token accuracy", parts, "log", x_ticks=ticks(floats(data.ranks)))
 
 
-def _measured(data: Data, gap: Data, ranks: Floats, shown: Sequence[int]) -> list[Points]:
-    mean, low, high = (floats(gap[part]) for part in ("mean", "lower", "upper"))
-    return [Points(f"students, n = {data['sizes'][k]}", ranks, mean[k], low[k], high[k], joined=True) for k in shown]
+def _gaps(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> list[Points]:
+    return _points(data, (gap.mean, gap.lower, gap.upper), sizes, "students, ")
+
+
+def _points(data: StudentsData, means: tuple[Floats, Floats, Floats], sizes: Sequence[int], who: str) -> list[Points]:
+    """Return means with their intervals over the rank, one series for each sample size."""
+    ranks, (mean, low, high) = floats(data.ranks), means
+    return [Points(f"{who}n = {data.sizes[k]}", ranks, mean[k], low[k], high[k], joined=True) for k in sizes]

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from validation.claims.settings import PartSettings
@@ -43,9 +45,8 @@ def student(settings: PartSettings, **fields: Any) -> RunConfig:
     return RunConfig.from_dict({**settings.run, **fields})
 
 
-@dataclass(frozen=True, kw_only=True)
-class CurveSettings:
-    """What a curve has in the place of what the grid has.
+class CurveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a curve has in the place of what the grid has; a name that is none of these is refused.
 
     Attributes:
         objective: A key of ``OBJECTIVES``.

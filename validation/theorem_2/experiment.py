@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Experiment, Part
-from validation.theorem_2 import planted
-from validation.theorem_2 import students as trained
+from validation.theorem_2 import planted, students
+from validation.theorem_2.slopes import GapSettings
 
-_TRAINED = Part(trained.run, students=trained.students, power=trained.power, seconds=lambda settings: 5.0)
+_ON_STUDENTS = Part(
+    run=students.run,
+    students=students.students,
+    power=students.power,
+    seconds=lambda settings: 5.0,
+    settings=GapSettings,
+    data=students.StudentsData,
+)
 
 EXPERIMENT = Experiment(
     slug="generalization-gap",
@@ -15,7 +22,11 @@ EXPERIMENT = Experiment(
         "Held-out less train loss and error of students over rank, train blocks and seeds, beside eq 19, its trivial "
         "and rank-free competitors, and the slopes that §5.5 reads from it."
     ),
-    parts={PLANTED: Part(planted.run, seconds=lambda settings: 5.0), STUDENTS: _TRAINED, TEACHER: _TRAINED},
+    parts={
+        PLANTED: Part(run=planted.run, seconds=lambda settings: 5.0),
+        STUDENTS: _ON_STUDENTS,
+        TEACHER: _ON_STUDENTS,
+    },
     bounds=(
         "contracted_complexity",
         "dudley_entropy_integral",

@@ -14,16 +14,17 @@ from theorykit.errors import InputError
 from theorykit.verdicts import Instance
 from validation.claims.experiment import Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import Finding, Outcome
-from validation.claims.grids import Curve, curves_of, label_grid
+from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.grids import Curve, CurveSettings, GridSettings, curves_of, label_grid
+from validation.claims.settings import PartSettings, read_settings
 from validation.claims.trained import TrainedStudent
-from validation.corollary_1 import planted as planted_part
-from validation.corollary_1 import regression as rank_regression
-from validation.corollary_1 import students as optimal_rank_students
+from validation.corollary_1 import planted
+from validation.corollary_1 import students as students_part
 from validation.corollary_1.experiment import EXPERIMENT
-from validation.corollary_1.rank_curves import CurveLosses, curve_losses, turning_verdict
+from validation.corollary_1.students import CurveLosses, curve_losses, turning_verdict
+from validation.training.config import RunConfig
 
-SETTINGS = {
+TABLE = {
     "teacher": "scratch:tiny,steps=60",
     "ranks": [1, 4, 16, 64],
     "sizes": [8, 32, 128],
@@ -35,38 +36,48 @@ SETTINGS = {
     "underpowered": True,
     "curves": [{"objective": "distillation", "start": "random", "sizes": [32], "seeds": 1}],
 }
+SETTINGS = read_settings(GridSettings, TABLE)
+PART = EXPERIMENT.part("students")
+LABELS, SOFT = "labels, svd start", "distillation, random start"
 
 
-def _context(seed: int = 0) -> Context:
-    return Context({}, seed, train=lambda students: [])
+def context(seed: int = 0) -> Context[Any]:
+    return Context(PartSettings(), seed, train=lambda students: [])
+
+
+def wrong(findings: list[Finding] | tuple[Finding, ...]) -> list[Finding]:
+    return [finding for finding in findings if finding.outcome is not Outcome.RIGHT]
 
 
 @pytest.fixture(scope="module")
 def findings() -> tuple[Finding, ...]:
-    return planted_part.planted(_context()).findings
+    return planted.planted(context()).findings
 
 
 def test_the_planted_part_is_right(findings: tuple[Finding, ...]) -> None:
-    wrong = [one for one in findings if one.outcome is not Outcome.RIGHT]
-    assert not wrong
-    assert {one.equation for one in findings} >= {"eq-17", "corollary-1-proof", "corollary-1-decay", "correlation"}
+    assert not wrong(findings)
+    equations = {finding.equation for finding in findings}
+    assert equations >= {"eq-17", "corollary-1-proof", "corollary-1-decay", "correlation"}
 
 
 def test_sqrt_n_is_consistent_at_one_spectrum_only(findings: tuple[Finding, ...]) -> None:
-    found = [one for one in findings if one.equation == "eq-17" and one.bound == 0.5 and one.form == "printed"]
-    words = {(alpha, one.words[1]) for one in found for alpha in planted_part.ALPHAS if f"i^−{alpha:g}," in one.what}
+    words = {
+        (finding.of["alpha"], finding.words[1])
+        for finding in findings
+        if (finding.equation, finding.form, finding.key) == ("eq-17", Form.PRINTED, "exponent")
+    }
     assert words == {(0.75, "INCONSISTENT"), (1.0, "CONSISTENT"), (1.5, "INCONSISTENT")}
 
 
 def test_the_same_seed_gives_the_same_findings(findings: tuple[Finding, ...]) -> None:
-    again, other = planted_part.law_at(_context(), 1.5)[0], planted_part.law_at(_context(1), 1.5)[0]
-    found = [one.to_dict() for one in findings]
-    assert all(one.to_dict() in found for one in again)
-    assert [one.measured for one in other[:4]] != [one.measured for one in again[:4]]
+    again, other = planted.law_at(context(), 1.5)[0], planted.law_at(context(1), 1.5)[0]
+    first = [finding.to_dict() for finding in findings]
+    assert all(finding.to_dict() in first for finding in again)
+    assert [finding.measured for finding in other[:4]] != [finding.measured for finding in again[:4]]
 
 
 def test_its_plans_have_power() -> None:
-    assert min(planted_part.planned_power().values()) > 0.95
+    assert min(planted.planned_power().values()) > 0.95
 
 
 def _scaled_law(factor: float, field: str) -> Callable[..., Any]:
@@ -74,11 +85,11 @@ def _scaled_law(factor: float, field: str) -> Callable[..., Any]:
     return lambda alpha: replace(original(alpha), **{field: factor * getattr(original(alpha), field)})
 
 
-_NOTICED_BY: dict[str, Callable[[], list[Finding]]] = {
-    "optimal_rank": planted_part.algebra,
-    "estimation_loss": lambda: planted_part.estimation(_context()),
-    "tail_energies": lambda: planted_part.spectra(_context()),
-    "truncation_errors": lambda: planted_part.spectra(_context()),
+NOTICED_BY: dict[str, Callable[[], list[Finding]]] = {
+    "optimal_rank": planted.algebra,
+    "estimation_loss": lambda: planted.estimation(context()),
+    "tail_energies": lambda: planted.spectra(context()),
+    "truncation_errors": lambda: planted.spectra(context()),
 }
 
 
@@ -86,26 +97,23 @@ _NOTICED_BY: dict[str, Callable[[], list[Finding]]] = {
 @pytest.mark.parametrize("name", EXPERIMENT.bounds)
 def test_a_wrong_bound_is_noticed(name: str, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tk, name, multiplied(getattr(tk, name), factor), raising=False)
-    assert any(one.outcome is not Outcome.RIGHT for one in _NOTICED_BY[name]())
+    assert wrong(NOTICED_BY[name]())
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("field", ["approximation", "complexity", "samples"])
 def test_a_wrong_law_is_noticed(field: str, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tk, "spectrum_law", _scaled_law(factor, field), raising=False)
-    found = planted_part.law_at(_context(), 1.0)[0]
-    assert any(one.outcome is not Outcome.RIGHT for one in found)
+    assert wrong(planted.law_at(context(), 1.0)[0])
 
 
 def test_a_short_triangular_factor_is_a_tall_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     """The risk agrees with regressions whose noise is drawn in full."""
     p, q, alpha, rows = 60, 6, 1.0, np.array([600.0])
-    monkeypatch.setattr(rank_regression, "N_INPUTS", p)
-    monkeypatch.setattr(rank_regression, "N_OUTPUTS", q)
+    monkeypatch.setattr(planted, "N_INPUTS", p)
+    monkeypatch.setattr(planted, "N_OUTPUTS", q)
     generator = np.random.default_rng(0)
-    short = np.mean(
-        [rank_regression.planted_risks(alpha, rows, 1.0, generator).population[0] for _ in range(1000)], axis=0
-    )
+    short = np.mean([planted.planted_risks(alpha, rows, 1.0, generator).population[0] for _ in range(1000)], axis=0)
     truth = np.zeros((p, q))
     truth[:q] = np.diag(np.arange(1.0, q + 1) ** -alpha)
     noise = generator.standard_normal((1000, p, q)) / np.sqrt(rows)
@@ -118,14 +126,14 @@ def test_a_short_triangular_factor_is_a_tall_matrix(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_grid_of_the_labels_comes_first_and_is_that_of_the_part() -> None:
-    grid, found = label_grid(SETTINGS, 3), EXPERIMENT.part("students").students(SETTINGS, 3)
+    grid, students = label_grid(SETTINGS, 3), PART.students(SETTINGS, 3)
     assert len(grid) == 4 * 3 * 2
-    assert {one.identity for one in grid} < {one.identity for one in found}
-    assert len(found) == len(grid) + 4
-    assert {one.method for one in grid} == {"finetune"}
+    assert {config.identity for config in grid} < {config.identity for config in students}
+    assert len(students) == len(grid) + 4
+    assert {config.method for config in grid} == {"finetune"}
     assert grid[0].measurements == ("loss_terms",)
-    assert [one.seed[0] for one in grid[::12]] == [3000, 3001]
-    assert [one.rank[0] for one in found] == sorted(one.rank[0] for one in found)
+    assert [config.seed[0] for config in grid[::12]] == [3000, 3001]
+    assert [config.rank[0] for config in students] == sorted(config.rank[0] for config in students)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +142,13 @@ def test_the_grid_of_the_labels_comes_first_and_is_that_of_the_part() -> None:
         ({"ranks": [4, 1, 16]}, "ranks"),
         ({"ranks": [4, 16]}, "increasing"),
         ({"curves": [{"objective": "hopes", "start": "svd"}]}, "objective"),
-        ({"curves": [{"objective": "mix", "begin": "svd"}]}, "begin"),
+        ({"curves": [{"objective": "mix", "start": "svd", "begin": "svd"}]}, "begin"),
         ({"curves": [{"objective": "mix", "start": "whitened"}]}, "start"),
     ],
 )
 def test_bad_curves_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        curves_of({**SETTINGS, **change}, 0)
+        curves_of(read_settings(GridSettings, TABLE | change), 0)
     assert "\n" not in caught.value.message
 
 
@@ -148,15 +156,12 @@ def _curve(n_seeds: int = 8) -> Curve:
     return Curve("labels", "svd", (1, 4, 16, 64), (8, 32, 128), tuple(range(n_seeds)))
 
 
-def _losses(means: list[list[float]], noise: float = 0.01, n_seeds: int = 8) -> CurveLosses:
-    values = np.array(means) + noise * np.random.default_rng(0).standard_normal((n_seeds, 3, 4))
-    return CurveLosses(_curve(n_seeds), values, values, 0)
-
-
 def test_a_curve_that_turns_is_told_from_one_that_falls() -> None:
-    losses = _losses([[3.0, 2.5, 2.8, 3.2], [3.0, 2.8, 2.6, 2.5], [2.5, 2.6, 2.8, 3.0]])
-    found = [turning_verdict(losses, number, 64, 0.05).instance for number in range(3)]
-    assert found == [Instance.HOLDS, Instance.NOT_APPLICABLE, Instance.NOT_APPLICABLE]
+    means = np.array([[3.0, 2.5, 2.8, 3.2], [3.0, 2.8, 2.6, 2.5], [2.5, 2.6, 2.8, 3.0]])
+    values = means + 0.01 * np.random.default_rng(0).standard_normal((8, 3, 4))
+    losses = CurveLosses(_curve(), values, values, 0)
+    verdicts = [turning_verdict(losses, number, 64, 0.05).instance for number in range(3)]
+    assert verdicts == [Instance.HOLDS, Instance.NOT_APPLICABLE, Instance.NOT_APPLICABLE]
     assert losses.optima(losses.end)[0].tolist() == [4, 64, 1]
 
 
@@ -175,23 +180,23 @@ def test_noise_of_the_ends_does_not_hide_a_curve_that_turns() -> None:
     curve = Curve("labels", "svd", (1, 8, 64), (32,), tuple(range(24)))
     for _ in range(100):
         values = np.array([3.0, 2.99, 3.0]) + 0.05 * generator.standard_normal((24, 1, 3))
-        found = turning_verdict(CurveLosses(curve, values, values, 0), 0, 64, 0.05)
-        hidden += found.instance is Instance.NOT_APPLICABLE
+        verdict = turning_verdict(CurveLosses(curve, values, values, 0), 0, 64, 0.05)
+        hidden += verdict.instance is Instance.NOT_APPLICABLE
     assert hidden <= 11  # 99.5 % quantile of Binomial(100, 0.05)
 
 
 def test_losses_are_read_in_the_order_of_the_grid_and_failures_are_missing() -> None:
-    settings = {**SETTINGS, "curves": []}
+    settings = replace(SETTINGS, curves=())
     (curve,) = curves_of(settings, 0)
 
-    def trained(number: int, config: Any) -> TrainedStudent:
+    def trained(number: int, config: RunConfig) -> TrainedStudent:
         rows = tuple(
             {"step": step, "loss_terms": {"held_out": {"language_model": number + late}}}
             for step, late in ((0, 5.0), (3, -0.5), (5, 0.0))
         )
         return TrainedStudent(config, failure="lost" if number == 2 else "", measurements=rows)
 
-    losses = curve_losses(curve, [trained(number, one) for number, one in enumerate(label_grid(settings, 0))])
+    losses = curve_losses(curve, [trained(number, config) for number, config in enumerate(label_grid(settings, 0))])
     assert losses.end[1, 0, 0] == 12
     assert losses.end[0, 1, 3] == 7
     assert losses.best[1, 0, 0] == 11.5
@@ -202,10 +207,10 @@ def test_losses_are_read_in_the_order_of_the_grid_and_failures_are_missing() -> 
 
 
 def test_power_is_planned_for_curves_with_a_slope() -> None:
-    assert set(EXPERIMENT.part("students").power(SETTINGS)) == {"labels, svd start"}
+    assert set(PART.power(SETTINGS)) == {LABELS}
 
 
-def _trained(config: Any, lost: str) -> TrainedStudent:
+def _trained(config: RunConfig, lost: str) -> TrainedStudent:
     """Return a student whose loss turns at rank √n / 2 under labels and falls to full rank otherwise."""
     rank, size, noise = config.rank[0], config.n_blocks[0], np.random.default_rng([config.seed[0], config.n_blocks[0]])
     best = np.sqrt(size) / 2 * np.exp(0.2 * noise.standard_normal()) if config.method == "finetune" else 1e9
@@ -217,38 +222,49 @@ def _trained(config: Any, lost: str) -> TrainedStudent:
 def test_students_whose_optimum_is_known_are_judged_right(monkeypatch: pytest.MonkeyPatch) -> None:
     spectra = tk.bundled_spectra()
     spectra = replace(spectra, layers=spectra.layers[:8])
-    monkeypatch.setattr(optimal_rank_students, "teacher_spectra", lambda ctx, config: spectra)
-    settings = {
-        **SETTINGS,
-        "ranks": [1, 2, 3, 4, 6, 8, 12, 16, 24, 32],
-        "sizes": [32, 64, 128, 256, 512, 1024],
-        "seeds": 8,
-        "margin": 0.15,
-        "underpowered": False,
-        "curves": [{"objective": "distillation", "start": "random", "sizes": [32], "seeds": 4}],
-    }
-    part = EXPERIMENT.part("students")
-    last = part.students(settings, 0)[-1].identity
+    monkeypatch.setattr(students_part, "teacher_spectra", lambda ctx, config: spectra)
+    settings = replace(
+        SETTINGS,
+        ranks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
+        sizes=(32, 64, 128, 256, 512, 1024),
+        seeds=8,
+        margin=0.15,
+        underpowered=False,
+        curves=(CurveSettings(objective="distillation", start="random", sizes=(32,), seeds=4),),
+    )
+    last = PART.students(settings, 0)[-1].identity
 
     def train(students: Any) -> list[TrainedStudent]:
-        return [_trained(one, last) for one in students]
+        return [_trained(config, last) for config in students]
 
-    evidence = part.run(Context(settings, 0, train))
-    by_what = {one.what: one for one in evidence.findings}
-    assert by_what["labels, svd start: r* ∝ √n"].words == ("HOLDS", "CONSISTENT")
-    for law in ("n^¼, Theorem 2 as printed", "n^⅓, Theorem 2 corrected"):
-        assert "CONSISTENT" not in by_what[f"labels, svd start: r* ∝ {law}"].words
-    assert by_what["labels, svd start, n = 128: the loss is least at an inner rank"].words == ("HOLDS",)
-    falling = by_what["distillation, random start, n = 32: the loss is least at an inner rank"]
+    result = PART.run(Context(settings, 0, train))
+    exponents = {
+        (finding.of["curve"], finding.of["law"]): finding for finding in result.findings if finding.key == "exponent"
+    }
+    turns = {(finding.of["curve"], finding.of["size"]): finding for finding in result.findings if finding.key == "turns"}
+    assert exponents[LABELS, "1/2"].words == ("HOLDS", "CONSISTENT")
+    for law in ("1/4", "1/3"):
+        assert "CONSISTENT" not in exponents[LABELS, law].words
+    assert turns[LABELS, 128].words == ("HOLDS",)
+    falling = turns[SOFT, 32]
     assert falling.verdict.instance is Instance.INCONCLUSIVE  # one of four seeds has lost a student
     assert any("1 students of this curve failed" in reason for reason in falling.verdict.reasons)
-    assert not any(one.expected for one in evidence.findings)
-    assert set(evidence.data["curves"]) == {"labels, svd start", "distillation, random start"}
-    assert np.shape(evidence.data["curves"]["labels, svd start"]["end"]) == (8, 6, 10)
-    predicted = [row["uniform"] for row in evidence.data["curves"]["labels, svd start"]["predicted"]]
+    assert not any(finding.expected for finding in result.findings)
+    assert set(result.data.curves) == {LABELS, SOFT}
+    labels = result.data.curves[LABELS]
+    assert labels.end.shape == (8, 6, 10)
+    predicted = [row.uniform for row in labels.predicted]
     assert predicted == sorted(predicted)
 
 
 def test_a_plan_without_power_is_refused() -> None:
     with pytest.raises(InputError, match="power"):
-        EXPERIMENT.part("students").power({**SETTINGS, "underpowered": False})
+        PART.power(replace(SETTINGS, underpowered=False))
+
+
+def test_data_without_labels_or_of_another_shape_are_refused() -> None:
+    with pytest.raises(InputError, match="no curve is of labels"):
+        students_part.StudentsData(64, (1.0,), {})
+    empty = np.zeros((1, 1, 0))
+    with pytest.raises(InputError, match="seeds, sizes and ranks"):
+        students_part.CurveData("labels", "svd", (), (8,), (0,), empty, empty, np.zeros((1, 1)), np.zeros((1, 1)), ())

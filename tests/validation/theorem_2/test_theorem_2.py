@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,13 @@ from theorykit.verdicts import Exponent
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
 from validation.claims.factors import multiplied
 from validation.claims.finding import Form, Outcome
+from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.reports.experiments import find_experiment
 from validation.theorem_2.linearity import contrast, linearity_verdict
 from validation.theorem_2.planted import PARTS
-from validation.theorem_2.slopes import mean_intervals
+from validation.theorem_2.slopes import GapSettings, mean_intervals
+from validation.theorem_2.students import Loss
 
 EXPERIMENT = find_experiment("eq-19")
 PARTS_BY_BOUND = {
@@ -28,20 +32,22 @@ PARTS_BY_BOUND = {
     "rank_free_rademacher_bound": ("complexity_findings", "rank_free_findings"),
     "vector_rademacher_complexity": ("complexity_findings",),
 }
-SETTINGS = {
-    "teacher": "scratch:tiny",
-    "ranks": [4, 8, 16, 32, 64],
-    "sizes": [32, 64, 128, 256],
-    "seeds": 8,
-    "length": 64,
-    "alpha": 0.05,
-    "gap_sd_log": 0.1,
-    "gap_margin": 0.2,
-}
+SETTINGS = GapSettings(
+    teacher="scratch:tiny",
+    ranks=(4, 8, 16, 32, 64),
+    sizes=(32, 64, 128, 256),
+    seeds=8,
+    length=64,
+    sd_log=0.35,
+    margin=0.15,
+    gap_sd_log=0.1,
+    gap_margin=0.2,
+    run={"teacher": "scratch:tiny", "length": 64},
+)
 
 
 def planted(seed: int = 0):
-    ctx = Context({}, seed, train=lambda students: [])
+    ctx = Context(PartSettings(), seed, train=lambda students: [])
     return ctx, {part.__name__: part for part in PARTS}
 
 
@@ -56,7 +62,7 @@ def test_every_planted_control_comes_out_right(seed):
 def test_the_planted_part_is_the_same_twice():
     ctx, parts = planted(3)
     first, second = (parts["complexity_findings"](ctx) for _ in range(2))
-    assert [one.to_dict() for one in first] == [one.to_dict() for one in second]
+    assert [finding.to_dict() for finding in first] == [finding.to_dict() for finding in second]
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.95, 1.05, 2.0])
@@ -149,8 +155,17 @@ def on_students(gap, **options):
     return evidence
 
 
-def of(evidence, equation, form, part=""):
-    return [one for one in evidence.findings if (one.equation, one.form) == (equation, form) and part in one.what]
+def asked(evidence, equation, form, key):
+    """Return the findings on one question by loss."""
+    return {
+        finding.of["loss"]: finding
+        for finding in evidence.findings
+        if (finding.equation, finding.form, finding.key) == (equation, form, key)
+    }
+
+
+def growth(evidence):
+    return asked(evidence, "gap-linear-in-rank", Form.PRINTED, "growth")
 
 
 @pytest.mark.parametrize(
@@ -165,83 +180,81 @@ def of(evidence, equation, form, part=""):
 )
 def test_students_tell_a_gap_that_is_linear_in_the_rank_from_a_root(gap, words):
     evidence = on_students(gap)
-    claims = {claim.what.split(" over ")[0]: claim.words for claim in of(evidence, "gap-linear-in-rank", Form.PRINTED)}
-    assert claims["gap of the next-token error"] == words
-    assert claims["gap of the cross-entropy gained in training, nats per token"] == words
-    assert len(claims) == 3
-    for claim in of(evidence, "gap-linear-in-rank", Form.PRINTED):
+    claims = growth(evidence)
+    assert claims[Loss.ERROR].words == claims[Loss.GAINED].words == words
+    assert set(claims) == set(Loss)
+    for claim in claims.values():
         assert any("learn from labels alone" in reason for reason in claim.verdict.reasons)
-    assert all(one.words == ("NOT_APPLICABLE",) for one in of(evidence, "gap-linear-in-rank", Form.CORRECTED))
+    beside = asked(evidence, "gap-linear-in-rank", Form.CORRECTED, "growth")
+    assert {finding.words for finding in beside.values()} == {("NOT_APPLICABLE",)}
 
 
 def test_an_exponent_at_the_end_of_the_search_is_open_there():
-    claim = of(on_students(lambda rank: 2.0 - 4.0 / rank), "gap-linear-in-rank", Form.PRINTED)[0]
+    claim = growth(on_students(lambda rank: 2.0 - 4.0 / rank))[Loss.ERROR]
     assert claim.words == ("VIOLATED", "INCONSISTENT")
     assert claim.interval[0] == -np.inf
-    inner = of(on_students(lambda rank: 0.05 + 0.004 * rank), "gap-linear-in-rank", Form.PRINTED)[0]
+    inner = growth(on_students(lambda rank: 0.05 + 0.004 * rank))[Loss.ERROR]
     assert np.isfinite(inner.interval).all()
 
 
 @pytest.mark.parametrize(("falls", "word"), [(0.5, "CONSISTENT"), (1.0, "INCONSISTENT")])
 def test_students_tell_the_slope_in_n(falls, word):
-    found = of(on_students(np.sqrt, falls=falls), "eq-19", Form.PRINTED, "error over the number of blocks")
-    assert [one.words for one in found] == [("NOT_APPLICABLE",)]
-    assert sum(f": {word}." in reason for reason in found[0].verdict.reasons) == len(SETTINGS["ranks"])
-    assert found[0].measured == pytest.approx(-falls, abs=0.05)
+    slopes = asked(on_students(np.sqrt, falls=falls), "eq-19", Form.PRINTED, "slope-in-n")[Loss.ERROR]
+    assert slopes.words == ("NOT_APPLICABLE",)
+    assert sum(f": {word}." in reason for reason in slopes.verdict.reasons) == len(SETTINGS.ranks)
+    assert slopes.measured == pytest.approx(-falls, abs=0.05)
 
 
 def test_eq_19_is_vacuous_with_constant_one_and_unfalsifiable_without_and_not_about_transformers():
     evidence = on_students(np.sqrt)
-    found = of(evidence, "eq-19", Form.PRINTED, "constants 1")
-    assert [one.words for one in found] == [("NOT_APPLICABLE", "VACUOUS")] * 2
-    for one in found:
-        assert None not in (one.measured, one.bound, one.verdict.tightness)
-        assert any("no linear layer" in reason and reason.endswith("HOLDS.") for reason in one.verdict.reasons)
-    assert of(evidence, "eq-19", Form.PRINTED, "without a constant")[0].words == ("UNFALSIFIABLE",)
-    assert of(evidence, "eq-19", Form.CORRECTED)[0].words == ("NOT_APPLICABLE",)
-    assert np.shape(evidence.data["gaps"][0]["by_seed"]) == (8, 4, 5)
-    assert np.shape(evidence.data["printed"]) == (4, 5)
+    held = asked(evidence, "eq-19", Form.PRINTED, "violations")
+    assert set(held) == {Loss.NATS, Loss.ERROR}
+    for finding in held.values():
+        assert finding.words == ("NOT_APPLICABLE", "VACUOUS")
+        assert None not in (finding.measured, finding.bound, finding.verdict.tightness)
+        assert any("no linear layer" in reason and reason.endswith("HOLDS.") for reason in finding.verdict.reasons)
+    assert asked(evidence, "eq-19", Form.PRINTED, "order")[Loss.NATS].words == ("UNFALSIFIABLE",)
+    assert asked(evidence, "eq-19", Form.CORRECTED, "last-term")[Loss.ERROR].words == ("NOT_APPLICABLE",)
+    assert evidence.data.gap(Loss.NATS).by_seed.shape == (8, 4, 5)
+    assert evidence.data.printed.shape == (4, 5)
 
 
 def test_a_gap_beyond_the_printed_bound_is_told():
-    found = of(on_students(lambda rank: 1e5 * rank), "eq-19", Form.PRINTED, "constants 1")[0]
-    assert found.words == ("NOT_APPLICABLE", "VACUOUS")
-    assert any(reason.endswith("all the same: VIOLATED.") for reason in found.verdict.reasons)
+    held = asked(on_students(lambda rank: 1e5 * rank), "eq-19", Form.PRINTED, "violations")[Loss.NATS]
+    assert held.words == ("NOT_APPLICABLE", "VACUOUS")
+    assert any(reason.endswith("all the same: VIOLATED.") for reason in held.verdict.reasons)
 
 
 def test_failed_students_are_told_and_their_seeds_left_out():
     evidence = on_students(np.sqrt, failing=((0, 32, 4), (1, 256, 64)))
     for finding in evidence.findings:
         assert any("2 of 160 students failed" in reason for reason in finding.verdict.reasons)
-    claim = of(evidence, "gap-linear-in-rank", Form.PRINTED)[0]
-    assert claim.verdict.n_seeds == 6  # one is lost at n = 32, another at n = 256, of which the mean is judged
-    assert evidence.data["gaps"][0]["by_seed"][0][0][0] != evidence.data["gaps"][0]["by_seed"][0][0][0]
+    # one is lost at n = 32, another at n = 256, of which the mean is judged
+    assert growth(evidence)[Loss.ERROR].verdict.n_seeds == 6
+    assert np.isnan(evidence.data.gap(Loss.NATS).by_seed[0, 0, 0])
 
 
 def test_points_whose_gap_is_not_shown_to_be_above_0_have_no_slope_in_n_but_count_over_the_rank():
     evidence = on_students(lambda rank: rank - 5.0)
-    claim = of(evidence, "gap-linear-in-rank", Form.PRINTED)[0]
+    claim = growth(evidence)[Loss.ERROR]
     assert claim.words == ("HOLDS", "CONSISTENT")
     assert claim.measured == pytest.approx(1, abs=0.15)
-    fall = of(evidence, "eq-19", Form.PRINTED, "error over the number of blocks")[0]
-    told = "r = 4: no slope. The gap is shown to be above 0, and in every seed, at 0 of 4 points."
-    assert fall.verdict.reasons[0] == told
-    claim = of(on_students(lambda rank: -1.0), "gap-linear-in-rank", Form.PRINTED)[0]
+    slopes = asked(evidence, "eq-19", Form.PRINTED, "slope-in-n")[Loss.ERROR]
+    left_out = "r = 4: no slope. The gap is shown to be above 0, and in every seed, at 0 of 4 points."
+    assert slopes.verdict.reasons[0] == left_out
+    claim = growth(on_students(lambda rank: -1.0))[Loss.ERROR]
     assert claim.words == ("INCONCLUSIVE", "INDISTINGUISHABLE")
     assert claim.measured is None
     assert claim.verdict.reasons[1].startswith("Mean over n: INDISTINGUISHABLE, no exponent")
 
 
 def test_an_underpowered_plan_is_refused():
-    weak = SETTINGS | {"gap_sd_log": 2.0}
-    assert (
-        min(EXPERIMENT.part(STUDENTS).power(weak).values())
-        < 0.8
-        < min(EXPERIMENT.part(STUDENTS).power(SETTINGS).values())
-    )
+    weak = replace(SETTINGS, gap_sd_log=2.0)
+    power = EXPERIMENT.part(STUDENTS).power
+    assert min(power(weak).values()) < 0.8 < min(power(SETTINGS).values())
     with pytest.raises(InputError, match="power"):
         EXPERIMENT.part(TEACHER).run(Context(weak, 0, train=fake(np.sqrt)))
-    EXPERIMENT.part(TEACHER).run(Context(weak | {"underpowered": True}, 0, train=fake(np.sqrt)))
+    EXPERIMENT.part(TEACHER).run(Context(replace(weak, underpowered=True), 0, train=fake(np.sqrt)))
 
 
 def test_mean_intervals_leave_out_what_failed():
