@@ -19,6 +19,8 @@ import record
 import torch
 
 from theorykit.devices import torch_device
+from validation.claims.grids import GridSettings
+from validation.claims.settings import read_settings
 from validation.corollary_1.students import students
 from validation.presets import check_settings
 from validation.training.config import RunConfig
@@ -48,7 +50,8 @@ def main() -> None:
     parser.add_argument("--batch-students", type=int, default=32)
     asked = parser.parse_args()
     device = torch_device(asked.device)
-    labels = students({**check_settings(asked.preset, "optimal-rank")["students"], "curves": []}, 0)
+    table = {**check_settings(asked.preset, "optimal-rank")["students"], "curves": []}
+    labels = students(read_settings(GridSettings, table), 0)
     chosen = [labels[place] for place in np.linspace(0, len(labels) - 1, asked.students).astype(int)]
     seconds_of(chosen[0], device)  # trains the teacher where there is none yet
     apart = [seconds_of(chosen[place], device) for place in np.linspace(0, len(chosen) - 1, ALONE).astype(int)]

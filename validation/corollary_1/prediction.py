@@ -131,9 +131,9 @@ def _uniform_rank(spectra: ModelSpectra, objective: str, n_tokens: float) -> int
     ranks = np.arange(1, full_rank(spectra) + 1)
     raw, freedom = np.zeros(ranks.size), np.zeros(ranks.size)
     for part in spectra.factorable:
-        own = np.minimum(ranks, part.spectrum.max_rank)
-        raw += part.whitened["fisher"].predicted_losses[own]
-        freedom += tk.degrees_of_freedom(part.spectrum.shape, own)
+        kept = np.minimum(ranks, part.spectrum.max_rank)
+        raw += part.whitened["fisher"].predicted_losses[kept]
+        freedom += tk.degrees_of_freedom(part.spectrum.shape, kept)
     kl = [loss if calibration is None else calibration.calibrated_loss(loss) for loss in raw.tolist()]
     noise = [float(tk.estimation_loss(k, n_tokens, goal.noise_share(x))) for k, x in zip(freedom, kl, strict=True)]
     return int(ranks[np.argmin(np.add(kl, noise))])
