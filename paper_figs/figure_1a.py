@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, box, floats, ticks
 from paper_figs.sources import Data, Sources, verdict_words
 from theorykit.arguments import Floats
+from theorykit.verdicts import geometric_interval, student_interval
 from validation.claims.finding import Form
 from validation.theorem_1.arms import (
     ADAMW,
@@ -112,7 +112,7 @@ def _plain(curves: Mapping[str, Sequence[Curve]], known: Mapping[str, Constants]
         if curves.get(arm):
             excess = max(known[arm].excess) if arm in known else np.inf
             label = f"SGD, {arm}" + ("" if excess <= CURVED else " (too long: no bound)")
-            parts.append(Points(label, sizes, *over_seeds(_averages(curves[arm], sizes))))
+            parts.append(Points(label, sizes, *student_interval(_averages(curves[arm], sizes))))
             parts += _bounds(arm, curves[arm], known[arm], sizes) if excess <= CURVED else []
     if curves.get(TUNED):
         parts += _tuned(curves[TUNED], known.get(SHORT))
@@ -141,7 +141,7 @@ def _tuned(curves: Sequence[Curve], known: Constants | None) -> list[Part]:
     """Return averages over whole runs whose step was tuned to their length, with the bound where it applies."""
     groups = _by_length(curves)
     sizes = list(groups)
-    found = [over_seeds(_averages(group, floats([size]))) for size, group in groups.items()]
+    found = [student_interval(_averages(group, floats([size]))) for size, group in groups.items()]
     mean, low, high = (np.concatenate(part) for part in zip(*found, strict=True))
     parts: list[Part] = [Points("SGD, step tuned to each T", floats(sizes), mean, low, high)]
     if known is not None:
@@ -166,7 +166,7 @@ def _adamw(curves: Mapping[str, Sequence[Curve]]) -> Panel:
         if curves[arm]:
             sizes = curves[arm][0].steps[1:]
             over_start = _averages(curves[arm], sizes) / floats([one.squares[0] for one in curves[arm]])[:, None]
-            parts.append(Points(label, sizes, *geometric_over_seeds(over_start), joined=True))
+            parts.append(Points(label, sizes, *geometric_interval(over_start), joined=True))
     x, first = parts[0].x, parts[0].y[0]
     slope = Line("T^-½, slope only (§5.4)", x, first * np.sqrt(x[0] / x), Role.RIVAL)
     y_label = "average of ‖∇L‖² over its start"
@@ -181,7 +181,7 @@ def _speeds(speeds: Data, margin: float, level: float) -> Panel:
         (measure,) = (name for name in speeds if words in name)
         found = {arm: floats(values) for arm, values in speeds[measure].items()}
         differences = np.stack([found[ADAMW] - found[arm] for arm in _OTHERS], axis=1)
-        parts.append(Points(label, places + 0.2 * number - 0.1, *over_seeds(differences, level)))
+        parts.append(Points(label, places + 0.2 * number - 0.1, *student_interval(differences, level)))
     parts.append(box("where the control must lie", places[-1] - 0.4, places[-1] + 0.4, margin))
     zero = Line("no difference", floats([-0.5, places[-1] + 0.5]), floats([0, 0]), Role.TRIVIAL)
     y_label = "ln(speed of low rank / speed of the other)"

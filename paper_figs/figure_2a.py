@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from theorykit.verdicts import geometric_interval, student_interval
 from theorykit.verdicts.exponents import censored_points
 from validation.claims.finding import Form
 from validation.claims.grids import DISTILLATION, LABELS
@@ -135,7 +135,7 @@ def _optima(curves: Sequence[tuple[str, CurveData]], limit: float) -> list[Part]
     parts: list[Part] = []
     for number, (name, curve) in enumerate(curves):
         optima, inner = _inner(curve, limit)
-        sizes, (mean, low, high) = floats(curve.sizes), geometric_over_seeds(optima)
+        sizes, (mean, low, high) = floats(curve.sizes), geometric_interval(optima)
         parts += [Points("", sizes, of_seed, scatter=True, series=number) for of_seed in optima]
         if inner.any():
             points = sizes[inner], mean[inner], low[inner], high[inner]
@@ -157,7 +157,7 @@ def _inner(curve: CurveData, limit: float) -> tuple[Floats, NDArray[np.bool_]]:
 def _turns(name: str, curve: CurveData) -> Panel:
     ranks, sizes, losses = floats(curve.ranks), curve.sizes, curve.end
     places = sorted({int(k) for k in np.linspace(0, len(sizes) - 1, min(_AT_MOST, len(sizes))).round()})
-    parts = [Points(f"n = {sizes[k]}", ranks, *over_seeds(losses[:, k]), joined=True) for k in places]
+    parts = [Points(f"n = {sizes[k]}", ranks, *student_interval(losses[:, k]), joined=True) for k in places]
     return Panel(f"Loss over rank: {name}", RANK, LOSS, parts, "log", x_ticks=ticks(ranks))
 
 
@@ -167,7 +167,7 @@ def _objectives(curves: Mapping[str, CurveData], turns: Mapping[str, str], size:
     for name, words in turns.items():
         curve = curves[name]
         losses = curve.end[:, curve.sizes.index(size)]
-        parts.append(Points(f"{name}: {words}", floats(curve.ranks), *over_seeds(losses), joined=True))
+        parts.append(Points(f"{name}: {words}", floats(curve.ranks), *student_interval(losses), joined=True))
         ranks |= set(curve.ranks)
     return Panel(
         f"Is there a U at n = {size}?", RANK, LOSS, parts, "log", x_ticks=ticks(floats(sorted(ranks))), width=1.1

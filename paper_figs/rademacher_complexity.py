@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous, floats
 from paper_figs.sources import Data, Sources
 from theorykit.arguments import Floats
+from theorykit.verdicts import student_interval
 
 ABOUT = "Rademacher complexity over rank and sample size, beside eq 21 and bounds that hold"
 COMPLEXITY = "Rademacher complexity, in units of B R"
@@ -58,7 +58,7 @@ def _by_size(data: Data) -> Panel:
     ]
     for series, (name, inputs) in enumerate(data["inputs"].items()):
         found = inputs["over_samples"]
-        dudley = over_seeds(floats(found["dudley"]))[0]
+        dudley = student_interval(floats(found["dudley"]))[0]
         parts.append(Line(f"Dudley's integral, {name}", sizes, dudley, Role.CORRECTED))
         parts.append(_measured(found, sizes, f"complexity, {name}", series))
     return _panel(data, f"Rank {data['at_rank']}", "samples N", parts, sizes)
@@ -79,11 +79,13 @@ def _vacuous(data: Data) -> Vacuous:
 def _bounds(found: Data, ranks: Floats) -> list[Line]:
     """Return the bounds that look at the sample, as means: they scatter less than a line is wide."""
     labels = {"dudley": "Dudley's integral: ∝ √(r(m + n + 1)/N)", "khintchine": "∝ √(r log(m + n)), at most B R/√N"}
-    return [Line(label, ranks, over_seeds(floats(found[name]))[0], Role.CORRECTED) for name, label in labels.items()]
+    return [
+        Line(label, ranks, student_interval(floats(found[name]))[0], Role.CORRECTED) for name, label in labels.items()
+    ]
 
 
 def _measured(found: Data, places: Floats, label: str, series: int) -> Points:
-    mean, low, high = over_seeds(floats(found["complexity"]))
+    mean, low, high = student_interval(floats(found["complexity"]))
     return Points(label, places, mean, low, high, series=series)
 
 

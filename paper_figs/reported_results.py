@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Points, floats
 from paper_figs.sources import Sources, verdict_words
 from theorykit.arguments import Floats
+from theorykit.verdicts import student_interval
 from validation.claims.finding import Form
 
 CHECK, PART = "reported-results", "students"
@@ -28,7 +28,7 @@ def verdict(sources: Sources, equation: str, part: str = "") -> str:
 
 def curve_points(label: str, x: Sequence[float] | Floats, losses: Sequence[Any]) -> Points:
     """Return means over seeds with 95 % t intervals from losses ``[groups, seeds]``."""
-    return Points(label, floats(x), *over_seeds(floats(losses).T), joined=True)
+    return Points(label, floats(x), *student_interval(floats(losses).T), joined=True)
 
 
 def seeds_note(sources: Sources) -> str:

@@ -1,4 +1,4 @@
-"""The direction of imports, what is imported when, and how long a file may grow."""
+"""The direction of imports, and what is imported when."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ FLOORS = {
 }
 OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
-MOST_LINES = 400
 
 
 def imported_modules(tree: ast.AST) -> list[str]:
@@ -166,16 +165,6 @@ def test_figures_read_what_the_harness_recorded_and_never_the_other_way(folder, 
     for path in sorted((ROOT / folder).rglob("*.py")):
         imported = {name.split(".")[0] for name in imported_modules(ast.parse(path.read_text(encoding="utf-8")))}
         assert not imported & forbidden, path
-
-
-@pytest.mark.parametrize("folder", ["theorykit", "validation", "paper_figs", "benchmarks", "scripts", "tests"])
-def test_no_file_is_longer_than_400_lines(folder):
-    lengths = {
-        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
-        for path in (ROOT / folder).rglob("*.py")
-    }
-    assert lengths
-    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
 def test_every_folder_of_the_package_is_a_package():

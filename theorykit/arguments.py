@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from theorykit.errors import InputError, NonFiniteError
 
 Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many of its steps are done, and how many there are."""
+
 LARGEST = 1e150
 """Numbers beyond it have squares beyond float64, and so no variance."""
 LARGEST_ENTRY = 1e75

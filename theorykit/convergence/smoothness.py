@@ -27,7 +27,6 @@ from theorykit.errors import ConvergenceError, InputError, NonFiniteError
 from theorykit.results import Result
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
 _RESIDUAL_MARGIN = 3.0
@@ -99,12 +98,6 @@ class HessianEigenvalue(Result):
         below its norm.
         """
         return abs(self.eigenvalue)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
 
 class _Hessian:

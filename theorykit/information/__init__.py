@@ -14,9 +14,7 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import METHODS, calibrate_mutual_information, mutual_information
 from theorykit.information.estimators.automatic import CombinedEstimate
 from theorykit.information.estimators.blocks import block_jackknife
-from theorykit.information.estimators.layer_result import LayerInformation
-from theorykit.information.estimators.layers import layer_information
-from theorykit.information.estimators.self_consistency import self_consistency
+from theorykit.information.estimators.surrogates import self_consistency
 from theorykit.information.estimators.training import TrainingSettings
 from theorykit.information.estimators.variational import trained_estimates
 from theorykit.information.gaussian import (
@@ -25,6 +23,7 @@ from theorykit.information.gaussian import (
     isotropic_gaussian_mutual_information,
     printed_isotropic_bound,
 )
+from theorykit.information.layers import LayerInformation, layer_information
 from theorykit.information.rate_distortion import (
     distortion_rate,
     gaussian_differential_entropy,

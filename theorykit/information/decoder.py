@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from theorykit.arguments import Floats, calculation, positive_number
 from theorykit.errors import InputError
 from theorykit.information.rate_distortion import rate_distortion, water_level
 from theorykit.information.samples import NORMAL_QUANTILE, paired_samples
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,6 @@ class DecoderInformation(Result):
     n_train: int
     n_test: int
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
-
 
 @dataclass(frozen=True)
 class _Decoder:
@@ -64,8 +56,6 @@ class _Decoder:
 
     @classmethod
     def fitted(cls, teacher: Floats, student: Floats, ridge: float) -> _Decoder:
-        from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-
         count, size = student.shape
         student_mean, teacher_mean = student.mean(axis=0), teacher.mean(axis=0)
         centred, target = student - student_mean, teacher - teacher_mean

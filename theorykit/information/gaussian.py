@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular, svdvals
 
 from theorykit.arguments import (
     Floats,
@@ -132,8 +133,6 @@ def canonical_correlations(covariance: Any, split: int) -> Floats:
         >>> canonical_correlations([[4.0, 1.2], [1.2, 1.0]], 1).round(12).tolist()
         [0.6]
     """
-    from scipy.linalg import cholesky, solve_triangular, svdvals
-
     joint, split = _correlation(covariance, split)
     half = solve_triangular(cholesky(joint[:split, :split], lower=True), joint[:split, split:], lower=True)
     whitened = solve_triangular(cholesky(joint[split:, split:], lower=True), half.T, lower=True)

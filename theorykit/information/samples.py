@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.special import lambertw, polygamma
 
 from theorykit.arguments import Floats, data_matrix, positive_number
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.gaussian import canonical_correlations, gaussian_mutual_information
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NORMAL_QUANTILE = NormalDist().inv_cdf(0.975)
 """1.96: half the width of a 95 % interval in standard errors."""
@@ -43,12 +41,6 @@ class GaussianInformation(Result):
     shrinkage: float
     n_samples: int
     dimensions: tuple[int, int]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
 
 def paired_samples(names: tuple[str, str], teacher: Any, student: Any) -> tuple[Floats, Floats]:
@@ -115,8 +107,6 @@ class PlugInError:
 
 def _equal_pairs(information: float, signal: float, most: int) -> float:
     """Return k in (0, most] with k (1 − exp(−2I/k)) = s, or ``most`` where s is not below 2I."""
-    from scipy.special import lambertw
-
     if not 0 < signal < 2 * information:
         return float(most)
     share = signal / (2 * information)  # (1 − exp(−t))/t of t = 2I/k
@@ -136,8 +126,6 @@ def plug_in_error(correlations: Floats, dimensions: tuple[int, int], n_samples: 
         dimensions: (d_t, d_s).
         n_samples: N, above d_t + d_s.
     """
-    from scipy.special import polygamma
-
     degrees, larger, smaller = n_samples - 1, max(dimensions), min(dimensions)
     # s + (larger − s)(smaller − s)/n = sample sum, a quadratic with one root in [0, smaller]
     slope = 1 - (larger + smaller) / degrees

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +12,8 @@ from theorykit.arguments import LARGEST, Floats, checked_generator, positive_num
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.samples import (
-    SKEWED,
-    error_rate,
-    holm,
-    mean_limits,
-    seed_vector,
-    shaped_array,
-    skewness_z,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import SKEWED, error_rate, holm, seed_vector, shaped_array, skewness_z
 
 _FLIPS = 2**14
 """Sign flips: all of them up to 14 pairs, a random draw beyond."""
@@ -72,10 +62,6 @@ class Equivalence(Result):
     margin: float
     passed: bool
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
-
 
 @dataclass(frozen=True)
 class PairedEffect(Result):
@@ -105,10 +91,6 @@ class PairedEffect(Result):
     def p_value(self) -> float:
         """Return the largest of the three, which decides: no test is picked after the fact."""
         return max(self.p_t, self.p_wilcoxon, self.p_sign_flip)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def equivalence(task: ReferenceTask, role: str, alpha: float) -> Equivalence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,8 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
 from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, turned_bound
-from theorykit.verdicts.samples import (
-    ROUNDING,
-    error_rate,
-    holm,
-    row_names,
-    sample_matrix,
-    two_ends,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.intervals import ROUNDING
+from theorykit.verdicts.samples import error_rate, holm, row_names, sample_matrix, two_ends
 
 _MOST_TRIALS = 2.0**53
 """Beyond it float64 does not count."""
@@ -61,10 +52,6 @@ class TrialCount(Result):
     tightness_interval: tuple[float, float] | None
     instance: Instance
     value: Value | None
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:

@@ -257,7 +257,7 @@ def write_record(file: Path, content: Content, made: Made) -> Record:
     """
     make_folder(file.parent)
     body = json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made}))
-    write_whole(file, to_json(body | {"checksum": _checksum(body)}) + "\n")
+    write_whole(file, to_json(body | {"checksum": checksum_of(body)}) + "\n")
     return read_record(file)
 
 
@@ -281,7 +281,7 @@ def read_record(file: Path) -> Record:
             "run it again with this version, or read it with the one that wrote it",
         )
     checksum = body.pop("checksum")
-    if checksum != _checksum(body):
+    if checksum != checksum_of(body):
         raise InputError(f"{file} was changed after it was written: its checksum does not fit", _AGAIN)
     content, made = body["content"], body["made"]
     if not isinstance(content, dict) or not isinstance(content.get("findings"), list):
@@ -356,5 +356,6 @@ def _decoded(kind: Any, value: Any) -> Any:
     return np.array(value, dtype=object).astype(np.float64)
 
 
-def _checksum(body: dict[str, Any]) -> str:
+def checksum_of(body: dict[str, Any]) -> str:
+    """Return the checksum of a record that has all but that."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 import theorykit as tk
 from theorykit.arguments import Floats
@@ -19,6 +18,7 @@ from theorykit.verdicts import (
     expectation_verdict,
     exponent_verdict,
     plan_exponent,
+    student_interval,
 )
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
@@ -323,9 +323,8 @@ def _comparison(
         logs = np.log(optima[:, kept] / np.array([row.uniform for row in predicted], dtype=float)[kept]).mean(axis=1)
         measured = float(np.exp(logs.mean()))
         if logs.size > 1:
-            level = 1 - ctx.settings.alpha
-            reach = float(t.ppf(level, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
-            interval = (float(measured * np.exp(-reach)), float(measured * np.exp(reach)))
+            _, low, high = student_interval(logs, 1 - 2 * ctx.settings.alpha)
+            interval = (float(np.exp(low)), float(np.exp(high)))
     verdict = Verdict(
         what, Instance.UNFALSIFIABLE, reasons=tuple(reasons), n_seeds=len(curve.seeds), method="ratio over paired sizes"
     )

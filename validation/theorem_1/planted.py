@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.statements.sgd_convergence import quadratic_average
+from theorykit.statements.theorem_1 import quadratic_average
 from theorykit.verdicts import AdversarialSearch, Instance, Verdict, expectation_verdict, inequality_verdict
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding, Form

@@ -8,7 +8,7 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
-from theorykit.verdicts.samples import mean_limits
+from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import needed

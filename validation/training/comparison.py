@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.weightstats import DescrStatsW
 
+from theorykit.arguments import Floats
 from theorykit.errors import InputError
+from theorykit.verdicts import student_interval
 
 MEASURED = "held_out"
-_LEVEL = 0.05
 _EXPERIMENT = ("teacher", "data", "length", "held_out_blocks", "steps", "batch_size")
 _FACTS = ("deployed_parameters", "deployed_parameters_without_embeddings", "trained_parameters")
 
@@ -142,11 +142,11 @@ def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] |
     )
 
 
-def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+def _interval(values: Floats) -> tuple[float, float] | None:
     """Return the t interval of a mean; None below two values or where all are equal."""
     if values.size < 2 or np.ptp(values) == 0:
         return None
-    low, high = DescrStatsW(values).tconfint_mean(_LEVEL)
+    _, low, high = student_interval(values)
     return float(low), float(high)
 
 

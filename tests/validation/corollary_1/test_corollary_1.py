@@ -241,7 +241,9 @@ def test_students_whose_optimum_is_known_are_judged_right(monkeypatch: pytest.Mo
     exponents = {
         (finding.of["curve"], finding.of["law"]): finding for finding in result.findings if finding.key == "exponent"
     }
-    turns = {(finding.of["curve"], finding.of["size"]): finding for finding in result.findings if finding.key == "turns"}
+    turns = {
+        (finding.of["curve"], finding.of["size"]): finding for finding in result.findings if finding.key == "turns"
+    }
     assert exponents[LABELS, "1/2"].words == ("HOLDS", "CONSISTENT")
     for law in ("1/4", "1/3"):
         assert "CONSISTENT" not in exponents[LABELS, law].words

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError, NonFiniteError
+from theorykit.information.estimators.outcomes import two_sided_quantile
 from theorykit.information.estimators.pairs import Indices, checked_pair
-from theorykit.information.estimators.records import two_sided_quantile
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def balanced_blocks(n_samples: int, groups: Indices | None, count: int) -> Indices:
@@ -58,12 +55,6 @@ class BlockJackknife(Result):
     standard_error: float
     interval: tuple[float, float]
     n_blocks: int
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
 
 
 def block_jackknife(

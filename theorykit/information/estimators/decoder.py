@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -14,11 +17,85 @@ from theorykit.information.decoder import linear_decoder_information_bound
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks
 from theorykit.information.estimators.canonical import correlation_matrix
-from theorykit.information.estimators.normality import mardia_kurtosis, normality_warning
+from theorykit.information.estimators.gaussian import mardia_kurtosis, normality_warning
+from theorykit.information.estimators.outcomes import LOWER_BOUND, Outcome, recorded
 from theorykit.information.estimators.pairs import Pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.records import LOWER_BOUND, Outcome, recorded
 from theorykit.information.samples import NORMAL_QUANTILE
+
+HIDDEN = 64
+BATCH = 256
+LEARNING_RATE = 2e-3
+MOST_EPOCHS = 200
+MOST_STEPS = 4000
+PATIENCE = 10
+"""Epochs without a better validation error after which the fit ends."""
+
+
+def fitted_network(
+    fit: tuple[Floats, Floats], stop: tuple[Floats, Floats], generator: np.random.Generator
+) -> tuple[Callable[[Floats], Floats], bool]:
+    """Fit inputs → targets by squared error with Adam, and restore the weights of the least validation error.
+
+    Two hidden layers of 64 units with SiLU, in float32, inputs and targets standardised by the rows of ``fit``.
+
+    Args:
+        fit: Inputs ``[n, d_in]`` and targets ``[n, d_out]`` that gradients are taken on.
+        stop: Other rows, on which the error is watched.
+        generator: Seeds weights and batches.
+
+    Returns:
+        A function from inputs to predictions in the unit of the targets, and whether the fit ended by itself.
+    """
+    import torch
+
+    draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
+    scales = [(side.mean(axis=0), np.where(side.std(axis=0) > 0, side.std(axis=0), 1.0)) for side in fit]
+    inputs, targets, watched, wanted = (
+        torch.from_numpy((side - scales[index][0]) / scales[index][1]).float()
+        for part in (fit, stop)
+        for index, side in enumerate(part)
+    )
+    model = _model(inputs.shape[1], targets.shape[1], draws)
+    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    best, best_weights, since_best = math.inf, deepcopy(model.state_dict()), 0
+    epochs = min(MOST_EPOCHS, max(1, MOST_STEPS // math.ceil(inputs.shape[0] / BATCH)))
+    for _ in range(epochs):
+        for rows in torch.randperm(inputs.shape[0], generator=draws).split(BATCH):  # type: ignore[no-untyped-call]
+            optimiser.zero_grad(set_to_none=True)
+            loss = torch.nn.functional.mse_loss(model(inputs[rows]), targets[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        with torch.no_grad():
+            error = float(torch.nn.functional.mse_loss(model(watched), wanted))
+        if error < best:
+            best, best_weights, since_best = error, deepcopy(model.state_dict()), 0
+        else:
+            since_best += 1
+        if since_best >= PATIENCE:
+            break
+    model.load_state_dict(best_weights)
+
+    def predict(rows: Floats) -> Floats:
+        with torch.no_grad():
+            outputs = model(torch.from_numpy((rows - scales[0][0]) / scales[0][1]).float())
+        return np.asarray(outputs.double().numpy() * scales[1][1] + scales[1][0], dtype=np.float64)
+
+    return predict, since_best >= PATIENCE
+
+
+def _model(n_inputs: int, n_outputs: int, generator: Any) -> Any:
+    """Return the network with weights from a generator of its own: the global one is not touched."""
+    import torch
+
+    layers: list[torch.nn.Module] = []
+    for width, following in ((n_inputs, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, n_outputs)):
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, width, following)  # type: ignore[no-untyped-call]
+        torch.nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu", generator=generator)
+        torch.nn.init.zeros_(linear.bias)
+        layers += [linear, torch.nn.SiLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
 
 Decoder = Literal["linear", "network"]
 
@@ -51,13 +128,13 @@ def decoder_estimate(
     covariance of the fold's rows. Where rows come in groups N counts groups, and few folds are better.
 
     Args:
-        x: The side that is predicted ``[N, d_x]`` or ``[N]``.
-        y: The side it is predicted from ``[N, d_y]`` or ``[N]``.
+        x: The side that is predicted, as for :func:`theorykit.mutual_information`, as are y and groups.
+        y: The side it is predicted from.
         decoder: ``"linear"``; or ``"network"``, which adds the outputs of a small network with early stopping to the
             columns of y: part of the train rows then fit it and are not used again.
         folds: How many, at least 2; whole groups stay together.
         ridge: Penalty of the linear decoder in units of its inputs' mean variance.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
+        groups: The sequence of each row.
         generator: For the network; None for a fixed seed.
 
     Returns:
@@ -91,19 +168,17 @@ def decoder_estimate(
 
 def _cross_fitted(pair: Pair, decoder: Decoder, folds: int, ridge: float, generator: np.random.Generator) -> Outcome:
     block = balanced_blocks(pair.n_samples, pair.groups, folds)
-    found, errors, shares, converged = [], [], [], True
+    bounds, shares, converged = [], [], True
     for fold in range(int(block.max()) + 1):
         train, test = pair.rows(block != fold), pair.rows(block == fold)
         if decoder == "network":
             train, test, came_to_rest = _with_features(train, test, generator)
             converged = converged and came_to_rest
-        bound = _held_out(train, test, ridge)
-        found.append(bound[0])
-        errors.append(bound[1])
+        bounds.append(_held_out(train, test, ridge))
         shares.append(test.n_samples / pair.n_samples)
-    values, weights = np.array(found), np.array(shares)
+    (values, errors), weights = np.array(bounds).T.copy(), np.array(shares)
     if pair.groups is None:
-        error, degrees = float(np.sqrt(((weights * np.array(errors)) ** 2).sum())), None
+        error, degrees = float(np.sqrt(((weights * errors) ** 2).sum())), None
     else:
         error, degrees = float(values.std(ddof=1) / np.sqrt(values.size)), float(values.size - 1)
     warnings = () if converged else ("the network was still improving when its steps were used up",)
@@ -162,10 +237,10 @@ def _error_whitening(x: Floats, y: Floats, ridge: float) -> Floats:
 
 def _with_features(train: Pair, test: Pair, generator: np.random.Generator) -> tuple[Pair, Pair, bool]:
     """Return the train rows that the network was not fitted to, and the test rows, with its outputs beside y."""
-    from theorykit.information.estimators.network import fitted_network
+    from theorykit.information.estimators.decoder import fitted_network
 
     role = balanced_blocks(train.n_samples, train.groups, 5)
     fit, stop, rest = train.rows(role < 2), train.rows(role == 2), train.rows(role > 2)
     network, converged = fitted_network((fit.y, fit.x), (stop.y, stop.x), generator)
-    with_outputs = [replace(part, y=np.hstack([part.y, network(part.y)])) for part in (rest, test)]
-    return with_outputs[0], with_outputs[1], converged
+    rest, test = (replace(part, y=np.hstack([part.y, network(part.y)])) for part in (rest, test))
+    return rest, test, converged

@@ -1,4 +1,4 @@
-"""Does the gap grow linearly with the rank (§5.5)? Judged without an intercept: eq 19 has a term without r.
+"""Linear growth, "the gap grows linearly with the rank", judged without an intercept being known.
 
 A log-log slope of 1 would mean proportional, and 0.05 + 0.004 r has 0.43 over r = 1 … 64. Here linear means
 a + b r^p, b > 0, with p in 1 ± margin, and p is read from contrasts Σ c_j gap(r_j) with c orthogonal to 1 and to r^p.
@@ -14,28 +14,20 @@ where an increment is not above 0. Beyond that only the normality of Student's t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.results import Result
-from theorykit.verdicts import Exponent, Instance, Rows, Verdict
-from theorykit.verdicts.samples import ROUNDING, MeanLimits, mean_limits
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.axes import Exponent, Verdict
+from theorykit.verdicts.exponents import INSTANCES
+from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
 
 LINEAR = 1.0
 POWERS = np.linspace(0.05, 3.0, 119)
 """Exponents p among which the interval is sought."""
 LEAST_RANKS, LEAST_SEEDS = 3, 2
 METHOD = "Student's tests over seeds of contrasts that a + b r^p leaves at 0, p = 1 ± margin"
-_INSTANCES = {
-    Exponent.CONSISTENT: Instance.HOLDS,
-    Exponent.INCONSISTENT: Instance.VIOLATED,
-    Exponent.INDISTINGUISHABLE: Instance.INCONCLUSIVE,
-}
 
 
 @dataclass(frozen=True)
@@ -55,10 +47,6 @@ class GrowthEvidence(Result):
     interval: tuple[float, float] | None
     ranks: tuple[int, ...]
     n_seeds: int
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def contrast(ranks: Floats, power: float) -> Floats:
@@ -96,7 +84,7 @@ def linearity_verdict(gaps: Floats, ranks: tuple[int, ...], *, margin: float, al
         exponent, reason, evidence = _decided(values, places, margin, alpha)
     return Verdict(
         statement,
-        _INSTANCES[exponent],
+        INSTANCES[exponent],
         exponent=exponent,
         reasons=(reason,),
         n_seeds=len(values),

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError, TheorykitError
-from theorykit.information.estimate import InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
 from theorykit.information.samples import NORMAL_QUANTILE
 
 BOUND = "gives a lower bound: the interval is that of the bound, not of how far I lies above it"
 """Ends the warning of every estimate that is a lower bound."""
-LOWER_BOUND = f"a held-out fit {BOUND}"
+LOWER_BOUND = KeyedWarning(f"a held-out fit {BOUND}", Doubt.LOWER_BOUND)
 """Said of every estimate from canonical pairs or decoders that were fitted on other rows."""
 
 _SAFE = 1e100
@@ -58,8 +59,6 @@ class Outcome:
 
 def two_sided_quantile(degrees: float | None) -> float:
     """Return half the width of a 95 % interval in standard errors: Student's t, or normal for None."""
-    from scipy.special import stdtrit
-
     return NORMAL_QUANTILE if degrees is None else float(stdtrit(degrees, 0.975))
 
 
@@ -117,29 +116,39 @@ def recorded(
     """
     start = time.perf_counter()
     pair = checked_pair(x, y, groups)
-    outcome, failure = None, ""
     try:
         if needed_bytes is not None:
             check_memory(needed_bytes(pair))
         outcome = estimate(replace(pair, x=in_range("x", pair.x), y=in_range("y", pair.y)))
         if np.isnan(outcome.information):
-            outcome, failure = None, "the estimate came out as NaN"
-    except TheorykitError as error:
-        failure = f"{error.message}; {error.hint}" if error.hint else error.message
-    except (np.linalg.LinAlgError, MemoryError) as error:
-        failure = str(error) or type(error).__name__
-    except (ValueError, FloatingPointError) as error:  # of numpy and scipy
-        failure = f"x and y led to numbers that cannot be computed with: {error}"
+            raise InputError("the estimate came out as NaN")
+    except FAILURES as error:
+        return replace(
+            InformationEstimate.failed(method, pair.n_samples, pair.dimensions, failure_of(error), pair.warnings),
+            seconds=time.perf_counter() - start,
+        )
     return InformationEstimate(
         method=method,
-        information=None if outcome is None else outcome.information,
-        interval=None if outcome is None else outcome.interval(),
-        standard_error=None if outcome is None else outcome.standard_error,
-        ceiling=None if outcome is None else outcome.ceiling,
-        converged=outcome is not None and outcome.converged,
+        information=outcome.information,
+        interval=outcome.interval(),
+        standard_error=outcome.standard_error,
+        ceiling=outcome.ceiling,
+        converged=outcome.converged,
         n_samples=pair.n_samples,
         dimensions=pair.dimensions,
-        warnings=pair.warnings + (() if outcome is None else outcome.warnings),
-        failure=failure,
+        warnings=pair.warnings + outcome.warnings,
         seconds=time.perf_counter() - start,
     )
+
+
+FAILURES = (TheorykitError, np.linalg.LinAlgError, MemoryError, ValueError, FloatingPointError)
+"""What a computation raises that an estimator records as its failure."""
+
+
+def failure_of(error: Exception) -> str:
+    """Return why a computation failed, for a record."""
+    if isinstance(error, TheorykitError):
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    if isinstance(error, np.linalg.LinAlgError | MemoryError):
+        return str(error) or type(error).__name__
+    return f"x and y led to numbers that cannot be computed with: {error}"  # of numpy and scipy

@@ -1,4 +1,4 @@
-"""Theorem 3, eqs 23, 26 and 27: what a clone loss says about mutual information."""
+"""Theorem 3, eqs 22–27: what a clone loss says about the mutual information of hidden states."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sympy as sp
 
 from theorykit.arguments import Floats
 from theorykit.information import (
+    clone_loss,
     cloning_information_bound,
+    gaussian_mutual_information,
     isotropic_gaussian_mutual_information,
     printed_cloning_bound,
     rate_distortion,
 )
 from theorykit.statements.evidence import (
+    Form,
     Found,
-    Side,
     Truth,
     Value,
     Witness,
@@ -26,7 +28,121 @@ from theorykit.statements.evidence import (
     search,
     witness,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
+
+
+def _deterministic() -> Found:
+    rho, d, cells = sp.symbols("rho d K", positive=True)
+    limit = sp.limit(-d / 2 * sp.log(1 - rho**2), rho, 1, "-")
+    # K cells of equal probability: Σ (1/K) log K
+    counted = sp.limit(sp.simplify(cells * (1 / cells) * sp.log(cells)), cells, sp.oo)
+    sentence = (
+        "computed: −(d/2) log(1 − ρ²) passes every bound as ρ → 1, and a one-to-one student knows in which of K cells "
+        "of equal probability the teacher's state lies, log K nats for every K: infinite, whatever its clone loss; on "
+        "a finite set of inputs it has H(X) at most: eq 22 needs a noise or a rate (I(H_t; H_s + τZ), or the "
+        "rate–distortion bound)"
+    )
+    return Found(Truth.UNDECIDED, sentence, value=Value.VACUOUS if limit == counted == sp.oo else None)
+
+
+def _rotation() -> Found:
+    """Rotate or double the student: information stays, the clone loss does not."""
+    generator = np.random.default_rng(0)
+    d, rho = 3, 0.9
+    joint = np.block([[np.eye(d), rho * np.eye(d)], [rho * np.eye(d), np.eye(d)]])
+    rotation = np.linalg.qr(generator.standard_normal((d, d)))[0]
+    values, losses = [], []
+    for transform in (np.eye(d), rotation, 2 * np.eye(d)):
+        both = np.block([[np.eye(d), np.zeros((d, d))], [np.zeros((d, d)), transform]])
+        moved = both @ joint @ both.T
+        moved = (moved + moved.T) / 2
+        values.append(gaussian_mutual_information(moved, d))
+        losses.append(clone_loss(moved, d))
+    sentence = (
+        f"H_s, a rotated H_s and 2 H_s carry the same {values[0]:.3f} nats and have clone losses {losses[0]:.2f}, "
+        f"{losses[1]:.2f} and {losses[2]:.2f}: a "
+        "small loss is not what makes information large"
+    )
+    return Found(Truth.UNDECIDED, sentence, {"spread": float(np.ptp(values))})
+
+
+def _determinants() -> tuple[bool, str]:
+    variance, rho = sp.symbols("s rho", positive=True)
+    joint = sp.Matrix([[variance, rho * variance], [rho * variance, variance]])
+    # the logarithm is one-to-one: compare what stands in it
+    held = sp.simplify(variance * variance / joint.det() - 1 / (1 - rho**2)) == 0
+    return bool(held), "computed: ½ log(|Σ_t||Σ_s|/|Σ_ts|) is −½ log(1 − ρ²) per pair of coordinates"
+
+
+def _divergence() -> tuple[bool, str]:
+    """Take the expectation of log p(x, y)/(p(x) p(y)) for a correlated pair, by its second moments."""
+    variance, rho = sp.symbols("s rho", positive=True)
+    joint = variance * sp.Matrix([[1, rho], [rho, 1]])
+    # E zᵀAz = tr(AΣ) for the exponents ½ zᵀz/s of the margins and ½ zᵀΣ⁻¹z of the pair
+    mean = ((sp.eye(2) / variance - joint.inv()) * joint).trace() / 2
+    return bool(sp.simplify(mean) == 0), (
+        "computed for a Gaussian pair: in E log p(x, y)/(p(x) p(y)) the exponents cancel and ½ log(|Σ_t||Σ_s|/|Σ_ts|) "
+        "stays; eq 24 itself is the definition of the divergence put into eq 22"
+    )
+
+
+def _two_routes() -> Found:
+    d, rho = 8, 0.6
+    joint = np.block([[np.eye(d), rho * np.eye(d)], [rho * np.eye(d), np.eye(d)]])
+    first = gaussian_mutual_information(joint, d)
+    second = float(isotropic_gaussian_mutual_information(rho, d))
+    agrees = abs(first - second) < 1e-10
+    return Found(
+        Truth.PROVED if agrees else Truth.REFUTED,
+        f"d = {d}, ρ = {rho}: {first:.6f} nats by Cholesky factors, {second:.6f} by the closed form",
+    )
+
+
+_BOOK = "Cover & Thomas (2006), Elements of Information Theory"
+
+DEFINITION_2 = Statement(
+    slug="mutual-information",
+    label="Definition 2",
+    title="Mutual information of hidden states",
+    kind=Kind.DEFINITION,
+    equations=(
+        Equation(
+            key="eq-22",
+            label="eq 22",
+            printed="I_l = I(H_t; H_s) = E log p(H_t, H_s)/(p(H_t) p(H_s))",
+            corrected="I(H_t; H_s + τZ), or the rate–distortion bound at the measured error",
+            checks=(
+                computation(Form.PRINTED, "deterministic networks", _deterministic),
+                cited(Form.PRINTED, "cells never tell more than the states (data processing)", f"{_BOOK}, §2.8, §8.5"),
+                computation(Form.PRINTED, "invariance under rotation and scale", _rotation),
+            ),
+            kind=Kind.DEFINITION,
+            remark="infinite, or the entropy of the input, for deterministic networks",
+        ),
+        Equation(
+            key="eq-24",
+            label="eq 24",
+            printed="I = KL(p(H_t, H_s) ‖ p(H_t) p(H_s))",
+            corrected="",
+            checks=(proof(Form.PRINTED, "eq 24 is eq 22; its Gaussian value", _divergence),),
+        ),
+        Equation(
+            key="eq-25",
+            label="eq 25",
+            printed="I = ½ log(|Σ_t||Σ_s|/|Σ_ts|)",
+            corrected="",
+            checks=(
+                proof(Form.PRINTED, "exponents of a correlated pair", _divergence),
+                proof(Form.PRINTED, "determinants of a correlated pair", _determinants),
+                cited(Form.PRINTED, "the entropy of a Gaussian vector, for any covariance", f"{_BOOK}, Theorem 8.4.1"),
+                computation(Form.PRINTED, "two routes to one number", _two_routes),
+            ),
+        ),
+    ),
+    assumptions=("jointly Gaussian states with a regular covariance for eq 25",),
+    references=(f"{_BOOK}, Theorem 8.4.1",),
+)
+
 
 _D, _LOSS, _S2 = sp.symbols("d L sigma2", positive=True)
 _RHO = sp.Symbol("rho", positive=True)
@@ -189,18 +305,18 @@ STATEMENT = Statement(
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone + const",
             corrected="I ≥ R_t(D) at D = E‖H_t − H_s‖², any coupling; isotropic: (d/2) log(dσ²/L) ≥ (d/2)(1 − L/(dσ²))",
             checks=(
-                computation(Side.PRINTED, "which constant could serve", _any_constant),
-                proof(Side.CORRECTED, "exact information of the isotropic model", _exact),
-                proof(Side.CORRECTED, "affine form", _affine),
-                computation(Side.PRINTED, "the forms side by side", _worth),
+                computation(Form.PRINTED, "which constant could serve", _any_constant),
+                proof(Form.CORRECTED, "exact information of the isotropic model", _exact),
+                proof(Form.CORRECTED, "affine form", _affine),
+                computation(Form.PRINTED, "the forms side by side", _worth),
                 cited(
-                    Side.CORRECTED,
+                    Form.CORRECTED,
                     "R(D) is the least I over all couplings, Gaussian or not; reverse water-filling gives it",
                     "Cover & Thomas 2006, Theorems 10.3.2 and 10.3.3",
                 ),
-                search(Side.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
-                search(Side.CORRECTED, "quantised students, which are no Gaussians", _quantised),
-                measured_later(Side.CORRECTED, "students", "information of teacher and student states, with controls"),
+                search(Form.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
+                search(Form.CORRECTED, "quantised students, which are no Gaussians", _quantised),
+                measured_later(Form.CORRECTED, "students", "information of teacher and student states, with controls"),
             ),
             kind=Kind.LOWER,
             remark="does not follow from eq 27; a small clone loss is sufficient for information, not necessary",
@@ -212,7 +328,7 @@ STATEMENT = Statement(
             corrected="",
             checks=(
                 witness("independent states", _without_constant),
-                proof(Side.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
+                proof(Form.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
             ),
             kind=Kind.LOWER,
             remark="false for every const above −log d; for a smaller one the right side is negative",
@@ -224,7 +340,7 @@ STATEMENT = Statement(
             corrected="",
             checks=(
                 identity(
-                    Side.PRINTED,
+                    Form.PRINTED,
                     "E(h_t − h_s)² summed over d pairs",
                     lambda: _D * (_S2 + _S2 - 2 * _RHO * _S2),
                     lambda: 2 * _D * _S2 * (1 - _RHO),
@@ -239,8 +355,8 @@ STATEMENT = Statement(
             corrected="I = −(d/2) log[(L/(dσ²))(1 − L/(4dσ²))] ≥ (d/2) log(dσ²/L)",
             checks=(
                 witness("one correlation", _reversed_at_half),
-                proof(Side.PRINTED, "reversed for every ρ in (0, 1)", _reversed, refutes=True),
-                proof(Side.CORRECTED, "exact form in terms of the loss", _exact),
+                proof(Form.PRINTED, "reversed for every ρ in (0, 1)", _reversed, refutes=True),
+                proof(Form.CORRECTED, "exact form in terms of the loss", _exact),
             ),
             kind=Kind.LOWER,
             remark="the inequality points the other way",
@@ -252,21 +368,19 @@ STATEMENT = Statement(
         Symbol("variance", _S2, "σ² of one coordinate of the teacher", default=1.0),
         Symbol("constant", _KAPPA, "const of eq 23, nats", low=float("-inf"), default=0.0),
     ),
-    printed=Form(
+    printed=NumericForm(
         "log d − (d/2) L + const, nats",
         _PRINTED,
-        lambda clone_loss, dimension, constant: printed_cloning_bound(clone_loss, dimension, constant),
-        ("clone_loss", "dimension", "constant"),
+        printed_cloning_bound,
         # where the bound is above 0, and so says something, the constant is above −log d and the bound is refuted
         equation="eq-23-constant-0",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "(d/2) log(dσ²/L), nats",
         _CORRECTED,
-        lambda clone_loss, dimension, variance: cloning_information_bound(clone_loss, dimension, variance),
-        ("clone_loss", "dimension", "variance"),
+        cloning_information_bound,
     ),
-    trivial=Form("0", sp.Integer(0), lambda: 0.0, ()),
+    trivial=NumericForm("0", sp.Integer(0), lambda: 0.0),
     assumptions=(
         "Gaussian teacher states (of equal variance for the closed form); any coupling with the student",
         "the teacher's covariance is known, not estimated",

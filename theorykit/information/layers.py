@@ -2,25 +2,306 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from theorykit.arguments import Floats, checked_generator, positive_integer, positive_number
+from theorykit.arguments import (
+    Floats,
+    Progress,
+    _floats,
+    checked_generator,
+    data_matrix,
+    positive_integer,
+    positive_number,
+    shown,
+)
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import checked_method, mutual_information
 from theorykit.information.estimators.canonical import CanonicalReduction, canonical_pairs_of_moments
-from theorykit.information.estimators.layer_result import LayerEstimate, LayerInformation
-from theorykit.information.estimators.layer_stream import Batch, States, Stream
-from theorykit.information.estimators.objectives import OBJECTIVES, Method
+from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
 from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.surrogates import Progress
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
 from theorykit.information.estimators.variational import trained_estimates
+from theorykit.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+States = Callable[[], Iterable[tuple[Sequence[Any], Sequence[Any]]]]
+
+_SAME = 1e-3
+"""Two readings of one hidden state agree up to this share of it: GPUs add in any order."""
+_FEWEST = 4
+"""Sequences: two to fit on, two to estimate from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch of hidden states of L layers.
+
+    Attributes:
+        teacher: L arrays or tensors ``[sequences, tokens, d_l]``.
+        student: L of them, the same tokens, widths of their own.
+        start: Number of the first sequence in the stream.
+    """
+
+    teacher: Sequence[Any]
+    student: Sequence[Any]
+    start: int
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Return (sequences, tokens)."""
+        sequences, tokens, _ = self.teacher[0].shape
+        return int(sequences), int(tokens)
+
+    @property
+    def widths(self) -> tuple[tuple[int, int], ...]:
+        """Return (d_t, d_s) of each layer."""
+        return tuple(
+            (int(first.shape[2]), int(second.shape[2]))
+            for first, second in zip(self.teacher, self.student, strict=True)
+        )
+
+    def mark(self) -> Floats:
+        """Return the hidden state by which the batch is known again: the teacher's last one."""
+        state = _floats("teacher", self.teacher[-1][-1, -1])
+        return np.where(np.isfinite(state), state, 0.0)
+
+    def sequences(self, parity: int) -> Indices:
+        """Return the numbers of its sequences of even (0) or odd (1) index."""
+        return np.arange(self.start, self.start + self.sizes[0])[self._chosen(parity)]
+
+    def rows(self, layer: int, parity: int) -> tuple[Floats, Floats]:
+        """Return the rows ``[n, d_t]`` and ``[n, d_s]`` of a layer's sequences of one parity, at least one.
+
+        Raises:
+            InputError: no numbers, or numbers too large for a covariance.
+            NonFiniteError: NaN or infinity.
+        """
+        chosen = self._chosen(parity)
+        first, second = (
+            data_matrix(f"the {name}'s layer {layer}", side[layer][chosen].reshape(-1, width))
+            for name, side, width in zip(
+                ("teacher", "student"), (self.teacher, self.student), self.widths[layer], strict=True
+            )
+        )
+        return first, second
+
+    def _chosen(self, parity: int) -> slice:
+        return slice((parity - self.start) % 2, None, 2)
+
+
+class Stream:
+    """A callable of batches, to be read twice."""
+
+    def __init__(self, states: States, progress: Progress | None) -> None:
+        if not callable(states):
+            raise InputError(f"states = {shown(states)} cannot be called", "give a function that returns the batches")
+        self._states, self._progress = states, progress
+        self._seen: list[tuple[tuple[int, int], Floats]] = []
+        self._widths: tuple[tuple[int, int], ...] = ()
+        self.sequences = self.tokens = 0
+
+    def first(self) -> Iterator[Batch]:
+        """Yield the batches and remember them.
+
+        Raises:
+            InputError: batches that are no such, that do not fit together, or fewer than four sequences.
+        """
+        expected = len(self._states) if isinstance(self._states, Sized) else 0
+        for given in self._read():
+            batch = _checked_batch(given, self.sequences)
+            self._widths = self._widths or batch.widths
+            self._check_widths(batch)
+            self._seen.append((batch.sizes, batch.mark()))
+            self.sequences += batch.sizes[0]
+            self.tokens += batch.sizes[0] * batch.sizes[1]
+            yield batch
+            self.tell("second moments", len(self._seen), expected)
+        if self.sequences < _FEWEST:
+            raise InputError(
+                f"states gave {self.sequences} sequences, and {_FEWEST} are needed",
+                "one half of them fits the maps, the other is estimated from",
+            )
+
+    def second(self) -> Iterator[Batch]:
+        """Yield the batches again.
+
+        Raises:
+            InputError: they are not those of the first reading.
+        """
+        start = number = 0
+        for given in self._read():
+            batch = _checked_batch(given, start)
+            self._check_widths(batch)
+            self._check_repeated(number, batch)
+            start, number = start + batch.sizes[0], number + 1
+            yield batch
+            self.tell("canonical pairs", number, len(self._seen))
+        if number < len(self._seen):
+            raise InputError(
+                f"states gave {len(self._seen)} batches on the first call and {number} on the second",
+                "return a new iterator from each call",
+            )
+
+    def _read(self) -> Iterator[Any]:
+        given = self._states()
+        if not isinstance(given, Iterable):
+            raise InputError(f"states gave {shown(given)} and not batches", "return an iterator over batches")
+        return iter(given)
+
+    def _check_widths(self, batch: Batch) -> None:
+        if batch.widths != self._widths:
+            raise InputError(
+                f"layers of widths {shown(self._widths)} are followed by {shown(batch.widths)}",
+                "give the same layers in each batch",
+            )
+
+    def _check_repeated(self, number: int, batch: Batch) -> None:
+        """Raise where a sequence could have been fitted on and be estimated from."""
+        hint = "give the same batches in the same order on each call, without dropout"
+        if number >= len(self._seen):
+            raise InputError(f"states gave {number} batches on the first call and more on the second", hint)
+        sizes, mark = self._seen[number]
+        if batch.sizes != sizes:
+            raise InputError(
+                f"batch {number} has {sizes} sequences and tokens on the first call and {batch.sizes} on the second",
+                hint,
+            )
+        if np.linalg.norm(batch.mark() - mark) > _SAME * np.linalg.norm(mark):
+            raise InputError(f"batch {number} holds other hidden states on the second call", hint)
+
+    def tell(self, what: str, done: int, count: int) -> None:
+        """Report progress where it is wanted."""
+        if self._progress is not None:
+            self._progress(what, done, count)
+
+
+def _checked_batch(given: Any, start: int) -> Batch:
+    """Return the batch or raise where it is no pair of L layers over the same tokens."""
+    try:
+        teacher, student = given
+        shapes = [[tuple(layer.shape) for layer in side] for side in (teacher, student)]
+    except (TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"a batch is {shown(given)} and not two lists of arrays", "give (teacher layers, student layers)"
+        ) from None
+    if len(shapes[0]) != len(shapes[1]) or not shapes[0]:
+        raise InputError(
+            f"a batch has {len(shapes[0])} layers of the teacher and {len(shapes[1])} of the student",
+            "give one layer of the student for each of the teacher, at least one",
+        )
+    first = shapes[0][0]
+    wrong = [shape for side in shapes for shape in side if len(shape) != 3 or 0 in shape or shape[:2] != first[:2]]
+    if wrong:
+        raise InputError(
+            f"a layer has shape {wrong[0]}, and the first one {first}",
+            "give [sequences, tokens, width], the same tokens in all layers",
+        )
+    return Batch(teacher, student, start)
+
+
+@dataclass(frozen=True)
+class LayerEstimate(Result):
+    """The information of one layer.
+
+    Attributes:
+        layer: Its place in the batches, from 0.
+        estimate: I(H_t; H_s + τZ) in nats, of k canonical pairs: a lower bound as far as the estimator is right.
+        noise: τ in the unit of the student's states; None without noise, or where the layer failed before.
+        components: k; 0 where the layer failed before.
+        tokens: Rows that the estimate rests on: those of the sequences of odd index.
+        sequences: Their sequences.
+    """
+
+    layer: int
+    estimate: InformationEstimate
+    noise: float | None
+    components: int
+    tokens: int
+    sequences: int
+
+    def row(self) -> dict[str, Any]:
+        """Return the numbers of a table."""
+        found = self.estimate
+        low, high = found.interval or (None, None)
+        return {
+            "layer": self.layer,
+            "information": found.information,
+            "low": low,
+            "high": high,
+            "standard_error": found.standard_error,
+            "noise": self.noise,
+            "components": self.components,
+            "tokens": self.tokens,
+            "sequences": self.sequences,
+            "teacher_width": found.dimensions[0],
+            "student_width": found.dimensions[1],
+            "warnings": len(found.warnings),
+            "failure": found.failure,
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.row()])
+
+
+@dataclass(frozen=True, repr=False)
+class LayerInformation(Result):
+    """The information of all layers, in nats.
+
+    Attributes:
+        method: Name of the estimator.
+        noise: τ over the root mean square of the student's centred states, the same for all layers; None without.
+        layers: In their order, failed ones included.
+    """
+
+    method: str
+    noise: float | None
+    layers: tuple[LayerEstimate, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per layer."""
+        import pandas as pd
+
+        return pd.DataFrame([part.row() for part in self.layers]).set_index("layer")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the information with its interval over the layers; failed and infinite ones are left out."""
+        import matplotlib.pyplot as plt
+        import seaborn as sns
+
+        axes = ax if ax is not None else plt.subplots(figsize=(7.5, 4.8), layout="constrained")[1]
+        drawn = [part for part in self.layers if np.isfinite(part.row()["information"] or np.nan)]
+        values = np.array([part.estimate.information for part in drawn], dtype=float)
+        ends = np.array([part.estimate.interval or (np.nan, np.nan) for part in drawn], dtype=float).reshape(-1, 2)
+        colour = sns.color_palette("colorblind")[0]
+        errors = np.abs(ends - values[:, None]).T
+        axes.errorbar([part.layer for part in drawn], values, errors, marker="o", capsize=3, color=colour)
+        axes.set_xlabel("layer")
+        axes.set_ylabel("mutual information in nats")
+        noise = "without noise" if self.noise is None else f"noise at {self.noise:g} of the student's scale"
+        axes.set_title(f"{self.method}, {noise}", fontsize=11)
+        sns.despine(ax=axes)
+        return axes
+
+    def __repr__(self) -> str:
+        values = [part.estimate.information for part in self.layers if part.estimate.information is not None]
+        span = f"{min(values):.3g} to {max(values):.3g} nats" if values else "no value"
+        failed = len(self.layers) - len(values)
+        said = f", {failed} failed" if failed else ""
+        noise = "" if self.noise is None else f" at relative noise {self.noise:g}"
+        return f"LayerInformation({self.method}{noise}: {len(self.layers)} layers, {span}{said})"
+
 
 _WITHOUT_NOISE = ("decoder", "network_decoder")
 _FIT, _ESTIMATE = 0, 1
@@ -285,7 +566,7 @@ def _estimate_at_once(layers: list[_Layer], name: str, groups: Indices, settings
         return
     found = trained_estimates(
         [(layer.u[0], layer.v[0]) for layer in ready],
-        method=cast(Method, method),
+        method=cast(CriticMethod, method),
         generator=[layer.generator for layer in ready],
         groups=groups,
         settings=replace(settings, anchored=anchored),

@@ -8,8 +8,8 @@ import numpy as np
 import sympy as sp
 
 from theorykit.rank_selection.laws import CORRECTED, PAPER_EQ17, THEOREM_2, derive_optimal_rank, optimal_rank
-from theorykit.statements.evidence import Found, Side, Truth, computation, measured_later, proof
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.evidence import Form, Found, Truth, computation, measured_later, proof
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _N, _C1, _C2, _A, _B, _C = sp.symbols("N C1 C2 a b c", positive=True)
 
@@ -81,9 +81,9 @@ STATEMENT = Statement(
             printed="r* = argmin C1/r + C2 r/n = O(√n)",
             corrected="argmin C1 r^−a + C2 r^b N^−c = (a C1 N^c/(b C2))^(1/(a+b)), clipped to [1, min(m, n)]",
             checks=(
-                proof(Side.PRINTED, "the algebra of the argmin", _algebra),
-                proof(Side.CORRECTED, "closed form for all exponents", _corrected),
-                measured_later(Side.CORRECTED, "exponent", "optimal rank over n of trained students, per objective"),
+                proof(Form.PRINTED, "the algebra of the argmin", _algebra),
+                proof(Form.CORRECTED, "closed form for all exponents", _corrected),
+                measured_later(Form.CORRECTED, "exponent", "optimal rank over n of trained students, per objective"),
             ),
             kind=Kind.RATE,
             remark="right algebra for an objective that its own proof does not have",
@@ -93,7 +93,7 @@ STATEMENT = Statement(
             label="Cor 1, proof",
             printed="the gap O(r/√n) of Theorem 2 yields r* = O(√n)",
             corrected="with Theorem 2 as printed n^¼, with its corrected form n^⅓",
-            checks=(computation(Side.PRINTED, "exponent that the proof implies", _own_proof),),
+            checks=(computation(Form.PRINTED, "exponent that the proof implies", _own_proof),),
             kind=Kind.RATE,
         ),
         Equation(
@@ -101,7 +101,7 @@ STATEMENT = Statement(
             label="Cor 1, decay",
             printed="the approximation error typically decreases as O(1/r) by spectral decay",
             corrected="s_i ∝ i^−α gives ε² ∝ r^(1 − 2α); r* ∝ N^(1/(2α)) at the fast rate r(m + n − r)/N",
-            checks=(computation(Side.PRINTED, "slopes of exact tails", _decay),),
+            checks=(computation(Form.PRINTED, "slopes of exact tails", _decay),),
             kind=Kind.RATE,
             remark="√N is right in one setting: squared error and α = 1",
         ),
@@ -111,18 +111,16 @@ STATEMENT = Statement(
         Symbol("c1", _C1, "C1, scale of the approximation error, in the unit of the loss", default=1.0),
         Symbol("c2", _C2, "C2, scale of the estimation error, in the unit of the loss", default=1.0),
     ),
-    printed=Form(
+    printed=NumericForm(
         "(C1 N/C2)^½",
         sp.sqrt(_C1 * _N / _C2),
-        lambda n_samples, c1, c2: optimal_rank(n_samples, c1, c2),
-        ("n_samples", "c1", "c2"),
+        optimal_rank,
         equation="eq-17",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "(2 C1 √N/C2)^(2/3)",
         (2 * _C1 * sp.sqrt(_N) / _C2) ** sp.Rational(2, 3),
         lambda n_samples, c1, c2: optimal_rank(n_samples, c1, c2, complexity=0.5, samples=0.5),
-        ("n_samples", "c1", "c2"),
     ),
     assumptions=(
         "approximation error C1 r^−a, estimation error C2 r^b N^−c with known constants",
