@@ -19,13 +19,13 @@ from scipy.integrate import quad
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.complexity import bound_value
 from theorykit.verdicts import (
     Exponent,
     Instance,
     Value,
     Verdict,
     adversarial_search,
+    bound_value,
     exponent_verdict,
     inequality_verdict,
     plan_exponent,
@@ -416,7 +416,7 @@ def worth(
 ) -> Finding:
     """Judge a bound at an instance of known value, and what it is worth beside its competitors."""
     limit = float(bound)
-    value = Value(bound_value(limit, trivial=trivial, simpler=simpler).upper())
+    value = bound_value(limit, trivial=trivial, simpler=simpler)
     beside = "" if simpler is None else f", a simpler one {simpler:.4g}"
     finding = exact(
         equation,

@@ -244,7 +244,7 @@ def _left_out(gaps: Floats, alpha: float) -> NDArray[np.bool_]:
     So is a point at which one seed has a gap at or below 0: to keep its other seeds would select on the gap.
     """
     _, lower, _ = student_interval(gaps, 1 - 2 * alpha)
-    return np.asarray((gaps <= 0).any(axis=0) | ~(np.array(lower) > 0))
+    return np.asarray((gaps <= 0).any(axis=0) | ~(lower > 0))
 
 
 def _grid(values: Floats) -> Floats:
