@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import student_interval
 
@@ -142,7 +141,7 @@ def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] |
     )
 
 
-def _interval(values: Floats) -> tuple[float, float] | None:
+def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
     """Return the t interval of a mean; None below two values or where all are equal."""
     if values.size < 2 or np.ptp(values) == 0:
         return None
