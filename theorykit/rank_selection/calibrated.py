@@ -11,7 +11,7 @@ from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import LanguageModel, token_blocks
-from theorykit.models.model_spectra import Calibration, LossAnchor, ModelSpectra
+from theorykit.models.model_spectra import LossAnchor, LossCalibration, ModelSpectra
 from theorykit.models.statistics import RIDGE, LayerStatistics
 from theorykit.models.truncation import TruncationLoss, truncation_losses
 from theorykit.rank_selection.selection import select_ranks
@@ -135,7 +135,7 @@ def calibrate(
         metrics=settings.metrics,
         progress=lambda done, count, _: step("spectra", done, count),
     )
-    calibration = Calibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE)
+    calibration = LossCalibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE)
     spectra = replace(spectra, calibration=calibration)
     if settings.anchor_tokens:
         step("measuring the scale of the loss", 0, 1)
