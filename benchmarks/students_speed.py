@@ -23,8 +23,10 @@ from theorykit.devices import torch_device
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 STUDENTS = 32
 STEPS = 20

@@ -21,8 +21,9 @@ from validation.students.hints import with_regressor
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Blocks, Corpus, read_corpus, split_documents, tokens_per_byte, train_and_held_out
-from validation.training.loop import Optimiser, StepRule, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.methods import hint_steps_of, method_of, objective_of
+from validation.training.problem import Optimiser, StepRule, TrainingPlan
 from validation.training.runtime import Runtime
 from validation.training.scratch import Progress, is_scratch, trained_teacher
 from validation.training.teachers import Teacher

@@ -31,8 +31,9 @@ from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
-from validation.training.loop import StepRecord, Training, TrainingPlan
+from validation.training.loop import StepRecord, Training
 from validation.training.objectives import Objective
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 
 PREFIX = "scratch"

@@ -27,15 +27,16 @@ from validation.measure import (
     weight_error,
 )
 from validation.measure.log import read_measurements
-from validation.measure.samples import mean_gradient, trained_weights
+from validation.measure.samples import mean_gradient
 from validation.students import make_students
 from validation.students.adapter_start import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
-from validation.training.loop import Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 from validation.training.teachers import Teacher
 
@@ -280,10 +281,10 @@ def test_measuring_changes_nothing(tmp_path):
     settings = MeasurementSettings(blocks=8, hessian_blocks=1, state_blocks=2, folder=tmp_path / "states")
     for until in (0, 5, 12):
         measured.run(until=until)
-        before = {name: part.detach().clone() for name, part in trained_weights(measured).items()}
+        before = {name: part.detach().clone() for name, part in measured.trained.items()}
         values = {name: measure(measured, settings) for name, measure in MEASUREMENTS.items()}
         assert all(len(value) == 2 for value in values.values())
-        assert all(torch.equal(part, before[name]) for name, part in trained_weights(measured).items())
+        assert all(torch.equal(part, before[name]) for name, part in measured.trained.items())
         assert json.loads(json.dumps(values, allow_nan=False))
     assert measured.records == plain.records
     for name, part in plain.students.weights.items():

@@ -23,10 +23,12 @@ from validation.students.factored import factored_students
 from validation.students.forward import forward
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
+from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))

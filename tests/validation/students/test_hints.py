@@ -17,9 +17,11 @@ from validation.students.batch import REGRESSOR
 from validation.students.hints import with_regressor
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.methods import hint_steps_of
 from validation.training.objectives import Objective
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (30, 12)).astype(np.int32)
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=(1e-2, 3e-3), weight_decay=0.1, hint_steps=5)

@@ -12,8 +12,10 @@ from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import narrow_students, residual_basis
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective, clone_loss
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)

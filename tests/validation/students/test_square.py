@@ -16,10 +16,12 @@ from validation.students.narrow import residual_basis
 from validation.students.square import square_students
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective, clone_loss, language_model_loss
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
+from validation.training.teachers import Teacher
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)

@@ -11,7 +11,7 @@ from validation.plans import read_plan
 from validation.training.config import RunConfig
 from validation.training.store import Store, group
 
-EXAMPLE = Path(__file__).parents[2] / "validation" / "plans" / "smoke.toml"
+EXAMPLE = Path(__file__).parents[3] / "validation" / "plans" / "smoke.toml"
 
 
 def written(path, text):

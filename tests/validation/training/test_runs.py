@@ -20,7 +20,7 @@ from validation.training.methods import objective_of
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

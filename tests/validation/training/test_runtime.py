@@ -21,14 +21,15 @@ from validation.students.factored import factored_students
 from validation.students.narrow import narrow_students
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
-from validation.training.loop import Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import LossTerms, Objective
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 from validation.training.runtime import Runtime, launched, too_large
 from validation.training.teachers import Teacher
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 PLAN = TrainingPlan(steps=8, batch_size=4, learning_rates=1e-2)
@@ -39,7 +40,7 @@ def training(runtime=None, plan=PLAN, device="cpu", make=gpt2, students=None):
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
     batch = students(module) if students else factored_students(module, [4, 9])
-    return Training(batch, Objective(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime)
+    return Training(batch, Objective(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime or Runtime())
 
 
 def losses(found):

@@ -30,7 +30,7 @@ from validation.training.runs import RunFolder
 from validation.training.store import Store
 from validation.training.sweep import Task, Trainer, reason_of, run_sweep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,10 @@ from validation.training import scratch, teachers
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
-from validation.training.loop import Training, TrainingPlan
+from validation.training.loop import Training
 from validation.training.objectives import Objective
 from validation.training.prepare import load_teacher, prepare
+from validation.training.problem import TrainingPlan
 from validation.training.scratch import is_scratch, scratch_teacher, trained_teacher
 from validation.training.teachers import Teacher
 

@@ -21,7 +21,7 @@ from validation.training.loop import Training
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Done(NamedTuple):
