@@ -31,7 +31,7 @@ from validation.measure.samples import (
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.students.square import LEFT, RIGHT, SquareStudents
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.problem import Problem
 
 _PIECES = 4
@@ -152,7 +152,7 @@ class _Setting:
         )
         self._dense = on_products(own, own.effective())
         signals = problem.objective.clone_signals or own.default_signals
-        self._objective: Objective = replace(problem.objective, clone_signals=signals)
+        self._objective: LossWeights = replace(problem.objective, clone_signals=signals)
 
     @property
     def titles(self) -> list[str]:

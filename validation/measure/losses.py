@@ -16,7 +16,7 @@ from validation.measure.samples import (
     train_sample,
 )
 from validation.training.data import Blocks
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.problem import Problem
 
 _WEIGHTS = ("language_model", "distillation", "clone")
@@ -68,6 +68,6 @@ def _means(problem: Problem, blocks: Blocks, sample: list[NDArray[np.intp]]) -> 
     return {"total": _weighted(problem.objective, means)} | means
 
 
-def _weighted(objective: Objective, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _weighted(objective: LossWeights, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     parts = [np.asarray(getattr(objective, name)) * means[name] for name in _WEIGHTS if name in means]
     return np.asarray(np.sum(parts, axis=0), dtype=np.float64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.training.data import Blocks
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.problem import Problem
 
 
@@ -68,7 +68,7 @@ def mean_gradient(
     sample: list[NDArray[np.intp]],
     by: Weights | None = None,
     students: StudentBatch | None = None,
-    objective: Objective | None = None,
+    objective: LossWeights | None = None,
 ) -> Weights:
     """Return the gradient of each student's mean loss over its sample, ``[S, …]`` in float64.
 

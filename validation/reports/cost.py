@@ -19,9 +19,9 @@ import torch
 from theorykit.devices import torch_device
 from validation.training.config import RunConfig
 from validation.training.data import read_corpus, split_documents
-from validation.training.methods import hint_steps_of, objective_of
+from validation.training.methods import hint_steps_of
 from validation.training.model_shape import Matrix, model_shape, student_matrices
-from validation.training.prepare import TEACHERS
+from validation.training.prepare import TEACHERS, objective_of
 from validation.training.scratch import has_teacher, is_scratch, scratch_teacher
 from validation.training.store import Store, group
 

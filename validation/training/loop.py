@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from validation.training.objectives import LossTerms
+from validation.training.losses import LossTerms
 from validation.training.problem import Problem
 from validation.training.runtime import Gradients, too_large
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from theorykit.errors import InputError
 from validation.training.config import RunConfig
-
-if TYPE_CHECKING:
-    from validation.training.objectives import CloneScale, Objective
 
 
 @dataclass(frozen=True)
@@ -68,26 +64,6 @@ def method_of(config: RunConfig) -> Method:
     if config.method not in METHODS:
         raise InputError(f"method = {config.method!r} is unknown", f"choose from {', '.join(METHODS)}")
     return METHODS[config.method]
-
-
-def objective_of(config: RunConfig) -> Objective:
-    """Return the loss of a run: the method's, with the weights that the run puts in their place.
-
-    Raises:
-        InputError: an unknown method, or weights that leave nothing.
-    """
-    from validation.training.objectives import Objective
-
-    method = method_of(config)
-    own = config.language_model_weight, config.distillation_weight
-    return Objective(
-        language_model=method.language_model if own[0] is None else own[0],
-        distillation=method.distillation if own[1] is None else own[1],
-        clone=config.clone_weight if method.clones else 0.0,
-        temperature=config.temperature,
-        clone_signals=config.clone_signals,
-        clone_scale=cast("CloneScale", config.clone_scale),
-    )
 
 
 def hint_steps_of(config: RunConfig) -> int:

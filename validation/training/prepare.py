@@ -22,7 +22,8 @@ from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Blocks, Corpus, read_corpus, split_documents, tokens_per_byte, train_and_held_out
 from validation.training.loop import Training
-from validation.training.methods import hint_steps_of, method_of, objective_of
+from validation.training.losses import CloneScale, LossWeights
+from validation.training.methods import hint_steps_of, method_of
 from validation.training.problem import Optimiser, StepRule, TrainingPlan
 from validation.training.runtime import Runtime
 from validation.training.scratch import Progress, is_scratch, trained_teacher
@@ -90,6 +91,23 @@ def prepare(
         Teacher(*taught, blocks_seen_again=_seen_again(orders, plan)),
         tokens_per_byte(held_out, model.tokenizer),
         runtime,
+    )
+
+
+def objective_of(config: RunConfig) -> LossWeights:
+    """Return the loss of a run: the method's, with the weights that the run puts in their place.
+
+    Raises:
+        InputError: an unknown method, or weights that leave nothing.
+    """
+    method, labels, targets = method_of(config), config.language_model_weight, config.distillation_weight
+    return LossWeights(
+        language_model=method.language_model if labels is None else labels,
+        distillation=method.distillation if targets is None else targets,
+        clone=config.clone_weight if method.clones else 0.0,
+        temperature=config.temperature,
+        clone_signals=config.clone_signals,
+        clone_scale=cast(CloneScale, config.clone_scale),
     )
 
 

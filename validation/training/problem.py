@@ -20,7 +20,7 @@ from validation.students.batch import HIDDEN, REGRESSOR, Runner, StudentBatch
 from validation.students.forward import Output
 from validation.training.batches import BlockOrders
 from validation.training.data import Blocks
-from validation.training.objectives import LossTerms, Objective, distillation_loss, hint_loss, language_model_loss
+from validation.training.losses import LossTerms, LossWeights, distillation_loss, hint_loss, language_model_loss
 from validation.training.runtime import Runtime
 from validation.training.teachers import Teacher
 
@@ -106,7 +106,7 @@ class Problem:
     """
 
     students: StudentBatch
-    objective: Objective
+    objective: LossWeights
     plan: TrainingPlan
     orders: BlockOrders
     blocks: Blocks
@@ -154,7 +154,7 @@ class Problem:
         return [value(number) if alive else None for number, alive in enumerate(self.alive)]
 
     def loss(
-        self, tokens: torch.Tensor, objective: Objective | None = None, students: StudentBatch | None = None
+        self, tokens: torch.Tensor, objective: LossWeights | None = None, students: StudentBatch | None = None
     ) -> tuple[LossTerms, Output]:
         """Return the terms of the present stage on tokens ``[S, B, T]``, and what the students gave.
 
@@ -208,7 +208,7 @@ class Problem:
         return total / len(self.held_out)
 
 
-def _compared(objective: Objective, batch: StudentBatch) -> tuple[tuple[str, ...], dict[str, bool]]:
+def _compared(objective: LossWeights, batch: StudentBatch) -> tuple[tuple[str, ...], dict[str, bool]]:
     """Return what the clone loss compares, and what forward passes keep for it."""
     names = (objective.clone_signals or batch.default_signals) if objective.weighs("clone") else ()
     return names, {"keep": HIDDEN in names, "signals": any(name != HIDDEN for name in names)}

@@ -32,7 +32,7 @@ from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
 from validation.training.loop import StepRecord, Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 
@@ -250,7 +250,7 @@ def _training(config: RunConfig, module: Any, tokenizer: Any, corpus: Corpus, ca
     generators = [np.random.default_rng([seed, 4]) for seed in config.seed]
     return Training(
         factored_students(module, [{}], start="random", generators=generators),
-        Objective(1.0, 0.0, 0.0),
+        LossWeights(1.0, 0.0, 0.0),
         TrainingPlan(config.steps, config.batch_size, config.learning_rate, evaluate_every=config.evaluate_every),
         BlockOrders([np.arange(len(train))], config.seed),
         train,

@@ -34,7 +34,7 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
@@ -42,7 +42,7 @@ from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
-LRC = Objective(1, (0.5, 2.0), (1.0, 0.0), (2.0, 1.0))
+LRC = LossWeights(1, (0.5, 2.0), (1.0, 0.0), (2.0, 1.0))
 SUBSETS = [np.arange(30)[::-1].copy(), np.arange(4, 9)]
 
 
@@ -156,7 +156,7 @@ def test_loss_terms_on_train_and_held_out_blocks():
 
 
 def test_terms_without_weight_are_measured_and_none_without_a_teacher():
-    labels = Objective(1, 0, 0)
+    labels = LossWeights(1, 0, 0)
     found = training(objective=labels)
     assert loss_terms(found)[0]["train"]["distillation"] > 0
     found.teacher = None
@@ -251,7 +251,7 @@ def test_the_constants_of_factored_students():
 @pytest.mark.parametrize("make", [gpt2, llama])
 def test_the_constants_of_square_students_are_those_of_lemma_1(make):
     """The gradients of the factors that autograd finds are the chain rule's on the measured ∇_{W_s}L."""
-    found = training(make(), "square", (8, 8), objective=Objective(1, 1, 0))
+    found = training(make(), "square", (8, 8), objective=LossWeights(1, 1, 0))
     rows = layer_constants(found)
     parts = 3 if found.students.architecture.family == "gpt2" else 1
     assert len(rows[0]["layers"]) == len(found.students.architecture.linear) + (parts - 1) * 3

@@ -24,7 +24,7 @@ from validation.students.forward import forward
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
@@ -33,7 +33,7 @@ from validation.training.teachers import Teacher
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
-LABELS, CLONING = Objective(1, 0, 0), Objective(1, 0, 1)
+LABELS, CLONING = LossWeights(1, 0, 0), LossWeights(1, 0, 1)
 families = pytest.mark.parametrize("make", [gpt2, llama])
 both = pytest.mark.parametrize("method", ["lora", "pc-lora"])
 

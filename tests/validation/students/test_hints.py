@@ -18,8 +18,8 @@ from validation.students.hints import with_regressor
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.loop import Training
+from validation.training.losses import LossWeights
 from validation.training.methods import hint_steps_of
-from validation.training.objectives import Objective
 from validation.training.problem import TrainingPlan
 from validation.training.teachers import Teacher
 
@@ -44,7 +44,7 @@ def training(name, plan=PLAN, start=None):
     module = KINDS[name][0]()
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
-    return Training(start or students(name)[1], Objective(1, 1, 0), plan, orders, BLOCKS, BLOCKS[:4], teacher)
+    return Training(start or students(name)[1], LossWeights(1, 1, 0), plan, orders, BLOCKS, BLOCKS[:4], teacher)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -13,7 +13,7 @@ from validation.students.factored import FactoredStudents
 from validation.students.narrow import NarrowStudents
 from validation.students.square import SquareStudents
 from validation.training.config import RunConfig
-from validation.training.objectives import distillation_kl
+from validation.training.losses import distillation_kl
 from validation.training.prepare import prepare
 
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)

@@ -17,7 +17,7 @@ from validation.students.square import square_students
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.loop import Training
-from validation.training.objectives import Objective, clone_loss, language_model_loss
+from validation.training.losses import LossWeights, clone_loss, language_model_loss
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
@@ -139,7 +139,7 @@ def test_it_trains_with_labels_soft_targets_and_signals(name, start, rng):
     frozen = {key: part.clone() for key, part in students.teacher.items()}
     found = Training(
         students,
-        Objective(1, 1, 1),
+        LossWeights(1, 1, 1),
         TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
         BlockOrders([np.arange(40)] * 2, [0, 1]),
         BLOCKS,

@@ -16,8 +16,7 @@ from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 from theorykit.errors import InputError
 from validation.presets import preset
 from validation.training.config import RunConfig
-from validation.training.methods import objective_of
-from validation.training.prepare import prepare
+from validation.training.prepare import objective_of, prepare
 from validation.training.runs import RunFolder
 
 ROOT = Path(__file__).parents[3]

@@ -22,7 +22,7 @@ from validation.students.narrow import narrow_students
 from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.loop import Training
-from validation.training.objectives import LossTerms, Objective
+from validation.training.losses import LossTerms, LossWeights
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
@@ -40,7 +40,7 @@ def training(runtime=None, plan=PLAN, device="cpu", make=gpt2, students=None):
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
     batch = students(module) if students else factored_students(module, [4, 9])
-    return Training(batch, Objective(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime or Runtime())
+    return Training(batch, LossWeights(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime or Runtime())
 
 
 def losses(found):

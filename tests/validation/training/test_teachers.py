@@ -23,7 +23,7 @@ from validation.training.batches import BlockOrders
 from validation.training.config import RunConfig
 from validation.training.data import Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
 from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 from validation.training.prepare import load_teacher, prepare
 from validation.training.problem import TrainingPlan
 from validation.training.scratch import is_scratch, scratch_teacher, trained_teacher
@@ -31,7 +31,7 @@ from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (10, 4))
-ALL_TERMS = Objective(1, 1, 1)
+ALL_TERMS = LossWeights(1, 1, 1)
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=1e-2)
 SMALL = "scratch:tiny,width=16,heads=2,depth=1,context=16,vocabulary=300,steps=12,batch_size=4"
 WORDS = np.random.default_rng(1).geometric(0.1, 3000) % 60
@@ -128,7 +128,7 @@ def test_with_kept_outputs_it_goes_on_bit_for_bit(free, hint_steps, monkeypatch)
     def made():
         orders = BlockOrders([np.arange(10)], [3])
         students = with_regressor(factored_students(gpt2(), [4]), 24, [])
-        return Training(students, Objective(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
+        return Training(students, LossWeights(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
 
     whole, first = made(), made()
     whole.run()
@@ -184,7 +184,7 @@ def test_a_teacher_from_scratch(setting, tmp_path, monkeypatch):
     own = Teacher(architecture_of(model.module), dense_weights(model.module))
     dense = Training(
         factored_students(model.module, [{}]),
-        Objective(1, 0, 0),
+        LossWeights(1, 0, 0),
         PLAN,
         BlockOrders([np.arange(4)], [0]),
         held_out,
