@@ -14,14 +14,14 @@ from validation.claims.finding import Finding
 
 if TYPE_CHECKING:
     from validation.claims.trained import TrainedStudent
-    from validation.training.config import RunConfig
+    from validation.training.config import StudentConfig
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 PARTS = (PLANTED, STUDENTS, TEACHER)
 """In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
 Settings = Mapping[str, Any]
-Train = Callable[[Sequence["RunConfig"]], list["TrainedStudent"]]
+Train = Callable[[Sequence["StudentConfig"]], list["TrainedStudent"]]
 
 
 class Progress(Protocol):
@@ -74,7 +74,7 @@ class PartResult:
     students: tuple[TrainedStudent, ...] = ()
 
 
-def _no_students(settings: Settings, seed: int) -> list[RunConfig]:
+def _no_students(settings: Settings, seed: int) -> list[StudentConfig]:
     del settings, seed
     return []
 
@@ -96,7 +96,7 @@ class Part:
     """
 
     run: Callable[[Context], PartResult]
-    students: Callable[[Settings, int], list[RunConfig]] = _no_students
+    students: Callable[[Settings, int], list[StudentConfig]] = _no_students
     power: Callable[[Settings], dict[str, float]] = _no_power
     seconds: Callable[[Settings], float] = lambda settings: 1.0
 

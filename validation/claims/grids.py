@@ -7,7 +7,7 @@ from typing import Any
 
 from theorykit.errors import InputError
 from validation.claims.experiment import Settings
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _SEEDS_APART = 1000
 """Seeds of students of two seeds of an experiment: below so many students of one configuration none is used twice."""
@@ -19,14 +19,14 @@ def seeds_of(settings: Settings, seed: int) -> list[int]:
     return [_SEEDS_APART * seed + number for number in range(count)]
 
 
-def student(settings: Settings, **fields: Any) -> RunConfig:
+def student(settings: Settings, **fields: Any) -> StudentConfig:
     """Return one student: the settings that are fields of a run, and the fields given in their place.
 
     Raises:
         InputError: settings that no run has.
     """
-    names = {one.name for one in dataclasses.fields(RunConfig)}
-    return RunConfig.from_dict({name: value for name, value in settings.items() if name in names} | fields)
+    names = {one.name for one in dataclasses.fields(StudentConfig)}
+    return StudentConfig.from_dict({name: value for name, value in settings.items() if name in names} | fields)
 
 
 def needed(settings: Settings, name: str) -> Any:

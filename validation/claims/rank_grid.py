@@ -18,7 +18,7 @@ from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from validation.claims.experiment import Settings
 from validation.claims.grids import needed, seeds_of, student
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 LABELS, DISTILLATION, MIX = "labels", "distillation", "mix"
 OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
@@ -68,7 +68,7 @@ def curves_of(settings: Settings, seed: int) -> list[Curve]:
     return [label_curve(settings, seed), *(_curve(settings, one, seed) for one in settings.get("curves", ()))]
 
 
-def curve_students(settings: Settings, curve: Curve) -> list[RunConfig]:
+def curve_students(settings: Settings, curve: Curve) -> list[StudentConfig]:
     """Return the students of a curve, in the order seed, size, rank with the last running fastest."""
     fixed = {**OBJECTIVES[curve.objective], "start": curve.start, "student": "factored", "measurements": [MEASUREMENT]}
     return [
@@ -79,7 +79,7 @@ def curve_students(settings: Settings, curve: Curve) -> list[RunConfig]:
     ]
 
 
-def label_grid(settings: Settings, seed: int) -> list[RunConfig]:
+def label_grid(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return the students of :func:`label_curve`: the same for every experiment that reads the same settings."""
     return curve_students(settings, label_curve(settings, seed))
 

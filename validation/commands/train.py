@@ -15,7 +15,7 @@ import typer
 from theorykit.cli.options import Debug
 from theorykit.errors import InputError
 from validation.presets import PRESETS, preset
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 from validation.training.methods import METHODS
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def train(
     }
     fixed = {"method": method, "student": student, "start": start, "data": data, "optimiser": optimiser}
     overrides = {name: value for name, value in given.items() if value is not None}
-    config = RunConfig.from_dict({"teacher": teacher} | preset(size) | fixed | overrides)
+    config = BatchConfig.from_dict({"teacher": teacher} | preset(size) | fixed | overrides)
     runtime = launched(mixed_precision, device)
     result = _run(config, out, resume, device, runtime)
     if runtime.main:
@@ -155,7 +155,7 @@ def train(
         raise typer.Exit(1)
 
 
-def _run(config: RunConfig, out: Path, resume: bool, device: str | None, runtime: Runtime) -> dict[str, Any]:
+def _run(config: BatchConfig, out: Path, resume: bool, device: str | None, runtime: Runtime) -> dict[str, Any]:
     """Train, or read what a finished run gave; the main process alone looks at the folder first and writes."""
     from validation.training.prepare import prepare
     from validation.training.runs import RunFolder
@@ -189,8 +189,8 @@ def read_ranks(file: Path) -> dict[str, int | None]:
         raise InputError(f"{file} holds no ranks of layers", "give what theorykit rank-select -o wrote") from error
 
 
-def _report(config: RunConfig, result: dict[str, Any]) -> None:
-    for one, row in zip(config.students(), result["students"], strict=True):
+def _report(config: BatchConfig, result: dict[str, Any]) -> None:
+    for student, row in zip(config.students, result["students"], strict=True):
         loss = row["held_out"]
         bits = row["bits_per_byte"]
         shown = row["failure"] or (
@@ -198,13 +198,13 @@ def _report(config: RunConfig, result: dict[str, Any]) -> None:
             f"perplexity {math.exp(min(loss, 700)):.4g}"
             f"{'' if bits is None else f', {bits:.4f} bits per byte'}"
         )
-        size = "ranks of the file" if config.layer_ranks else f"rank {one.rank[0]}"
-        typer.echo(f"{size}, seed {one.seed[0]}: {row['deployed_parameters']:,} parameters, {shown}")
+        size = "ranks of the file" if config.shared.layer_ranks else f"rank {student.rank}"
+        typer.echo(f"{size}, seed {student.seed}: {row['deployed_parameters']:,} parameters, {shown}")
 
 
-def live_line(config: RunConfig) -> Callable[[StepRecord], None]:
+def live_line(config: BatchConfig) -> Callable[[StepRecord], None]:
     """Return a callback that writes one live line to stderr, or nothing in pipes."""
-    started, first = time.perf_counter(), -1
+    started, first, shared = time.perf_counter(), -1, config.shared
 
     def show(record: StepRecord) -> None:
         nonlocal first
@@ -212,14 +212,14 @@ def live_line(config: RunConfig) -> Callable[[StepRecord], None]:
             return
         first = record.step if first < 0 else first
         taken, passed = record.step + 1 - first, time.perf_counter() - started
-        tokens = taken * config.batch_size * config.length * config.count / passed
+        tokens = taken * shared.batch_size * shared.length * config.count / passed
         parts = [f"{name.replace('_', ' ')} {_first(values)}" for name, values in record.terms.items()]
         labels = record.terms.get("language_model", (None,))[0]
         parts += [] if labels is None else [f"perplexity {math.exp(min(labels, 700)):.4g}"]
         parts += [f"gradient {_first(record.gradient_norm)}", f"{tokens:,.0f} tokens/s"]
-        left = passed / taken * (config.steps - record.step - 1)
+        left = passed / taken * (shared.steps - record.step - 1)
         more = f"  (first of {config.count})" if config.count > 1 else ""
-        sys.stderr.write(f"\r\033[Kstep {record.step + 1}/{config.steps}  {'  '.join(parts)}  {left:.0f} s left{more}")
+        sys.stderr.write(f"\r\033[Kstep {record.step + 1}/{shared.steps}  {'  '.join(parts)}  {left:.0f} s left{more}")
         sys.stderr.flush()
 
     return show

@@ -22,14 +22,14 @@ from validation.claims.grids import needed
 from validation.claims.rank_grid import LABELS, Curve, curve_students, curves_of
 from validation.corollary_1.prediction import Decay, decay_of, full_rank, predicted_ranks, teacher_spectra
 from validation.corollary_1.rank_curves import CurveLosses, curve_losses, turning_verdict
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _LEAST_SIZES = 3
 _TYPICAL = 0.5
 """Share of the layers above which something counts as typical of them."""
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+def students(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return the students of all curves by rank: a batch has factors of its largest rank."""
     found = [one for curve in curves_of(settings, seed) for one in curve_students(settings, curve)]
     return sorted(found, key=lambda one: one.rank)

@@ -24,7 +24,7 @@ from validation.claims.experiment import Context, PartResult, Settings
 from validation.claims.finding import CONDITIONAL, Finding, Form
 from validation.claims.grids import needed, seeds_of, student
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _FLOAT32 = 1e-4
 """Relative: how far float32 gradients of a deep model may be off, stated beforehand."""
@@ -42,7 +42,7 @@ _CANNOT_FAIL = (
 )
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+def students(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return square and factored students of each rank and seed, measured at the start, in the middle, at the end."""
     steps = int(needed(settings, "steps"))
     searched = ("deviation_ascent",) if settings.get("ascent", True) else ()

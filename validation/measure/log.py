@@ -9,7 +9,7 @@ from typing import Any
 from theorykit.arguments import one_of, positive_integer
 from theorykit.results import plain, write_whole
 from validation.measure import MEASUREMENTS, MeasurementSettings
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.problem import Problem
 
 
@@ -27,7 +27,7 @@ class MeasurementLog:
         InputError: an unknown measurement, or numbers out of range.
     """
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
+    def __init__(self, folder: Path, config: StudentConfig) -> None:
         self._measure = {one_of("measurement", name, MEASUREMENTS): MEASUREMENTS[name] for name in config.measurements}
         self._every = positive_integer("measure_every", config.measure_every, allow_zero=True)
         self._file, self._last = folder / "measurements.jsonl", config.steps

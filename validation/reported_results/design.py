@@ -23,10 +23,10 @@ from theorykit.verdicts import power_expectation
 from validation.claims.experiment import Settings
 from validation.claims.grids import needed, seeds_of, student
 from validation.reported_results.verdicts import LEAST_SEEDS, ROBUST, SMALLEST_EFFECT
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.methods import METHODS
 
-Group = list[RunConfig]
+Group = list[StudentConfig]
 """Students that differ in the seed alone, in the order of the seeds."""
 ALPHA = 0.05
 FULL, DENSE, LORA = "lrc", "finetune, whole teacher", "lora, whole teacher"

@@ -276,7 +276,7 @@ def _table_2(found: Trained) -> list[Finding]:
 
 def _kd_twice(found: Trained) -> list[Finding]:
     """Judge whether KD and LRC at λ = 0 are one method, as they are by definition: two programs, one answer."""
-    own = found.asked.table_2[FULL][0].learning_rate[0]
+    own = found.asked.table_2[FULL][0].learning_rate
     if "kd" not in found.asked.table_1:
         return []
     difference = found.all_losses(found.asked.table_1["kd"][own]) - found.all_losses(found.asked.table_2["cloning"])

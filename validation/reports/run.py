@@ -31,7 +31,7 @@ from validation.claims.record import write_record as write
 from validation.claims.trained import TrainedStudent, is_accident, train_students
 from validation.reports import audit
 from validation.reports import experiments as checks
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.store import Store
 from validation.training.sweep import Executor, reason_of
 
@@ -75,7 +75,7 @@ class Job:
         """Return the most students in one program."""
         return int(self.settings.get("batch_students", BATCH_STUDENTS))
 
-    def students(self) -> list[RunConfig]:
+    def students(self) -> list[StudentConfig]:
         """Return the students that it will train."""
         return self.work.students(self.settings, self.seed)
 
@@ -221,8 +221,8 @@ class Session:
             content = content_of(*described, None, failure=reason_of(error))
         return write(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
 
-    def _train(self, job: Job) -> Callable[[Sequence[RunConfig]], list[TrainedStudent]]:
-        def train(students: Sequence[RunConfig]) -> list[TrainedStudent]:
+    def _train(self, job: Job) -> Callable[[Sequence[StudentConfig]], list[TrainedStudent]]:
+        def train(students: Sequence[StudentConfig]) -> list[TrainedStudent]:
             return train_students(
                 students,
                 self.store,

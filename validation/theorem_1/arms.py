@@ -13,7 +13,7 @@ from theorykit.arguments import Floats
 from validation.claims.experiment import Settings
 from validation.claims.grids import needed, seeds_of, student
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 LOOKS = ("gradient_norm", "loss_terms")
 PROBES = ("gradient_variance", "hessian", "weight_error")
@@ -26,7 +26,7 @@ _POINTS = 16
 """Looks at a run with a tuned step, whose length is its T."""
 
 
-def sgd_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
+def sgd_students(settings: Settings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of plain SGD by arm: a short step, 1/L where asked for, and the tuned step where T are given.
 
     Those with a tuned step hold all seeds of one T after the other.
@@ -36,7 +36,7 @@ def sgd_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
     probed = seeds[: int(needed(settings, "probe_seeds"))]
     steps = int(needed(settings, "steps"))
 
-    def sgd(one: int, **fields: Any) -> RunConfig:
+    def sgd(one: int, **fields: Any) -> StudentConfig:
         length = int(fields.get("steps", steps))
         common = {"optimiser": "sgd", "measure_blocks": blocks, "hessian_blocks": blocks, "measurements": LOOKS}
         return student(settings, seed=one, **_quiet(length), **(common | fields))
@@ -59,7 +59,7 @@ def sgd_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
     return found
 
 
-def adamw_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
+def adamw_students(settings: Settings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of the paper's own optimiser by arm, paired by seed."""
     seeds, steps = seeds_of(settings, seed), int(needed(settings, "adamw_steps"))
     common = {
@@ -135,7 +135,7 @@ def curve_of(one: TrainedStudent) -> Curve | None:
         np.array([step for step, _ in norms], dtype=np.float64),
         np.array([norm for _, norm in norms], dtype=np.float64) ** 2,
         np.array([terms["train"]["total"] for _, terms in losses], dtype=np.float64),
-        float(one.config.learning_rate[0] if measured is None else measured),
+        float(one.config.learning_rate if measured is None else measured),
     )
 
 
@@ -180,7 +180,7 @@ def constants_of(probes: Sequence[TrainedStudent]) -> Constants | None:
         errors = one.last("weight_error")
         if one.failure or not noise or not tops or not errors:
             continue
-        measured = (one.result.get("step_size") or {}).get("step_size", one.config.learning_rate[0])
+        measured = (one.result.get("step_size") or {}).get("step_size", one.config.learning_rate)
         rows.append(
             {
                 "variance": max(value["variance"] for value in noise),

@@ -30,7 +30,7 @@ from validation.theorem_1.arms import (
 )
 from validation.theorem_1.slopes import NOT_SGD, adamw_finding, slope_findings
 from validation.theorem_1.speed import speed_findings
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _UNIT = "squared norm of the gradient"
 CURVED = 1.02
@@ -41,7 +41,7 @@ _ORDER = (
 )
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+def students(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return all students that are trained."""
     arms = sgd_students(settings, seed) | adamw_students(settings, seed)
     return [one for part in arms.values() for one in part]

@@ -30,7 +30,7 @@ from validation.claims.rank_grid import MEASUREMENT, label_curve, label_grid
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.linearity import Growth, gap_growth, growth_findings, linearity_power
 from validation.theorem_2.slopes import Slopes, gap_slopes, mean_intervals, slope_data, slope_finding
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.model_shape import model_shape
 
 _ASSUMED = (
@@ -71,7 +71,7 @@ class Bounds:
     confidence: Floats
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+def students(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return the students by rank: a batch has factors of its largest rank."""
     return sorted(label_grid(settings, seed), key=lambda one: one.rank)
 

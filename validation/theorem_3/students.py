@@ -15,13 +15,13 @@ from validation.theorem_3.gain import PRINTED_GAIN, gain_findings
 from validation.theorem_3.layers import ARMS
 from validation.theorem_3.numbers import SHARES, Numbers, measured
 from validation.theorem_3.theorem import theorem_findings, treated
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _DIGITS = 5
 """Of numbers that figures are drawn from."""
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+def students(settings: Settings, seed: int) -> list[StudentConfig]:
     """Return the pairs: with ``clone_weight`` as it is set, then with 0; all else is the same."""
     weight = float(needed(settings, "clone_weight"))
     return [student(settings, seed=one, clone_weight=own) for one in seeds_of(settings, seed) for own in (weight, 0.0)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from theorykit.errors import InputError
-from validation.training.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -55,27 +54,12 @@ METHODS = {
 }
 
 
-def method_of(config: RunConfig) -> Method:
-    """Return the method of a run.
+def method_of(name: str) -> Method:
+    """Return a method.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown one.
     """
-    if config.method not in METHODS:
-        raise InputError(f"method = {config.method!r} is unknown", f"choose from {', '.join(METHODS)}")
-    return METHODS[config.method]
-
-
-def hint_steps_of(config: RunConfig) -> int:
-    """Return the steps of the first stage of FitNets, 0 for other methods.
-
-    Raises:
-        InputError: a share outside (0, 1).
-    """
-    if not method_of(config).hints:
-        return 0
-    if not 0 < config.hint_share < 1:
-        raise InputError(f"hint_share = {config.hint_share!r} is not in (0, 1)", "give a share of the steps, as 0.3")
-    if config.steps < 2:
-        raise InputError(f"steps = {config.steps} is too few for the two stages of FitNets", "give at least 2")
-    return min(config.steps - 1, max(1, round(config.hint_share * config.steps)))
+    if name not in METHODS:
+        raise InputError(f"method = {name!r} is unknown", f"choose from {', '.join(METHODS)}")
+    return METHODS[name]

@@ -30,7 +30,7 @@ from theorykit.provenance import environment
 from theorykit.results import plain, to_json, write_whole
 from validation.measure.log import MeasurementLog
 from validation.measure.step_sizes import measured_step_sizes
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 from validation.training.data import bits_per_byte
 from validation.training.loop import StepRecord, Training
 
@@ -50,9 +50,9 @@ class RunFolder:
         InputError: the folder holds another run, or this one without ``resume``, or cannot be written.
     """
 
-    def __init__(self, path: Path, config: RunConfig, *, resume: bool = False) -> None:
+    def __init__(self, path: Path, config: BatchConfig, *, resume: bool = False) -> None:
         self.path, self.config = path, config
-        self._log = MeasurementLog(path, config)
+        self._log = MeasurementLog(path, config.shared)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -146,7 +146,7 @@ class RunFolder:
             self._note_start(training)
         while training.step < training.plan.steps and any(training.alive):
             done = len(training.records)
-            self._train(training, training.step + self.config.checkpoint_every, progress)
+            self._train(training, training.step + self.config.shared.checkpoint_every, progress)
             self._append(training.records[done:])
             self._log.save()
             self._checkpoint(training)
@@ -188,7 +188,7 @@ class RunFolder:
                 **{name: values[number] for name, values in counts.items()},
                 **({"step_size": training.step_sizes[number]} if training.step_sizes else {}),
             }
-            for number, config in enumerate(self.config.students())
+            for number, config in enumerate(self.config.students)
         ]
         return {"identity": self.config.identity, "steps": training.step, "students": rows}
 

@@ -124,8 +124,8 @@ def test_the_grid_of_the_labels_comes_first_and_is_that_of_the_part() -> None:
     assert len(found) == len(grid) + 4
     assert {one.method for one in grid} == {"finetune"}
     assert grid[0].measurements == ("loss_terms",)
-    assert [one.seed[0] for one in grid[::12]] == [3000, 3001]
-    assert [one.rank[0] for one in found] == sorted(one.rank[0] for one in found)
+    assert [one.seed for one in grid[::12]] == [3000, 3001]
+    assert [one.rank for one in found] == sorted(one.rank for one in found)
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_power_is_planned_for_curves_with_a_slope() -> None:
 
 def _trained(config: Any, lost: str) -> TrainedStudent:
     """Return a student whose loss turns at rank √n / 2 under labels and falls to full rank otherwise."""
-    rank, size, noise = config.rank[0], config.n_blocks[0], np.random.default_rng([config.seed[0], config.n_blocks[0]])
+    rank, size, noise = config.rank, config.n_blocks, np.random.default_rng([config.seed, config.n_blocks])
     best = np.sqrt(size) / 2 * np.exp(0.2 * noise.standard_normal()) if config.method == "finetune" else 1e9
-    loss = 2.0 + abs(np.log(rank / best)) + 1e-3 * np.random.default_rng([config.seed[0], rank, size]).random()
+    loss = 2.0 + abs(np.log(rank / best)) + 1e-3 * np.random.default_rng([config.seed, rank, size]).random()
     rows = ({"step": 5, "loss_terms": {"held_out": {"language_model": loss}}},)
     return TrainedStudent(config, failure="lost" if config.identity == lost else "", measurements=rows)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.convergence import factor_gradients
 from theorykit.errors import InputError
@@ -32,7 +33,6 @@ from validation.students import make_students
 from validation.students.adapter_start import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
@@ -308,7 +308,7 @@ def measured_setting(folder):
     drawn = np.random.default_rng(0).geometric(0.15, 4000) % 90
     lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-    return RunConfig(
+    return batch(
         teacher=str(teacher), rank=(2, 5), data=str(folder / "text.txt"), length=16, held_out_blocks=4, steps=10,
         batch_size=4, checkpoint_every=3, measure_every=4, measure_blocks=16, state_blocks=2,
         measurements=("gradient_norm", "loss_terms", "hidden_states"),
@@ -342,7 +342,7 @@ def test_a_run_measures_at_its_start_on_its_way_and_at_its_end(setting, whole, t
     assert [row["step"] for row in rows] == [0, 4, 8, 10]
     assert all(len(row["gradient_norm"]) == 2 for row in rows)
     assert load_states(whole / "states" / "8", 1)[1].student.shape == (32, 16)
-    plain = dataclasses.replace(setting, measurements=())
+    plain = changed(setting, measurements=())
     RunFolder(tmp_path / "plain", plain).run(prepare(plain))
     kept = [(folder / "metrics.jsonl").read_text() for folder in (whole, tmp_path / "plain")]
     assert kept[0] == kept[1]
@@ -369,9 +369,9 @@ def test_a_killed_run_measures_what_it_would_have(setting, whole, stop, tmp_path
 
 def test_refusals(setting, tmp_path):
     with pytest.raises(InputError, match="measurement = 'speed' is unknown"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, measurements="speed"))
+        RunFolder(tmp_path / "run", changed(setting, measurements="speed"))
     with pytest.raises(InputError, match="measure_every = -1"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, measure_every=-1))
+        RunFolder(tmp_path / "run", changed(setting, measure_every=-1))
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="need a folder and a teacher"):
         hidden_states(training())

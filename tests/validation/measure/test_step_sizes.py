@@ -102,7 +102,7 @@ def test_a_student_without_a_step_fails_and_the_others_go_on(monkeypatch):
 
 
 def test_the_run_folder_says_which_step_was_taken(tmp_path, monkeypatch):
-    setting = measured_setting(tmp_path)
+    setting = measured_setting(tmp_path).shared
     monkeypatch.chdir(tmp_path)  # blocks are cached there
     found = CliRunner().invoke(
         app,
@@ -121,7 +121,7 @@ def test_the_run_folder_says_which_step_was_taken(tmp_path, monkeypatch):
 
 
 def test_where_no_student_has_a_step_the_start_is_measured_once(tmp_path, monkeypatch):
-    setting = measured_setting(tmp_path)
+    setting = measured_setting(tmp_path).shared
     monkeypatch.chdir(tmp_path)
 
     def never(*_):

@@ -16,10 +16,10 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import REGRESSOR
 from validation.students.hints import with_regressor
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
-from validation.training.methods import hint_steps_of
+from validation.training.prepare import hint_steps_of
 from validation.training.problem import TrainingPlan
 from validation.training.teachers import Teacher
 
@@ -112,13 +112,13 @@ def test_the_regressor_is_trained_and_not_deployed(name):
 
 
 def test_the_share_of_the_first_stage():
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=10)) == 3
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=3, hint_share=0.99)) == 2
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=2, hint_share=0.01)) == 1
-    assert hint_steps_of(RunConfig("t", method="kd", steps=10)) == 0
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=10)) == 3
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=3, hint_share=0.99)) == 2
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=2, hint_share=0.01)) == 1
+    assert hint_steps_of(StudentConfig("t", method="kd", steps=10)) == 0
     with pytest.raises(InputError, match=r"hint_share = 1\.0 is not in \(0, 1\)"):
-        hint_steps_of(RunConfig("t", method="fitnets", hint_share=1.0))
+        hint_steps_of(StudentConfig("t", method="fitnets", hint_share=1.0))
     with pytest.raises(InputError, match="steps = 1 is too few"):
-        hint_steps_of(RunConfig("t", method="fitnets", steps=1))
+        hint_steps_of(StudentConfig("t", method="fitnets", steps=1))
     with pytest.raises(InputError, match="hints need a teacher and a regressor"):
         training("factored gpt2", start=students("factored gpt2")[0]).run()

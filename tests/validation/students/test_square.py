@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.convergence.gradient_preservation import factor_gradients
 from theorykit.errors import InputError
@@ -15,7 +16,6 @@ from validation.students.forward import forward
 from validation.students.narrow import residual_basis
 from validation.students.square import square_students
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
 from validation.training.loop import Training
 from validation.training.losses import LossWeights, clone_loss, language_model_loss
 from validation.training.prepare import prepare
@@ -177,7 +177,7 @@ def test_refusals(rng):
 
 @pytest.mark.parametrize(("name", "method", "start"), [("gpt2", "lrc", "svd"), ("llama", "fitnets", "random")])
 def test_a_run_improves_on_its_start_and_is_resumed_bit_for_bit(teachers, words, name, method, start, tmp_path):
-    config = RunConfig(
+    config = batch(
         teachers[name],
         method=method,
         student="square",

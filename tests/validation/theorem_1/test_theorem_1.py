@@ -23,7 +23,7 @@ from validation.theorem_1.students import (
     students,
     tuned_findings,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 SETTINGS = tomllib.loads(
     """
@@ -229,7 +229,7 @@ def test_the_largest_of_the_lower_limits_of_a_run_is_corrected_for_being_picked(
     noise = [tk.convergence.paired_gradient_variance(one, one) for one in halves]
     looks = [{"step": place, "gradient_variance": one.to_dict()} for place, one in enumerate(noise)]
     more = {"hessian": {"eigenvalue": 1.0}, "weight_error": {"0": {"least": 0.5}}}
-    probe = TrainedStudent(RunConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
+    probe = TrainedStudent(StudentConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
     # two-sided 95 %: 2.5 % below, shared by the three points
     wider = [tk.convergence.paired_gradient_variance(one, one, confidence=1 - 0.05 / 3) for one in halves]
     assert constants_of([probe]).low == pytest.approx(max(one.interval[0] for one in wider))
@@ -245,7 +245,7 @@ def measured(norms, losses, seed=0):
         }
         for place, (norm, loss) in enumerate(zip(norms, losses, strict=True))
     )
-    return TrainedStudent(RunConfig("scratch:tiny", seed=(seed,)), measurements=rows)
+    return TrainedStudent(StudentConfig("scratch:tiny", seed=seed), measurements=rows)
 
 
 def test_speeds_of_a_known_curve():

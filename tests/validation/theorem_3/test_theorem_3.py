@@ -21,7 +21,7 @@ from validation.theorem_3.layers import CLONED, PLAIN, information, loss_numbers
 from validation.theorem_3.planted import closed_forms
 from validation.theorem_3.planted_estimators import mechanisms
 from validation.theorem_3.theorem import OF_ESTIMATORS
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 EXPERIMENT = find_experiment("cloning-information")
 SETTINGS = {
@@ -68,10 +68,10 @@ class FakeStudent(TrainedStudent):
 
 
 def trainer(cloned: dict, plain: dict, failed: tuple[int, ...] = ()):
-    def train(students: list[RunConfig]) -> list[TrainedStudent]:
+    def train(students: list[StudentConfig]) -> list[TrainedStudent]:
         found = []
         for number, config in enumerate(students):
-            arm = cloned if config.clone_weight[0] else plain
+            arm = cloned if config.clone_weight else plain
             rows = tuple({"step": step, "hidden_states": {}, "loss_terms": {}} for step in (0, config.steps))
             failure = "the loss is not finite" if number in failed else ""
             found.append(FakeStudent(config, failure, {"held_out": 1.0}, rows, **arm))
@@ -202,7 +202,7 @@ def test_the_same_configuration_gives_the_same_record_and_few_numbers():
 
 def test_controls_do_not_move_and_shuffled_pairs_share_nothing():
     pair = tuple(
-        FakeStudent(RunConfig("scratch:tiny", clone_weight=weight), kept=kept).states(10)
+        FakeStudent(StudentConfig("scratch:tiny", clone_weight=weight), kept=kept).states(10)
         for weight, kept in ((1.0, 0.9), (0.0, 0.6))
     )
     found, failures = information(context(**SETTINGS), pair, "gaussian", 0)
@@ -217,7 +217,7 @@ def test_controls_do_not_move_and_shuffled_pairs_share_nothing():
 
 
 def test_clone_losses_are_sums_over_coordinates():
-    states = FakeStudent(RunConfig("scratch:tiny"), kept=0.9, shift=1.0).states(10)[1]
+    states = FakeStudent(StudentConfig("scratch:tiny"), kept=0.9, shift=1.0).states(10)[1]
     numbers = loss_numbers(states)
     centred = 2 * 0.1 * (9 + 4 + 1 + 0.25)  # 2 (1 − ρ) Σ σ²
     assert numbers["centred_clone_loss"] == pytest.approx(centred, rel=0.05)
