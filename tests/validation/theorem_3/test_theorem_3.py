@@ -111,7 +111,7 @@ def test_pairs_differ_in_the_clone_loss_alone():
     students = EXPERIMENT.part(STUDENTS).students(SETTINGS, 3)
     assert len(students) == 12
     for cloned, plain in zip(students[::2], students[1::2], strict=True):
-        assert (cloned.clone_weight, plain.clone_weight) == ((1.0,), (0.0,))
+        assert (cloned.clone_weight, plain.clone_weight) == (1.0, 0.0)
         assert dataclasses.replace(cloned, clone_weight=0.0) == plain
 
 
