@@ -14,13 +14,13 @@ from theorykit.errors import InputError
 from validation.claims.finding import Finding
 from validation.claims.settings import PartSettings, S, read_settings
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 PARTS = (PLANTED, STUDENTS, TEACHER)
 """In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
-Train = Callable[[Sequence[RunConfig]], list[TrainedStudent]]
+Train = Callable[[Sequence[StudentConfig]], list[TrainedStudent]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Part(Generic[S]):
     """
 
     run: Callable[[Context[S]], PartResult]
-    students: Callable[[S, int], list[RunConfig]] = lambda settings, seed: []
+    students: Callable[[S, int], list[StudentConfig]] = lambda settings, seed: []
     power: Callable[[S], dict[str, float]] = lambda settings: {}
     seconds: Callable[[S], float] = lambda settings: 1.0
     settings: type[S] = PartSettings  # type: ignore[assignment]

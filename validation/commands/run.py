@@ -32,7 +32,7 @@ from validation.commands.options import (
 if TYPE_CHECKING:
     from validation.claims.record import Record
     from validation.reports.run import Job
-    from validation.training.config import RunConfig
+    from validation.training.config import BatchConfig
     from validation.training.loop import StepRecord
     from validation.training.sweep import Executor, Task, Work
 
@@ -120,9 +120,9 @@ class _Training:
         self._done = f", {done} of {count} done before" if what == "students" else ""
         self._bar(what, done, count)
 
-    def _live(self, config: RunConfig) -> Callable[[StepRecord], None]:
+    def _live(self, config: BatchConfig) -> Callable[[StepRecord], None]:
         what = f"training {config.count} student{'s' if config.count > 1 else ''}{self._done}"
-        return lambda record: self._bar(what, record.step + 1, config.steps)
+        return lambda record: self._bar(what, record.step + 1, config.shared.steps)
 
     def watch(self, execute: Executor) -> Executor:
         """Return an executor of this process whose batches show their steps."""

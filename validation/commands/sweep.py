@@ -71,7 +71,7 @@ def _report(records: list[dict[str, Any]], store: Store) -> None:
 def _list(plan: Plan, store: Store) -> None:
     """Write what is done and what would be trained, a line for each student."""
     batches = store.assign(plan.students, plan.batch_students, keep=False)
-    place = {student.identity: batch.identity for batch in batches for student in batch.students()}
+    place = {student.identity: batch.identity for batch in batches for student in batch.students}
     fields = [config.to_dict() for config in plan.students]
     varied = [name for name in fields[0] if any(values[name] != fields[0][name] for values in fields)]
     for student, values in zip(plan.students, fields, strict=True):

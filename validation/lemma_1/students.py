@@ -25,7 +25,7 @@ from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import CONDITIONAL, Finding, Form
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _FLOAT32 = 1e-4
 """Relative: how far float32 gradients of a deep model may be off, stated beforehand."""
@@ -59,7 +59,7 @@ class StudentsSettings(PartSettings):
     ascent: bool = True
 
 
-def students(settings: StudentsSettings, seed: int) -> list[RunConfig]:
+def students(settings: StudentsSettings, seed: int) -> list[StudentConfig]:
     """Return square and factored students of each rank and seed, measured at the start, in the middle, at the end."""
     searched = ("deviation_ascent",) if settings.ascent else ()
     measured = {"square": ("gradient_deviation", *searched), "factored": ("weight_error",)}

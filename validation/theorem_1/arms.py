@@ -14,7 +14,7 @@ from theorykit.errors import InputError
 from validation.claims import grids
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 SHORT, ONE_OVER_L, TUNED = "short step", "step 1/L", "tuned step"
 """Of plain SGD with a constant step."""
@@ -76,7 +76,7 @@ def sgd_arms(settings: StudentsSettings) -> tuple[str, ...]:
     return tuple(arm for arm, wanted in asked.items() if wanted)
 
 
-def sgd_students(settings: StudentsSettings, seed: int) -> dict[str, list[RunConfig]]:
+def sgd_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of plain SGD by arm; those with a tuned step hold all seeds of one T after the other."""
     return {
         arm: [
@@ -88,7 +88,7 @@ def sgd_students(settings: StudentsSettings, seed: int) -> dict[str, list[RunCon
     }
 
 
-def probe_students(settings: StudentsSettings, seed: int) -> dict[str, list[RunConfig]]:
+def probe_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of a constant step once more by arm, for what costs much and is measured seldom.
 
     They are the same trainings, as measurements change nothing.
@@ -103,7 +103,7 @@ def probe_students(settings: StudentsSettings, seed: int) -> dict[str, list[RunC
     }
 
 
-def _sgd(settings: StudentsSettings, arm: str, seed: int, steps: int, **fields: Any) -> RunConfig:
+def _sgd(settings: StudentsSettings, arm: str, seed: int, steps: int, **fields: Any) -> StudentConfig:
     by_arm: dict[str, dict[str, Any]] = {
         SHORT: {},
         ONE_OVER_L: {"step_size": "1/L"},
@@ -113,7 +113,7 @@ def _sgd(settings: StudentsSettings, arm: str, seed: int, steps: int, **fields: 
     return grids.student(settings, seed=seed, optimiser="sgd", **_quiet(steps), **blocks, **by_arm[arm], **fields)
 
 
-def adamw_students(settings: StudentsSettings, seed: int) -> dict[str, list[RunConfig]]:
+def adamw_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of the paper's own optimiser by arm, paired by seed."""
     steps = settings.adamw_steps
     common = {
@@ -195,7 +195,7 @@ def curve_of(student: TrainedStudent) -> Curve | None:
 def _step_size(student: TrainedStudent) -> float:
     """Return the η that was measured at its start, or its learning rate."""
     measured = (student.result.get("step_size") or {}).get("step_size")
-    return float(student.config.learning_rate[0] if measured is None else measured)
+    return float(student.config.learning_rate if measured is None else measured)
 
 
 Curves = Sequence[Curve | None]

@@ -41,7 +41,7 @@ from validation.theorem_1.slopes import (
     speed_findings,
     speeds_of,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _UNIT = "squared norm of the gradient"
 CURVED = 1.02
@@ -79,7 +79,7 @@ class StudentsData:
 _GROUPS = (sgd_students, probe_students, adamw_students)
 
 
-def students(settings: StudentsSettings, seed: int) -> list[RunConfig]:
+def students(settings: StudentsSettings, seed: int) -> list[StudentConfig]:
     """Return all students that are trained."""
     return [config for group in _GROUPS for configs in group(settings, seed).values() for config in configs]
 

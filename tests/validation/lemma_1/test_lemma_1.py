@@ -127,7 +127,7 @@ def test_students_are_square_and_factored_of_each_rank_and_seed():
     configs = students.students(SETTINGS, 2)
     assert len(configs) == 2 * 2 * 4
     assert {one.student for one in configs} == {"square", "factored"}
-    assert {one.seed[0] for one in configs} == {2000, 2001, 2002, 2003}
+    assert {one.seed for one in configs} == {2000, 2001, 2002, 2003}
     assert all(one.measure_every == 5 for one in configs)
     without_ascent = students.students(dataclasses.replace(SETTINGS, ascent=False), 0)
     assert all("deviation_ascent" not in config.measurements for config in without_ascent)

@@ -49,7 +49,7 @@ from validation.theorem_1.students import (
     students,
     tuned_findings,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 TABLE = tomllib.loads(
     """
@@ -263,7 +263,7 @@ def test_the_largest_of_the_lower_limits_of_a_run_is_corrected_for_being_picked(
     noise = [tk.convergence.paired_gradient_variance(one, one) for one in halves]
     looks = [{"step": place, "gradient_variance": one.to_dict()} for place, one in enumerate(noise)]
     more = {"hessian": {"eigenvalue": 1.0}, "weight_error": {"0": {"least": 0.5}}}
-    probe = TrainedStudent(RunConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
+    probe = TrainedStudent(StudentConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
     # two-sided 95 %: 2.5 % below, shared by the three points
     wider = [tk.convergence.paired_gradient_variance(one, one, confidence=1 - 0.05 / 3) for one in halves]
     assert constants_of([probe]).low == pytest.approx(max(one.interval[0] for one in wider))
@@ -279,7 +279,7 @@ def measured(norms, losses, seed=0):
         }
         for place, (norm, loss) in enumerate(zip(norms, losses, strict=True))
     )
-    return TrainedStudent(RunConfig("scratch:tiny", seed=(seed,)), measurements=rows)
+    return TrainedStudent(StudentConfig("scratch:tiny", seed=seed), measurements=rows)
 
 
 def test_speeds_of_a_known_curve():
@@ -316,7 +316,7 @@ def test_a_planted_speed_is_found_and_none_is_not():
 def test_the_students_are_known_beforehand():
     asked = students(SETTINGS, 0)
     assert len(asked) == 8 * (2 + 3 + 5) + 2 * 2
-    assert all(one.count == 1 for one in asked)
+    assert {type(one) for one in asked} == {StudentConfig}
     assert not {one.identity for one in asked} & {one.identity for one in students(SETTINGS, 1)}
 
 
