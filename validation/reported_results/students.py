@@ -25,6 +25,7 @@ from validation.reported_results.design import (
     ALPHA,
     AROUND_RATE,
     CLONING,
+    DENSE,
     FULL,
     KD,
     LORA,
@@ -105,6 +106,12 @@ class StudentsData:
     figure_3_learning_rates: CurveData
     figure_3_clone_weights: CurveData
     figure_4_ranks: dict[str, CurveData]
+
+    def __post_init__(self) -> None:
+        methods, parts = ({group.name.get("row") for group in table} for table in (self.table_1, self.table_2))
+        drawn = {FULL, DENSE} <= methods <= set(self.table_1_rates) and parts == set(ROWS.values())
+        if not drawn or PAPER_CLONE_WEIGHT not in self.figure_3_clone_weights.at or not self.figure_4_ranks:
+            raise InputError("a table or a figure lacks a row or a setting of the paper", "run it again")
 
 
 @dataclass(frozen=True)
