@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from paper_figs.drawing import rendered
 from paper_figs.pictures import Picture
 from paper_figs.sources import Sources
-from theorykit.errors import InputError
 from theorykit.results import make_folder, write_whole
 from theorykit.tables import WRITERS, Table
 
@@ -31,16 +30,6 @@ NAMES = (
     "information-estimators",
     "rademacher-complexity",
 )
-_INCOMPLETE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,  # StopIteration inside a generator
-    StopIteration,
-    TypeError,
-    ValueError,
-)
-"""What a record with null, with an empty list or without an arm makes of the code that draws it."""
 
 
 class Maker(Protocol):
@@ -63,9 +52,8 @@ def build(name: str, sources: Sources) -> Picture | Table:
     Raises:
         InputError: a record is missing or not in order.
     """
-    with _in_order(sources):
-        made = maker(name).build(sources)
-        return replace(made, note=" ".join(text for text in (made.note, *sources.notes, sources.origin()) if text))
+    made = maker(name).build(sources)
+    return replace(made, note=" ".join(text for text in (made.note, *sources.notes, sources.origin()) if text))
 
 
 def files_of(name: str, made: Picture | Table, sources: Sources, form: str) -> dict[str, str | bytes]:
@@ -76,23 +64,11 @@ def files_of(name: str, made: Picture | Table, sources: Sources, form: str) -> d
         made: As :func:`build` returned it.
         sources: From which it was made: named in the files.
         form: One of :data:`PICTURES`.
-
-    Raises:
-        InputError: a record holds what cannot be drawn.
     """
-    with _in_order(sources):
-        if isinstance(made, Table):
-            origin = [f"{file}: {told}" for file, told in sources.used.items()]
-            return {f"{name}.{ending}": written(made, origin) for ending, written in WRITERS.items()}
-        import matplotlib.pyplot as plt
-
-        from paper_figs.drawing import drawn, rendered
-
-        figure = drawn(made)
-        try:
-            return {f"{name}.{form}": rendered(figure, form, metadata(made, sources))}
-        finally:
-            plt.close(figure)
+    if isinstance(made, Table):
+        origin = [f"{file}: {source}" for file, source in sources.used.items()]
+        return {f"{name}.{ending}": written(made, origin) for ending, written in WRITERS.items()}
+    return {f"{name}.{form}": rendered(made, form, metadata(made, sources))}
 
 
 def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
@@ -107,23 +83,10 @@ def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:
     return [out / name for name in files]
 
 
-@contextmanager
-def _in_order(sources: Sources) -> Iterator[None]:
-    """Tell a record that lacks something as bad input, with the commands that make the records again."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _INCOMPLETE as error:
-        told = f"its records lack what it draws: {type(error).__name__}: {error}".rstrip(": ")
-        again = "; ".join(sources.commands)
-        raise InputError(told, f"make them again: {again} (--debug shows where)") from error
-
-
 def metadata(made: Picture, sources: Sources) -> Mapping[str, str]:
     """Return title, caption, and the records with digest, preset, commit and command."""
     return {
         "Title": made.title,
         "Description": " ".join(text for text in (made.caption, made.note) if text),
-        "Source": "; ".join(f"{file}: {told}" for file, told in sources.used.items()),
+        "Source": "; ".join(f"{file}: {source}" for file, source in sources.used.items()),
     }

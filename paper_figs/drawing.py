@@ -6,20 +6,17 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
-from theorykit.arguments import Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from paper_figs.pictures import Heatmap, Line, Marks, Panel, Picture, Points, Printed, Role, Vacuous
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 _WIDTH, _HEIGHT = 3.3, 2.5
@@ -50,11 +47,11 @@ def drawn(picture: Picture) -> Figure:
         width, height = sum(widths) + _GAP * (len(widths) - 1) + 2 * _MARGIN, _HEIGHT + 2 * _MARGIN
         figure = plt.figure(figsize=(width, height))
         left, lowest = _MARGIN, 0.0
-        for panel, own in zip(picture.panels, widths, strict=True):
-            axes = figure.add_axes((left / width, _MARGIN / height, own / width, _HEIGHT / height))
+        for panel, inches in zip(picture.panels, widths, strict=True):
+            axes = figure.add_axes((left / width, _MARGIN / height, inches / width, _HEIGHT / height))
             _draw_panel(axes, panel, colours)
             lowest = min(lowest, _legend(axes, panel))
-            left += own + _GAP
+            left += inches + _GAP
         if picture.note:
             letters = int((width - 2 * _MARGIN) * 17)
             text = textwrap.fill(picture.note, letters)
@@ -63,25 +60,28 @@ def drawn(picture: Picture) -> Figure:
     return figure
 
 
-def rendered(figure: Figure, kind: str, metadata: Mapping[str, str]) -> bytes:
-    """Return the file of a figure, without a date, with its origin in the metadata.
+def rendered(picture: Picture, kind: str, metadata: Mapping[str, str]) -> bytes:
+    """Return the file of a picture, without a date, with its origin in the metadata.
 
     Args:
-        figure: As drawn.
+        picture: What it shows.
         kind: pdf, png or svg.
         metadata: ``Title``, ``Description`` and ``Source``.
     """
-    told: dict[str, Any] = dict(metadata)
+    fields: dict[str, Any] = dict(metadata)
     if kind == "pdf":
-        told = {"Title": metadata["Title"], "Subject": metadata["Description"], "Keywords": metadata["Source"]}
-        told |= {"Creator": "theorykit paper_figs", "Producer": None, "CreationDate": None}
+        fields = {"Title": metadata["Title"], "Subject": metadata["Description"], "Keywords": metadata["Source"]}
+        fields |= {"Creator": "theorykit paper_figs", "Producer": None, "CreationDate": None}
     elif kind == "png":
-        told |= {"Software": None}
+        fields |= {"Software": None}
     else:
-        told |= {"Creator": "theorykit paper_figs", "Date": None}
-    content = io.BytesIO()
-    with mpl.rc_context(fname=STYLE):
-        figure.savefig(content, format=kind, metadata=told)
+        fields |= {"Creator": "theorykit paper_figs", "Date": None}
+    figure, content = drawn(picture), io.BytesIO()
+    try:
+        with mpl.rc_context(fname=STYLE):
+            figure.savefig(content, format=kind, metadata=fields)
+    finally:
+        plt.close(figure)
     return content.getvalue()
 
 
@@ -93,18 +93,18 @@ def _draw_panel(axes: Axes, panel: Panel, colours: list[Any]) -> None:
         return
     axes.set(xscale=panel.x_scale, yscale=panel.y_scale)
     dashed: list[int] = []
-    points = 0
+    series = 0
     for part in panel.parts:
         if isinstance(part, Line):
             style, label = _ROLES[part.role], part.label or "_theory"
             dashed.append(_free_dashes(style["first"], dashed))
             axes.plot(part.x, part.y, color=style["color"], linestyle=_DASHES[dashed[-1]], label=label, zorder=3)
         elif isinstance(part, Points):
-            number = points if part.series is None else part.series
-            _draw_points(axes, part, colours[number % len(colours)], _MARKERS[number % len(_MARKERS)], number)
-            points += part.series is None
+            _draw_points(axes, part, colours, series if part.series is None else part.series)
+            series += part.series is None
         elif isinstance(part, Printed):
-            _draw_printed(axes, part)
+            style = {"color": "#a11313", "marker": "*", "markersize": 9, "markerfacecolor": "white", "zorder": 6}
+            _draw_bars(axes, part, elinewidth=1.2, label=part.label, **style)
     _limit(axes, panel)
     for part in panel.parts:
         if isinstance(part, Vacuous):
@@ -117,64 +117,36 @@ def _free_dashes(first: int, taken: Sequence[int]) -> int:
     return min(places, key=taken.count)
 
 
-def _draw_points(axes: Axes, part: Points, colour: Any, marker: str, number: int) -> None:
-    hollow = number % 2 == 1 if part.hollow is None else part.hollow
-    face = "white" if hollow else colour
-    style: dict[str, Any] = {
-        "color": colour,
-        "marker": marker,
-        "markerfacecolor": face,
-        "markeredgecolor": colour,
-        "zorder": 4,
-    }
-    if part.scatter:
-        axes.plot(part.x, part.y, linestyle="", alpha=0.5, **(style | {"markersize": 2.5, "label": "_scatter"}))
-        return
+def _draw_points(axes: Axes, part: Points, colours: Sequence[Any], series: int) -> None:
+    colour, hollow = colours[series % len(colours)], series % 2 == 1 if part.hollow is None else part.hollow
+    style: dict[str, Any] = {"color": colour, "marker": _MARKERS[series % len(_MARKERS)], "zorder": 4}
+    style |= {"markerfacecolor": "white" if hollow else colour, "markeredgecolor": colour}
     label = part.label or "_measured"
-    if part.low is None or part.high is None:
+    if part.scatter:
+        axes.plot(part.x, part.y, linestyle="", alpha=0.5, markersize=2.5, label="_scatter", **style)
+    elif part.joined or part.low is None:
+        if part.low is not None and part.high is not None:
+            axes.fill_between(part.x, part.low, part.high, color=colour, alpha=0.18, linewidth=0, zorder=1)
         axes.plot(part.x, part.y, linestyle="-" if part.joined else "", linewidth=0.9, label=label, **style)
-    elif part.joined:
-        axes.fill_between(part.x, part.low, part.high, color=colour, alpha=0.18, linewidth=0, zorder=1)
-        axes.plot(part.x, part.y, linestyle="-", linewidth=0.9, label=label, **style)
     else:
-        across, up = _reach(part.x, part.left, part.right), _reach(part.y, part.low, part.high)
-        axes.errorbar(part.x, part.y, yerr=up, xerr=across, linestyle="", elinewidth=0.9, label=label, **style)
+        _draw_bars(axes, part, elinewidth=0.9, label=label, **style)
 
 
-def _draw_printed(axes: Axes, part: Printed) -> None:
-    style: dict[str, Any] = {
-        "color": "#a11313",
-        "marker": "*",
-        "markersize": 9,
-        "markerfacecolor": "white",
-        "zorder": 6,
-    }
-    across, up = _reach(part.x, part.left, part.right), _reach(part.y, part.low, part.high)
-    axes.errorbar(part.x, part.y, yerr=up, xerr=across, linestyle="", elinewidth=1.2, label=part.label, **style)
-
-
-def _reach(middle: Floats, low: Floats | None, high: Floats | None) -> Floats | None:
-    """Return how far an interval goes to both sides ``[2, k]``."""
-    if low is None or high is None:
-        return None
-    return np.maximum(np.vstack([np.asarray(middle) - low, np.asarray(high) - middle]), 0)
+def _draw_bars(axes: Axes, part: Marks, **style: Any) -> None:
+    across, up = (
+        # how far an interval goes to both sides [2, k]
+        None if low is None or high is None else np.maximum(np.vstack([middle - low, high - middle]), 0)
+        for middle, low, high in ((part.x, part.left, part.right), (part.y, part.low, part.high))
+    )
+    axes.errorbar(part.x, part.y, yerr=up, xerr=across, linestyle="", **style)
 
 
 def _draw_heatmap(axes: Axes, part: Heatmap) -> None:
-    sns.heatmap(
-        np.asarray(part.values),
-        ax=axes,
-        annot=True,
-        fmt=".2g",
-        annot_kws={"fontsize": 6},
-        cmap="cividis_r",
-        vmin=0,
-        vmax=part.largest,
-        xticklabels=list(part.columns),
-        yticklabels=list(part.rows),
-        cbar_kws={"label": part.label, "extend": "max" if part.largest is not None else "neither"},
-        mask=~np.isfinite(part.values),
-    )
+    numbers = {"annot": True, "fmt": ".2g", "annot_kws": {"fontsize": 6}, "mask": ~np.isfinite(part.values)}
+    shades: dict[str, Any] = {"cmap": "cividis_r", "vmin": 0, "vmax": part.largest}
+    shades["cbar_kws"] = {"label": part.label, "extend": "neither" if part.largest is None else "max"}
+    names = {"xticklabels": list(part.columns), "yticklabels": list(part.rows)}
+    sns.heatmap(part.values, ax=axes, **numbers, **shades, **names)
     axes.grid(visible=False)
     axes.tick_params(length=0)
 
@@ -212,5 +184,5 @@ def _legend(axes: Axes, panel: Panel) -> float:
         return float(below)
     wrapped = [textwrap.fill(label, int(_LEGEND_WIDTH * panel.width)) for label in labels]
     handles = [handle_of[label] for label in labels]
-    found = axes.legend(handles, wrapped, loc="upper left", bbox_to_anchor=(0, below - 0.04), labelspacing=0.35)
-    return float(found.get_window_extent(renderer).transformed(axes.transAxes.inverted()).y0)
+    legend = axes.legend(handles, wrapped, loc="upper left", bbox_to_anchor=(0, below - 0.04), labelspacing=0.35)
+    return float(legend.get_window_extent(renderer).transformed(axes.transAxes.inverted()).y0)

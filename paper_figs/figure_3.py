@@ -7,24 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
-from paper_figs.reported_results import CHECK, LOSS, PART, curve_points, extent, seeds_note, verdict
-from paper_figs.sources import Data, Sources
+from paper_figs.reported_results import LOSS, curve_points, extent, measured, seeds_note, verdict
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
-from validation.reported_results.design import PAPER_CLONE_WEIGHT, PAPER_RATE
+from validation.reported_results.design import CLONING, PAPER_CLONE_WEIGHT, PAPER_RATE, ROWS
+from validation.reported_results.students import StudentsData
 from validation.reported_results.verdicts import ROBUST
+from validation.training.comparison import Group
 
 ABOUT = "held-out loss over the learning rate and over the clone weight λ"
 _ROBUST_RATES = (1e-4, 1e-2)
 """§5.8."""
-_WITHOUT_CLONING = "w/o cloning"
-"""Row of Table 2 with λ = 0: the same students but for that."""
 
 
 def build(sources: Sources) -> Picture:
     """Return losses over the learning rate and over λ, beside where the paper says that they are good."""
-    data = sources.data(CHECK, PART)
-    robust, around = (verdict(sources, "figure-3-learning-rate", part) for part in ("robust", "lies around"))
-    spot = verdict(sources, "figure-3-clone-weight")
+    data = measured(sources)
+    robust, around = (verdict(sources, "figure-3-learning-rate", key) for key in ("robust", "around"))
+    spot = verdict(sources, "figure-3-clone-weight", "sweet-spot")
     return Picture(
         "Sensitivity to learning rate and clone weight",
         [_rates(data, robust, around), _weights(data, spot)],
@@ -35,10 +35,9 @@ def build(sources: Sources) -> Picture:
     )
 
 
-def _rates(data: Data, robust: str, around: str) -> Panel:
-    curve = data["figure_3_learning_rates"]
-    rates = floats(curve["at"])
-    points = curve_points("students", rates, curve["losses"])
+def _rates(data: StudentsData, robust: str, around: str) -> Panel:
+    rates = floats(data.figure_3_learning_rates.at)
+    points = curve_points("students", rates, data.figure_3_learning_rates)
     ends = np.array(extent(rates, _ROBUST_RATES))
     margin = np.full(2, np.nanmin(points.y) + ROBUST)
     lines = [
@@ -51,16 +50,15 @@ def _rates(data: Data, robust: str, around: str) -> Panel:
     )
 
 
-def _weights(data: Data, spot: str) -> Panel:
-    curve = data["figure_3_clone_weights"]
-    weights, losses = list(curve["at"]), list(curve["losses"])
+def _weights(data: StudentsData, spot: str) -> Panel:
+    weights = data.figure_3_clone_weights.at
     names = [f"{weight:g}" for weight in weights]
-    points = curve_points("students", np.arange(float(len(weights))), losses)
+    points = curve_points("students", np.arange(float(len(weights))), data.figure_3_clone_weights)
     place = float(weights.index(PAPER_CLONE_WEIGHT))
-    without = next(row for row in data["table_2"] if row["name"]["row"] == _WITHOUT_CLONING)
     if 0.0 not in weights:
+        # λ = 0 is a row of Table 2: the same students but for that
         names, place = ["0", *names], place + 1
-        points = _prepended(points, without)
+        points = _prepended(points, next(group for group in data.table_2 if group.name["row"] == ROWS[CLONING]))
     teacher = _teacher(data, np.array([-0.5, len(names) - 0.5]))
     label = f"the paper, §5.8, no height: “a sweet spot around 1.0” (here {spot})"
     return _panel(
@@ -68,18 +66,17 @@ def _weights(data: Data, spot: str) -> Panel:
     )
 
 
-def _prepended(points: Points, row: Data) -> Points:
-    """Return the points with λ = 0, which Table 2 has, before the others."""
-    ends = row["interval"] or (np.nan, np.nan)
-    new = [row["held_out"], *ends]
+def _prepended(points: Points, group: Group) -> Points:
+    """Return the points with the students of a row of a table before the others."""
+    first = group.held_out, *(group.interval or (None, None))
     y, low, high = (
-        np.r_[floats([one]), old] for one, old in zip(new, (points.y, points.low, points.high), strict=True)
+        np.r_[floats([value]), others] for value, others in zip(first, (points.y, points.low, points.high), strict=True)
     )
     return Points(points.label, np.arange(float(y.size)), y, low, high, joined=True)
 
 
-def _teacher(data: Data, ends: Floats) -> Line:
-    return Line("the teacher", ends, np.full(2, data["teacher_loss"]), Role.TRUTH)
+def _teacher(data: StudentsData, ends: Floats) -> Line:
+    return Line("the teacher", ends, np.full(2, data.teacher_loss), Role.TRUTH)
 
 
 def _panel(

@@ -182,8 +182,8 @@ def box(label: str, left: float, right: float, margin: float) -> Line:
 
 def ticks(values: Floats) -> list[float]:
     """Return the values that a logarithmic axis has room for: each at least 1.35 times the one before."""
-    found: list[float] = []
+    places: list[float] = []
     for value in values:
-        if not found or value >= 1.35 * found[-1]:
-            found.append(float(value))
-    return found
+        if not places or value >= 1.35 * places[-1]:
+            places.append(float(value))
+    return places

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from paper_figs.pictures import Points, floats
-from paper_figs.sources import Sources, verdict_words
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
 from theorykit.verdicts import student_interval
 from validation.claims.finding import Form
+from validation.claims.settings import read_settings
+from validation.reported_results.design import DesignSettings
+from validation.reported_results.students import CurveData, StudentsData
+from validation.training.comparison import Group
 
 CHECK, PART = "reported-results", "students"
 LOSS = "held-out loss, nats per token"
@@ -20,24 +24,33 @@ MEASURED = ("loss, nats per token", "perplexity", "bits per byte", "loss less LR
 INTERVALS = "In brackets 95 % t intervals over seeds; differences are paired by seed. Parameters include embeddings."
 
 
-def verdict(sources: Sources, equation: str, part: str = "") -> str:
-    """Return the verdict of the first finding on a claim whose title has this part, as in ``not applicable``."""
-    found = sources.findings(CHECK, PART, equation, Form.PRINTED)
-    return next((verdict_words(one) for one in found if part in one["what"]), "not judged")
+def measured(sources: Sources) -> StudentsData:
+    """Return what was measured."""
+    return sources.data(CHECK, PART, StudentsData)
 
 
-def curve_points(label: str, x: Sequence[float] | Floats, losses: Sequence[Any]) -> Points:
-    """Return means over seeds with 95 % t intervals from losses ``[groups, seeds]``."""
-    return Points(label, floats(x), *student_interval(floats(losses).T), joined=True)
+def settings_of(sources: Sources) -> DesignSettings:
+    """Return the settings that the students were trained with."""
+    return read_settings(DesignSettings, sources.record(CHECK, PART).content.settings)
+
+
+def verdict(sources: Sources, equation: str, key: str, **of: str) -> str:
+    """Return the verdict on what is printed about one question, as in ``not applicable``."""
+    return sources.record(CHECK, PART).finding(equation, Form.PRINTED, key, **of).sentence_words
+
+
+def curve_points(label: str, x: Any, curve: CurveData) -> Points:
+    """Return means over seeds with 95 % t intervals."""
+    return Points(label, floats(x), *student_interval(curve.losses.T), joined=True)
 
 
 def seeds_note(sources: Sources) -> str:
     """Return how many seeds are averaged and how many of them the verdicts leave out, and the setting."""
-    settings = sources.record(CHECK, PART).content["settings"]
+    settings = settings_of(sources)
     return (
-        f"Means over {settings['seeds']} seeds with 95 % t intervals. The verdicts pair students by seed, which the "
-        f"intervals do not, and leave out {settings['tuning_seeds']} of the seeds, which only chose among settings. "
-        f"{sources.data(CHECK, PART)['setting']}"
+        f"Means over {settings.seeds} seeds with 95 % t intervals. The verdicts pair students by seed, which the "
+        f"intervals do not, and leave out {settings.tuning_seeds} of the seeds, which only chose among settings. "
+        f"{measured(sources).setting}"
     )
 
 
@@ -47,29 +60,26 @@ def extent(*parts: Sequence[float] | Floats | None) -> tuple[float, float]:
     return float(np.nanmin(numbers)), float(np.nanmax(numbers))
 
 
-def parameter_cells(group: Mapping[str, Any]) -> list[str]:
+def parameter_cells(group: Group) -> list[str]:
     """Return the deployed and the trained parameters of a group of students."""
-    facts = group["facts"]
-    return [f"{facts[name]:,}" if facts else "" for name in ("deployed_parameters", "trained_parameters")]
+    return [f"{group.facts[name]:,}" if group.facts else "" for name in ("deployed_parameters", "trained_parameters")]
 
 
-def measured_cells(group: Mapping[str, Any]) -> list[str]:
-    """Return the cells of :data:`MEASURED` of a group of students (:class:`validation.training.comparison.Group`)."""
+def measured_cells(group: Group) -> list[str]:
+    """Return the cells of :data:`MEASURED` of a group of students."""
     return [
-        _with_interval(group["held_out"], group["interval"], ".4f"),
-        _cell(group["perplexity"], ".4g"),
-        _cell(group["bits_per_byte"], ".4f"),
-        "reference"
-        if is_reference(group)
-        else _with_interval(group["difference"], group["difference_interval"], "+.4f"),
-        str(len(group["seeds"])),
-        str(group["failed"]),
+        _with_interval(group.held_out, group.interval, ".4f"),
+        _cell(group.perplexity, ".4g"),
+        _cell(group.bits_per_byte, ".4f"),
+        "reference" if is_reference(group) else _with_interval(group.difference, group.difference_interval, "+.4f"),
+        str(len(group.seeds)),
+        str(group.failed),
     ]
 
 
-def is_reference(group: Mapping[str, Any]) -> bool:
+def is_reference(group: Group) -> bool:
     """Return whether the others are held against this group."""
-    return group["difference"] is None and group["held_out"] is not None
+    return group.difference is None and group.held_out is not None
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None, form: str) -> str:

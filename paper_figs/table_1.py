@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,45 +13,51 @@ from paper_figs.reported_results import (
     MEASURED,
     PART,
     is_reference,
+    measured,
     measured_cells,
     parameter_cells,
+    settings_of,
 )
-from paper_figs.sources import Data, Sources, verdict_words
+from paper_figs.sources import Data, Sources
 from theorykit.provenance import short
 from theorykit.statements import reported_results as printed
 from theorykit.tables import Table
 from validation.claims.finding import Form
-from validation.reported_results.design import DENSE, LORA
+from validation.claims.record import Record
+from validation.reported_results.design import DENSE, FULL, KD, LORA, PC_LORA, DesignSettings
+from validation.reported_results.students import ONE_RATE, OWN_RATES, StudentsData
 from validation.reported_results.verdicts import PARAMETERS_WITHIN
+from validation.training.comparison import Group
 
 ABOUT = "methods at equal deployed parameters, beside the paper's numbers"
 _PAPER: Mapping[str, tuple[float, float, float]] = {
     "teacher": (124.0, 18.3, 35.2),
-    "kd": (12.4, 22.1, 42.8),
+    KD: (12.4, 22.1, 42.8),
     "fitnets": (12.4, 21.8, 41.5),
     LORA: (12.4, 23.5, 44.2),
-    "pc-lora": (12.4, *printed.TABLE_1["PC-LoRA"]),
-    "lrc": (12.4, *printed.TABLE_1["LRC"]),
+    PC_LORA: (12.4, *printed.TABLE_1["PC-LoRA"]),
+    FULL: (12.4, *printed.TABLE_1["LRC"]),
 }
 """Millions of parameters and perplexities on WikiText-103 and PTB, as §5.2 prints them."""
 _PAPER_COLUMNS = ("the paper: params (M)", "the paper: WikiText-103 PPL", "the paper: PTB PPL")
 _SMOLLM2 = "methods"
 """Name of the comparison of students of SmolLM2-135M."""
+_GROUP = dataclasses.fields(Group)
 
 
 def build(sources: Sources) -> Table:
     """Return the methods each at its own best learning rate, at one rate for all, and on SmolLM2-135M."""
-    data, settings = sources.data(CHECK, PART), sources.record(CHECK, PART).content["settings"]
-    rates, own = data["table_1_rates"], settings["learning_rate"]
+    data, settings = measured(sources), settings_of(sources)
     compared = sources.comparison(_SMOLLM2)
+    groups = [Group(**{field.name: group[field.name] for field in _GROUP}) for group in compared["groups"]]
+    rates = data.table_1_rates
     rows = [
         _teacher(data),
-        *(_row("own best rate", group, rates[_name(group)], paper=True) for group in data["table_1"]),
-        *(_row("one rate", group, own) for group in data["table_1_one_rate"]),
-        *_smollm2(compared),
+        *(_row("own best rate", group, rates[_name(group)], paper=True) for group in data.table_1),
+        *(_row("one rate", group, settings.learning_rate) for group in data.table_1_one_rate),
+        *_smollm2(groups, compared["students"]),
     ]
-    claims = sources.findings(CHECK, PART, "table-1-improvement", Form.PRINTED)
-    tuned, common = (_judged(claims, how) for how in ("each at its own best", "all at the"))
+    tuned, common = (_claim(sources.record(CHECK, PART), choice) for choice in (OWN_RATES, ONE_RATE))
     return Table(
         "Methods side by side",
         ("students", "method", "deployed", "trained", "learning rate", *MEASURED, *_PAPER_COLUMNS),
@@ -59,44 +65,38 @@ def build(sources: Sources) -> Table:
         "The columns of the paper are of its own teacher and texts, without seeds: no number of ours is one of theirs. "
         "The claim that LRC is the best of the methods of its size, judged over seeds: each at its own best learning "
         f"rate, {tuned}; at one rate for all, {common}. These verdicts leave out the seeds that chose the best rates, "
-        f"which the rows at one rate have. {_beyond(compared)} The paper's LoRA-FT stands beside LoRA on the whole "
+        f"which the rows at one rate have. {_beyond(groups)} The paper's LoRA-FT stands beside LoRA on the whole "
         "teacher, which deploys all of it.",
-        f"{INTERVALS} {_chosen(settings, rates)} {data['setting']} {_of_smollm2(compared)}",
+        f"{INTERVALS} {_chosen(settings, rates)} {data.setting} {_of_smollm2(compared)}",
     )
 
 
-def _judged(claims: Sequence[Mapping[str, Any]], how: str) -> str:
+def _claim(record: Record, choice: str) -> str:
     """Return the verdict on the claim, the nearest rival, and against whom a method by itself decides otherwise."""
-    own = [one for one in claims if how in one["what"]]
-    best = next((one for one in own if "is the best of" in one["what"]), None)
-    if best is None:
-        return "not judged"
-    told, seeds = verdict_words(best), best["verdict"]["n_seeds"]
-    near = f"; the nearest rival at {best['measured']:+.4f}" if best["measured"] is not None else ""
-    if best["interval"]:
-        low, high = best["interval"]
-        near += f" [{low:+.4f}, {high:+.4f}], a {1 - 2 * best['verdict']['alpha']:.0%} interval"
-    pairs = {
-        match[1]: one for one in own if (match := re.match(r"LRC is better than (.+), (?:each|all) at", one["what"]))
-    }
+    best = record.finding("table-1-improvement", Form.PRINTED, "best", rates=choice)
+    words, seeds = best.sentence_words, best.verdict.n_seeds
+    near = f"; the nearest rival at {best.measured:+.4f}" if best.measured is not None else ""
+    if best.interval and best.verdict.alpha:
+        low, high = best.interval
+        near += f" [{low:+.4f}, {high:+.4f}], a {1 - 2 * best.verdict.alpha:.0%} interval"
     other: dict[str, list[str]] = {}
-    for name, one in pairs.items():
-        if verdict_words(one) != told:
-            other.setdefault(f"{verdict_words(one)} at level {one['verdict']['alpha']:.2g}", []).append(name)
-    apart = "".join(f"; against {' and '.join(names)} alone {words}" for words, names in other.items())
-    return f"{told} ({seeds} seed{'s' * (seeds != 1)}{near}{apart})"
+    for pair in record.select("table-1-improvement", Form.PRINTED, "better", rates=choice):
+        if pair.sentence_words != words:
+            level = f"{pair.sentence_words} at level {pair.verdict.alpha:.2g}"
+            other.setdefault(level, []).append(str(pair.of["rival"]))
+    apart = "".join(f"; against {' and '.join(names)} alone {level}" for level, names in other.items())
+    return f"{words} ({seeds} seed{'s' * (seeds != 1)}{near}{apart})"
 
 
-def _beyond(compared: Data) -> str:
+def _beyond(groups: Sequence[Group]) -> str:
     """Return which students of SmolLM2-135M contradict the claim."""
-    groups, reference = compared["groups"], _reference(compared)
-    most = (1 + PARAMETERS_WITHIN) * reference["facts"]["deployed_parameters"]
+    reference = _reference(groups)
+    most = (1 + PARAMETERS_WITHIN) * reference.facts["deployed_parameters"]
     better = [
-        _other_name(group["name"], reference["name"])
+        _other_name(group.name, reference.name)
         for group in groups
-        if group["difference_interval"]
-        and group["difference_interval"][1] < 0
-        and group["facts"]["deployed_parameters"] <= most
+        if group.difference_interval and group.difference_interval[1] < 0
+        if group.facts["deployed_parameters"] <= most
     ]
     if not better:
         return "On SmolLM2-135M no method of LRC's size has an interval wholly below LRC's loss."
@@ -106,62 +106,62 @@ def _beyond(compared: Data) -> str:
     )
 
 
-def _name(group: Mapping[str, Any]) -> str:
-    return str(group["name"]["row"])
+def _name(group: Group) -> str:
+    return str(group.name["row"])
 
 
-def _row(block: str, group: Mapping[str, Any], rate: float, *, paper: bool = False, name: str = "") -> list[str]:
-    own = name or _name(group)
-    theirs = [f"{number:.1f}" for number in _PAPER[own]] if paper and own in _PAPER else [""] * len(_PAPER_COLUMNS)
-    return [block, own, *parameter_cells(group), f"{rate:g}", *measured_cells(group), *theirs]
+def _row(block: str, group: Group, rate: float, *, paper: bool = False, name: str = "") -> list[str]:
+    method = name or _name(group)
+    theirs = _paper(method) if paper and method in _PAPER else [""] * len(_PAPER_COLUMNS)
+    return [block, method, *parameter_cells(group), f"{rate:g}", *measured_cells(group), *theirs]
 
 
-def _teacher(data: Data) -> list[str]:
+def _paper(name: str) -> list[str]:
+    return [f"{number:.1f}" for number in _PAPER[name]]
+
+
+def _teacher(data: StudentsData) -> list[str]:
     """Return the row of the teacher: no student, no seeds."""
-    whole = next(group for group in data["table_1"] if _name(group) == DENSE)
-    loss = data["teacher_loss"]
+    whole = next(group for group in data.table_1 if _name(group) == DENSE)
+    loss = data.teacher_loss
     measured = [f"{loss:.4f}", f"{math.exp(loss):.4g}", *[""] * (len(MEASURED) - 2)]
-    theirs = [f"{number:.1f}" for number in _PAPER["teacher"]]
-    return ["none", "teacher", parameter_cells(whole)[0], "", "", *measured, *theirs]
+    return ["none", "teacher", parameter_cells(whole)[0], "", "", *measured, *_paper("teacher")]
 
 
-def _chosen(settings: Mapping[str, Any], rates: Mapping[str, float]) -> str:
+def _chosen(settings: DesignSettings, rates: Mapping[str, float]) -> str:
     """Return how best rates were chosen, and whose a wider grid might have changed."""
-    tried = {*settings["learning_rates"], settings["learning_rate"]}
+    tried = {*settings.learning_rates, settings.learning_rate}
     edge = [f"“{name}”" for name, rate in rates.items() if rate in (min(tried), max(tried))]
     return (
-        f"Own best rates were chosen on {settings['tuning_seeds']} of {settings['seeds']} seeds, which are left out "
+        f"Own best rates were chosen on {settings.tuning_seeds} of {settings.seeds} seeds, which are left out "
         f"there; at the end of the grid: {'; '.join(edge) or 'none'}."
     )
 
 
-def _smollm2(compared: Data) -> list[list[str]]:
+def _smollm2(groups: Sequence[Group], students: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return rows of the students of SmolLM2-135M; a name tells what differs from the reference."""
-    reference = _reference(compared)["name"]
+    reference = _reference(groups).name
     return [
-        _row(
-            "SmolLM2-135M",
-            group,
-            _rate(group["name"], compared["students"]),
-            name=_other_name(group["name"], reference),
-        )
-        for group in compared["groups"]
+        _row("SmolLM2-135M", group, _rate(group.name, students), name=_other_name(group.name, reference))
+        for group in groups
     ]
 
 
-def _reference(compared: Data) -> Mapping[str, Any]:
-    return next(group for group in compared["groups"] if is_reference(group))
+def _reference(groups: Sequence[Group]) -> Group:
+    return next(group for group in groups if is_reference(group))
 
 
-def _other_name(own: Mapping[str, str], reference: Mapping[str, str]) -> str:
-    other = [f"{key} {own[key]}" for key in own if key != "method" and own[key] != reference[key]]
-    return ", ".join([own["method"], *other])
+def _other_name(name: Mapping[str, str], reference: Mapping[str, str]) -> str:
+    other = [f"{key} {name[key]}" for key in name if key != "method" and name[key] != reference[key]]
+    return ", ".join([name["method"], *other])
 
 
 def _rate(name: Mapping[str, str], students: Sequence[Mapping[str, Any]]) -> float:
     """Return the learning rate of the students of a group."""
-    configs = (one["config"] for one in students)
-    return float(next(one["learning_rate"][0] for one in configs if all(one[key] == name[key] for key in name)))
+    configs = (student["config"] for student in students)
+    return float(
+        next(config["learning_rate"][0] for config in configs if all(config[key] == name[key] for key in name))
+    )
 
 
 def _of_smollm2(compared: Data) -> str:

@@ -7,6 +7,7 @@ import operator
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,19 @@ def positive_integer(name: str, value: Any, *, allow_zero: bool = False, maximum
     return int(number)
 
 
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """Return the start of a hint that names the nearest known name, or nothing where none is near."""
+    near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def one_of(name: str, value: Any, options: Iterable[str]) -> Any:
-    """Return ``value`` where it is one of the options, or raise."""
+    """Return ``value`` where it is one of the options, or raise with the nearest one."""
     known = tuple(options)
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} = {shown(value)} is unknown", f"choose one of {', '.join(known)}")
+        raise InputError(
+            f"{name} = {shown(value)} is unknown", f"{did_you_mean(value, known)}choose one of {', '.join(known)}"
+        )
     return value
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,13 @@ class Result:
         import pandas as pd
 
         return pd.DataFrame([self.to_dict()])
+
+    def _drawn(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Return what a function of :mod:`theorykit.plots` draws of this result.
+
+        By name: pictures stand above the results that they draw, and only who draws loads matplotlib.
+        """
+        return getattr(import_module("theorykit.plots"), name)(self, *arguments, **options)
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(max_rows=40, float_format=lambda number: f"{number:.4g}"))

@@ -16,7 +16,7 @@ from theorykit.information.estimators.gaussian import (
     mardia_kurtosis,
 )
 from theorykit.information.estimators.ranks import normal_scores
-from theorykit.information.samples import PlugInError
+from theorykit.information.gaussian import PlugInError
 
 BOTH = pytest.mark.parametrize("estimator", [gaussian_estimate, gaussian_copula_estimate])
 

@@ -7,7 +7,8 @@ from statsmodels.stats.multitest import multipletests
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.verdicts import Instance, Value, expectation_verdict, power_expectation
-from theorykit.verdicts.samples import holm, mean_limits
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import holm
 
 SEEDS = [1.0, 1.4, 0.8, 1.1, 0.9, 1.2]
 

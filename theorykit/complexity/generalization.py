@@ -66,17 +66,14 @@ def _assemble(
         simpler = None if rival is None else empirical_risk + rival + confidence
     value = np.char.lower(bound_value(risk, trivial=trivial, simpler=simpler))
     arrays = np.broadcast_arrays(empirical_risk, complexity, confidence, trivial, delta, risk, value)
-    parts = [array[()] for array in arrays]
-    return GeneralizationBound(
-        empirical_risk=parts[0],
-        complexity_term=parts[1],
-        confidence_term=parts[2],
-        gap_bound=parts[1] + parts[2],
-        risk_bound=parts[5],
-        trivial_risk=parts[3],
-        delta=parts[4],
-        value=parts[6] if arrays[6].ndim else str(parts[6]),
-    )
+    mean_loss, complexity, confidence, trivial, delta, risk, value = (array[()] for array in arrays)
+    gap = complexity + confidence
+    words = value if np.ndim(value) else str(value)
+    return GeneralizationBound(mean_loss, complexity, confidence, gap, risk, trivial, delta, words)
+
+
+def _rank_free(complexity: Any) -> Floats | None:
+    return None if complexity is None else positive_array("rank_free_complexity", complexity, allow_zero=True)
 
 
 def generalization_bound(
@@ -145,10 +142,6 @@ def generalization_bound(
         confidence_term = 3.0 * ceiling * np.sqrt(np.log(2.0 / failure) / 2.0 / counts)
         rival = None if rank_free is None else 2.0 * slope * rank_free
     return _assemble(risk, complexity_term, confidence_term, trivial, failure, rival)
-
-
-def _rank_free(complexity: Any) -> Floats | None:
-    return None if complexity is None else positive_array("rank_free_complexity", complexity, allow_zero=True)
 
 
 def printed_generalization_bound(

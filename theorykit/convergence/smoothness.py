@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from theorykit.arguments import (
     Floats,
@@ -152,8 +153,6 @@ def _dominant(
     Raises:
         ConvergenceError: Lanczos did not converge, or what it returned is no eigenvector to the tolerance.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
     vector = start / np.linalg.norm(start)
     image = product(vector)
     if vector.size > 1 and image.any():  # Lanczos cannot start from a vector that H maps to 0

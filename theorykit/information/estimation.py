@@ -104,8 +104,8 @@ def mutual_information(
         >>> x, z = rng.standard_normal((2, 2000, 3))
         >>> mutual_information(x, 0.6 * x + 0.8 * z, "gaussian")  # 3 log 1.25 = 0.669
         InformationEstimate(gaussian: 0.6788 nats (0.634 to 0.726))
-        >>> found = mutual_information(x, x, "gaussian", noise=0.5)  # 3/2 log(1 + 1/0.25) = 2.414
-        >>> found.method, found.interval[0] < 2.414 < found.interval[1]
+        >>> estimate = mutual_information(x, x, "gaussian", noise=0.5)  # 3/2 log(1 + 1/0.25) = 2.414
+        >>> estimate.method, estimate.interval[0] < 2.414 < estimate.interval[1]
         ('gaussian at noise 0.5', True)
     """
     options: dict[str, Any] = {"settings": settings, "progress": progress}
@@ -115,12 +115,12 @@ def mutual_information(
     deviation = positive_number("noise", noise)
     pair = checked_pair(x, y, groups)
     noisy = _with_noise(pair, deviation, generator)
-    found = _estimate(name, noisy.x, noisy.y, groups=noisy.groups, generator=generator, noisy=True, **options)
+    estimate = _estimate(name, noisy.x, noisy.y, groups=noisy.groups, generator=generator, noisy=True, **options)
     return replace(
-        found,
-        method=f"{found.method} at noise {deviation:g}",
+        estimate,
+        method=f"{estimate.method} at noise {deviation:g}",
         dimensions=pair.dimensions,
-        warnings=tuple(dict.fromkeys(pair.warnings + found.warnings)),
+        warnings=tuple(dict.fromkeys(pair.warnings + estimate.warnings)),
     )
 
 
@@ -216,8 +216,8 @@ def calibrate_mutual_information(
     if noise is not None:
         pair = _with_noise(pair, positive_number("noise", noise), generator)
     if information is None:
-        found = gaussian_estimate(pair.x, pair.y).information
-        information = 0.1 if found is None or not np.isfinite(found) else max(0.1, found)
+        value = gaussian_estimate(pair.x, pair.y).information
+        information = 0.1 if value is None or not np.isfinite(value) else max(0.1, value)
     estimator = partial(mutual_information, method=name, groups=pair.groups, generator=generator, settings=settings)
     return calibrate_estimator(
         estimator,

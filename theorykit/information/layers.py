@@ -23,6 +23,7 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import checked_method, mutual_information
 from theorykit.information.estimators.canonical import CanonicalReduction, canonical_pairs_of_moments
 from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
+from theorykit.information.estimators.outcomes import failure_of
 from theorykit.information.estimators.pairs import Indices, check_memory, checked_pair
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
@@ -105,7 +106,7 @@ class Stream:
         if not callable(states):
             raise InputError(f"states = {shown(states)} cannot be called", "give a function that returns the batches")
         self._states, self._progress = states, progress
-        self._seen: list[tuple[tuple[int, int], Floats]] = []
+        self._marks: list[tuple[tuple[int, int], Floats]] = []
         self._widths: tuple[tuple[int, int], ...] = ()
         self.sequences = self.tokens = 0
 
@@ -116,15 +117,15 @@ class Stream:
             InputError: batches that are no such, that do not fit together, or fewer than four sequences.
         """
         expected = len(self._states) if isinstance(self._states, Sized) else 0
-        for given in self._read():
-            batch = _checked_batch(given, self.sequences)
+        for pair in self._read():
+            batch = _checked_batch(pair, self.sequences)
             self._widths = self._widths or batch.widths
             self._check_widths(batch)
-            self._seen.append((batch.sizes, batch.mark()))
+            self._marks.append((batch.sizes, batch.mark()))
             self.sequences += batch.sizes[0]
             self.tokens += batch.sizes[0] * batch.sizes[1]
             yield batch
-            self.tell("second moments", len(self._seen), expected)
+            self.tell("second moments", len(self._marks), expected)
         if self.sequences < _FEWEST:
             raise InputError(
                 f"states gave {self.sequences} sequences, and {_FEWEST} are needed",
@@ -138,24 +139,24 @@ class Stream:
             InputError: they are not those of the first reading.
         """
         start = number = 0
-        for given in self._read():
-            batch = _checked_batch(given, start)
+        for pair in self._read():
+            batch = _checked_batch(pair, start)
             self._check_widths(batch)
             self._check_repeated(number, batch)
             start, number = start + batch.sizes[0], number + 1
             yield batch
-            self.tell("canonical pairs", number, len(self._seen))
-        if number < len(self._seen):
+            self.tell("canonical pairs", number, len(self._marks))
+        if number < len(self._marks):
             raise InputError(
-                f"states gave {len(self._seen)} batches on the first call and {number} on the second",
+                f"states gave {len(self._marks)} batches on the first call and {number} on the second",
                 "return a new iterator from each call",
             )
 
     def _read(self) -> Iterator[Any]:
-        given = self._states()
-        if not isinstance(given, Iterable):
-            raise InputError(f"states gave {shown(given)} and not batches", "return an iterator over batches")
-        return iter(given)
+        batches = self._states()
+        if not isinstance(batches, Iterable):
+            raise InputError(f"states gave {shown(batches)} and not batches", "return an iterator over batches")
+        return iter(batches)
 
     def _check_widths(self, batch: Batch) -> None:
         if batch.widths != self._widths:
@@ -167,9 +168,9 @@ class Stream:
     def _check_repeated(self, number: int, batch: Batch) -> None:
         """Raise where a sequence could have been fitted on and be estimated from."""
         hint = "give the same batches in the same order on each call, without dropout"
-        if number >= len(self._seen):
+        if number >= len(self._marks):
             raise InputError(f"states gave {number} batches on the first call and more on the second", hint)
-        sizes, mark = self._seen[number]
+        sizes, mark = self._marks[number]
         if batch.sizes != sizes:
             raise InputError(
                 f"batch {number} has {sizes} sequences and tokens on the first call and {batch.sizes} on the second",
@@ -184,14 +185,14 @@ class Stream:
             self._progress(what, done, count)
 
 
-def _checked_batch(given: Any, start: int) -> Batch:
+def _checked_batch(pair: Any, start: int) -> Batch:
     """Return the batch or raise where it is no pair of L layers over the same tokens."""
     try:
-        teacher, student = given
+        teacher, student = pair
         shapes = [[tuple(layer.shape) for layer in side] for side in (teacher, student)]
     except (TypeError, ValueError, AttributeError):
         raise InputError(
-            f"a batch is {shown(given)} and not two lists of arrays", "give (teacher layers, student layers)"
+            f"a batch is {shown(pair)} and not two lists of arrays", "give (teacher layers, student layers)"
         ) from None
     if len(shapes[0]) != len(shapes[1]) or not shapes[0]:
         raise InputError(
@@ -230,22 +231,22 @@ class LayerEstimate(Result):
 
     def row(self) -> dict[str, Any]:
         """Return the numbers of a table."""
-        found = self.estimate
-        low, high = found.interval or (None, None)
+        estimate = self.estimate
+        low, high = estimate.interval or (None, None)
         return {
             "layer": self.layer,
-            "information": found.information,
+            "information": estimate.information,
             "low": low,
             "high": high,
-            "standard_error": found.standard_error,
+            "standard_error": estimate.standard_error,
             "noise": self.noise,
             "components": self.components,
             "tokens": self.tokens,
             "sequences": self.sequences,
-            "teacher_width": found.dimensions[0],
-            "student_width": found.dimensions[1],
-            "warnings": len(found.warnings),
-            "failure": found.failure,
+            "teacher_width": estimate.dimensions[0],
+            "student_width": estimate.dimensions[1],
+            "warnings": len(estimate.warnings),
+            "failure": estimate.failure,
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -297,10 +298,10 @@ class LayerInformation(Result):
     def __repr__(self) -> str:
         values = [part.estimate.information for part in self.layers if part.estimate.information is not None]
         span = f"{min(values):.3g} to {max(values):.3g} nats" if values else "no value"
-        failed = len(self.layers) - len(values)
-        said = f", {failed} failed" if failed else ""
+        missing = len(self.layers) - len(values)
+        failed = f", {missing} failed" if missing else ""
         noise = "" if self.noise is None else f" at relative noise {self.noise:g}"
-        return f"LayerInformation({self.method}{noise}: {len(self.layers)} layers, {span}{said})"
+        return f"LayerInformation({self.method}{noise}: {len(self.layers)} layers, {span}{failed})"
 
 
 _WITHOUT_NOISE = ("decoder", "network_decoder")
@@ -360,11 +361,8 @@ class _Layer:
             return
         try:
             step(*arguments)
-        except TheorykitError as error:
-            self.failure = f"{error.message}; {error.hint}" if error.hint else error.message
-        except (np.linalg.LinAlgError, MemoryError) as error:
-            self.failure = str(error) or type(error).__name__
-        if self.failure:
+        except (TheorykitError, np.linalg.LinAlgError, MemoryError) as error:
+            self.failure = failure_of(error)
             self.moments, self.u, self.v = None, [], []
 
     def learn(self, batch: Batch) -> None:
@@ -381,8 +379,7 @@ class _Layer:
             student = np.einsum("ii->i", covariance)[moments.split :]  # a view that can be written to
             self.noise = share * float(np.sqrt(student.mean()))
             student += self.noise**2
-        found = canonical_pairs_of_moments(mean, covariance, moments.split, moments.count)
-        self.reduction = found.leading(most)
+        self.reduction = canonical_pairs_of_moments(mean, covariance, moments.split, moments.count).leading(most)
 
     def project(self, batch: Batch) -> None:
         assert self.reduction is not None
@@ -406,21 +403,19 @@ class _Layer:
 
     def record(self, method: str, tokens: int, sequences: int) -> LayerEstimate:
         """Return the estimate, or the failure, under a name that says τ."""
-        found = self.estimate or InformationEstimate(
-            method, None, None, None, None, False, tokens, self.widths, failure=self.failure
-        )
+        estimate = self.estimate or InformationEstimate.failed(method, tokens, self.widths, self.failure)
         size = 0 if self.reduction is None else self.reduction.correlations.size
-        said = (
+        remark = (
             f"reduced to {size} canonical pair{'s' * (size > 1)}, fitted on the sequences of even index: what they "
             "share is a lower bound, as far as the estimator is right for them"
         )
-        found = replace(
-            found,
-            method=found.method if self.noise is None else f"{found.method} at noise {self.noise:g}",
+        estimate = replace(
+            estimate,
+            method=estimate.method if self.noise is None else f"{estimate.method} at noise {self.noise:g}",
             dimensions=self.widths,
-            warnings=tuple(dict.fromkeys((said, *found.warnings))) if size else (),
+            warnings=tuple(dict.fromkeys((remark, *estimate.warnings))) if size else (),
         )
-        return LayerEstimate(self.number, found, self.noise, size, tokens, sequences)
+        return LayerEstimate(self.number, estimate, self.noise, size, tokens, sequences)
 
 
 def layer_information(
@@ -481,8 +476,8 @@ def layer_information(
     Example:
         >>> teacher, private = np.random.default_rng(0).standard_normal((2, 40, 50, 6))
         >>> batches = [([teacher, teacher], [0.8 * teacher + 0.6 * private, private])]
-        >>> found = layer_information(lambda: batches, method="gaussian", noise=0.5)
-        >>> strong, none = (part.estimate for part in found.layers)
+        >>> estimate = layer_information(lambda: batches, method="gaussian", noise=0.5)
+        >>> strong, none = (part.estimate for part in estimate.layers)
         >>> strong.interval[0] < 2.152 < strong.interval[1]  # −3 log(1 − 0.64/1.25)
         True
         >>> none.interval[0] < 0 < none.interval[1]
@@ -525,21 +520,19 @@ def _fitted(stream: Stream, root: np.random.Generator, share: float | None, most
                 layer.attempt(layer.learn, batch)
     for layer in layers:
         layer.attempt(layer.fit, share, most)
-    found = [layer.reduction for layer in layers if layer.reduction is not None]
-    components = min(most, max([1, *(one.significant for one in found)]))
+    reductions = [layer.reduction for layer in layers if layer.reduction is not None]
+    components = min(most, max([1, *(reduction.significant for reduction in reductions)]))
     for layer in layers:
         layer.reduction = layer.reduction and layer.reduction.leading(components)
-    check_memory(8 * len(found) * stream.tokens * components)  # two sides, from half of the tokens
+    check_memory(8 * len(reductions) * stream.tokens * components)  # two sides, from half of the tokens
     return layers
 
 
 def _new_layers(widths: tuple[tuple[int, int], ...], root: np.random.Generator) -> list[_Layer]:
     sizes = [sum(both) ** 2 for both in widths]
     check_memory(8 * (sum(sizes) + _ROOM * max(sizes)))
-    return [
-        _Layer(number, both, own)
-        for number, (both, own) in enumerate(zip(widths, root.spawn(len(widths)), strict=True))
-    ]
+    children = root.spawn(len(widths))
+    return [_Layer(number, both, child) for number, (both, child) in enumerate(zip(widths, children, strict=True))]
 
 
 def _projected(stream: Stream, layers: list[_Layer]) -> Indices:
@@ -564,12 +557,12 @@ def _estimate_at_once(layers: list[_Layer], name: str, groups: Indices, settings
     ready = [layer for layer in layers if not layer.failure]
     if not ready:
         return
-    found = trained_estimates(
+    estimates = trained_estimates(
         [(layer.u[0], layer.v[0]) for layer in ready],
         method=cast(CriticMethod, method),
         generator=[layer.generator for layer in ready],
         groups=groups,
         settings=replace(settings, anchored=anchored),
     )
-    for layer, estimate in zip(ready, found, strict=True):
+    for layer, estimate in zip(ready, estimates, strict=True):
         layer.estimate = replace(estimate, method=f"anchored {method}" if anchored else method)

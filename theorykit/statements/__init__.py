@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from theorykit.arguments import shown
+from theorykit.arguments import did_you_mean, shown
 from theorykit.errors import InputError
 from theorykit.statements import (
     compression_ratio,
@@ -17,7 +17,7 @@ from theorykit.statements import (
     theorem_2,
     theorem_3,
 )
-from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol, did_you_mean
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 STATEMENTS: tuple[Statement, ...] = (
     compression_ratio.STATEMENT,

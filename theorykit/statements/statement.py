@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from theorykit.arguments import Floats, number_array
+from theorykit.arguments import Floats, did_you_mean, number_array
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the start of a hint that names the nearest known name, or nothing where none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 class Kind(StrEnum):

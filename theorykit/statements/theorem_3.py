@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import sympy as sp
+from scipy.special import ndtr, xlogy
 
 from theorykit.arguments import Floats
 from theorykit.information import (
@@ -263,8 +264,6 @@ def _quantised(generator: np.random.Generator, count: int) -> Floats:
 
     I = H(cells), since the cell is a function of H_t; D = 1 − Σ p_i c_i², centres c_i.
     """
-    from scipy.special import ndtr, xlogy
-
     edges = generator.standard_normal((count, 15)) * generator.uniform(0.1, 3, (count, 1))
     edges[generator.random((count, 15)) > generator.random((count, 1))] = np.inf
     edges = np.sort(np.pad(edges, ((0, 0), (1, 1)), constant_values=((0, 0), (-np.inf, np.inf))), axis=1)

@@ -5,7 +5,7 @@ Which trivial bound belongs to which quantity is registered in :mod:`theorykit.v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from theorykit.arguments import Floats, calculation, number_array, one_of
 from theorykit.errors import InputError
-from theorykit.verdicts.axes import Value
+from theorykit.verdicts.axes import Instance, Value
 from theorykit.verdicts.samples import ordered_pair, shaped_array
 
 Kind = Literal["upper", "lower"]
@@ -38,6 +38,12 @@ class Bound:
     high: Floats
     trivial: Floats | None
     rival: Floats | None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what has to be said of a bound that is estimated."""
+        estimated = "The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one."
+        return (estimated,) if (self.low < self.high).any() else ()
 
     def values(self) -> list[Value | None]:
         """Judge each configuration, see :func:`judged_value`."""
@@ -92,7 +98,7 @@ def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
     with calculation(bound=values, trivial=ceiling, simpler=rival):
         values, ceiling, rival = np.broadcast_arrays(values, ceiling, rival)
     worth = [judged_value(*numbers) for numbers in zip(values.flat, values.flat, ceiling.flat, rival.flat, strict=True)]
-    return np.reshape(worth, values.shape) if values.ndim else worth[0]
+    return np.array(worth).reshape(values.shape) if values.ndim else worth[0]
 
 
 def turned_bound(
@@ -116,6 +122,14 @@ def turned_bound(
         return None if value is None else sign * shaped_array(name, value, shape)
 
     return Bound(sign, sign * point, sign * low, sign * high, turned("trivial", trivial), turned("rival", rival))
+
+
+def overall_instance(instances: Iterable[Instance]) -> Instance:
+    """Return VIOLATED where one configuration is, HOLDS where all hold, and INCONCLUSIVE otherwise."""
+    kinds = set(instances)
+    if Instance.VIOLATED in kinds:
+        return Instance.VIOLATED
+    return Instance.HOLDS if kinds == {Instance.HOLDS} else Instance.INCONCLUSIVE
 
 
 def overall_value(bound: Bound, values: Sequence[Value | None]) -> tuple[Value | None, tuple[str, ...]]:

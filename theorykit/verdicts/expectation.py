@@ -8,11 +8,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtr
+from scipy.stats import nct, t
 
 from theorykit.arguments import Floats, calculation, positive_array, probability_array, whole_number_array
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
-from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, tightness, turned_bound
+from theorykit.verdicts.competitors import (
+    Bound,
+    Kind,
+    nearest,
+    overall_instance,
+    overall_value,
+    tightness,
+    turned_bound,
+)
 from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
 from theorykit.verdicts.samples import SKEWED, error_rate, holm, ordered_pair, row_names, sample_matrix, skewness_z
 
@@ -111,8 +121,7 @@ def _reasons(rows: Sequence[Configuration], bound: Bound) -> list[str]:
         reasons.append(
             f"All seeds agree in {tied} of {len(rows)} configurations: say deterministic, or run more seeds."
         )
-    if (bound.low < bound.high).any():
-        reasons.append("The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one.")
+    reasons += bound.remarks
     if bound.trivial is not None and any(
         row.interval[0] > bound.trivial[index] if bound.sign > 0 else -row.interval[1] > bound.trivial[index]
         for index, row in enumerate(rows)
@@ -226,11 +235,7 @@ def _collected(rows: list[Configuration], bound: Bound, alpha: float, statement:
     """Return the verdict over all configurations; ``sample`` is turned like the bound."""
     values = bound.values()
     judged = tuple(replace(row, value=value) for row, value in zip(rows, values, strict=True))
-    instances = {row.instance for row in judged}
-    if Instance.VIOLATED in instances:
-        instance = Instance.VIOLATED
-    else:
-        instance = Instance.HOLDS if instances == {Instance.HOLDS} else Instance.INCONCLUSIVE
+    instance = overall_instance(row.instance for row in judged)
     reasons = _reasons(judged, bound)
     if instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(sample) > SKEWED:
         reasons.append(f"The seeds are skewed: {instance} by t tests errs more often than alpha = {alpha:g}.")
@@ -280,9 +285,6 @@ def power_expectation(effect: Any, sd: Any, n_seeds: Any, alpha: Any = 0.05, n_c
         >>> bool(power_expectation(1.0, 1.0, 12) > 0.9)
         True
     """
-    from scipy.special import chdtr
-    from scipy.stats import nct, t
-
     shift, spread = positive_array("effect", effect, allow_zero=True), positive_array("sd", sd)
     seeds = whole_number_array("n_seeds", n_seeds, minimum=2)
     level = probability_array("alpha", alpha)

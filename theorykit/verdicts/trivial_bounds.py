@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,8 +111,6 @@ def trivial_bound(quantity: str, **arguments: Any) -> Any:
         >>> trivial_bound("bits_per_token", vocabulary=1024), trivial_bound("mutual_information")
         (10.0, 0.0)
     """
-    import inspect
-
     compute = TRIVIAL_BOUNDS[one_of("quantity", quantity, TRIVIAL_BOUNDS)].compute
     needed = tuple(inspect.signature(compute).parameters)
     if set(arguments) != set(needed):

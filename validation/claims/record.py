@@ -201,7 +201,7 @@ class Record:
         Raises:
             InputError: they lack what the type asks for.
         """
-        return _converted(self.content.data, kind, f"the data of {self.file} lack what is drawn from them")
+        return converted(self.content.data, kind, f"the data of {self.file} lack what is drawn from them")
 
 
 def settings_identity(check: str, part: str, settings: Mapping[str, Any], seed: int) -> str:
@@ -291,7 +291,7 @@ def read_record(file: Path) -> Record:
         findings = _with_keys(findings, content, made)
     content = content | {"findings": [_with_ends(finding) for finding in findings]}
     what = f"{file} is no record of an experiment"
-    return Record(_converted(content, Content, what), _converted(made, Made, what), file)
+    return Record(converted(content, Content, what), converted(made, Made, what), file)
 
 
 def read_records(folder: Path) -> Iterator[Record]:
@@ -342,11 +342,16 @@ def _opened(interval: Any) -> Any:
     return [-math.inf if low is None else low, math.inf if high is None else high]
 
 
-def _converted(value: Any, kind: type[T], what: str) -> T:
+def converted(value: Any, kind: type[T], what: str, hint: str = _AGAIN) -> T:
+    """Return plain values of JSON in a type; null is NaN where the type has an array.
+
+    Raises:
+        InputError: they lack what the type asks for; the message begins with ``what``.
+    """
     try:
         return msgspec.convert(value, kind, dec_hook=_decoded)
     except msgspec.ValidationError as error:
-        raise InputError(f"{what}: {error}", _AGAIN) from error
+        raise InputError(f"{what}: {error}", hint) from error
 
 
 def _decoded(kind: Any, value: Any) -> Any:

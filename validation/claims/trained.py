@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theorykit.errors import InputError
 from validation.measure import LayerStates, load_states
 from validation.measure.log import read_measurements
 from validation.plans import Plan
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.store import Store
 from validation.training.sweep import Executor, run_sweep
 
@@ -32,7 +31,7 @@ class TrainedStudent:
         folder: Of the batch.
     """
 
-    config: RunConfig
+    config: StudentConfig
     failure: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[dict[str, Any], ...] = ()
@@ -47,12 +46,12 @@ class TrainedStudent:
     @property
     def seed(self) -> int:
         """Return its seed."""
-        return self.config.seed[0]
+        return self.config.seed
 
     @property
     def rank(self) -> int:
         """Return its rank."""
-        return self.config.rank[0]
+        return self.config.rank
 
     @property
     def held_out(self) -> float:
@@ -84,7 +83,7 @@ def is_accident(failure: str) -> bool:
 
 
 def train_students(
-    students: Sequence[RunConfig],
+    students: Sequence[StudentConfig],
     store: Store,
     execute: Executor,
     *,
@@ -98,7 +97,7 @@ def train_students(
     Those that ended by accident, as with their process, are trained again; those that diverged would do so again.
 
     Args:
-        students: Of one student each; the same one may be asked for by several experiments and is trained once.
+        students: The same one may be asked for by several experiments and is trained once.
         store: Where they are kept.
         execute: Where they are trained.
         preset: Told in their records.
@@ -107,11 +106,8 @@ def train_students(
         progress: Called with the numbers of students that are done and of all.
 
     Raises:
-        InputError: students of several seeds, or a store that cannot be written.
+        InputError: a store that cannot be written.
     """
-    wrong = [one for one in students if one.count != 1]
-    if wrong:
-        raise InputError(f"a configuration holds {wrong[0].count} students", "give one for each")
     distinct = {one.identity: one for one in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
     store.forget_failures([one for one in plan.students if is_accident(_failure(store.record(one.identity)))])
@@ -121,7 +117,7 @@ def train_students(
     return [found[one.identity] for one in students]
 
 
-def _student(store: Store, config: RunConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
+def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
     record = store.record(config.identity)
     if record is None:
         return TrainedStudent(config, failure="it left no record")

@@ -16,7 +16,7 @@ from theorykit.rank_selection.calibrated import CalibrationSettings, calibrate
 from theorykit.rank_selection.objective import Objective, ObjectiveName
 from validation.claims.experiment import Context
 from validation.claims.grids import DISTILLATION, LABELS, MIX
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.data import read_corpus, split_documents
 from validation.training.prepare import load_teacher
 
@@ -52,10 +52,10 @@ class Decay:
         return f"A power law survives its test in {sum(self.fits)} of {len(self.fits)} layers; α̂ is {spread}."
 
 
-def teacher_spectra(ctx: Context[Any], config: RunConfig) -> ModelSpectra:
+def teacher_spectra(ctx: Context[Any], config: StudentConfig) -> ModelSpectra:
     """Return the Fisher-whitened spectra of a run's teacher, calibrated on the run's train text."""
     corpus = split_documents(read_corpus(config.data))
-    model = load_teacher(config, corpus, cache=_CACHE, device=ctx.device)
+    model = load_teacher(config.teacher, corpus, cache=_CACHE, device=ctx.device)
     block = min(_BLOCK, context_length(model) or _BLOCK)
     text = "\n".join(corpus.documents)
     settings = CalibrationSettings(n_tokens=_TOKENS // block * block, block=block, anchor_tokens=8 * block)

@@ -34,7 +34,7 @@ from validation.corollary_1.prediction import (
     predicted_ranks,
     teacher_spectra,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _TERM = "language_model"
 """Next-token loss against the text, whatever the student was taught with: one scale for all objectives."""
@@ -96,7 +96,7 @@ class StudentsData:
             raise InputError("no curve is of labels", "run it again")
 
 
-def students(settings: GridSettings, seed: int) -> list[RunConfig]:
+def students(settings: GridSettings, seed: int) -> list[StudentConfig]:
     """Return the students of all curves by rank: a batch has factors of its largest rank."""
     configs = [config for curve in curves_of(settings, seed) for config in curve_students(settings, curve)]
     return sorted(configs, key=lambda config: config.rank)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Experiment, Part
-from validation.reported_results import planted
-from validation.reported_results import students as trained
+from validation.reported_results import design, planted, students
 
-_TRAINED = Part(trained.run, students=trained.students, power=trained.power, seconds=lambda settings: 2.0)
+_TRAINED = Part(
+    run=students.run,
+    students=design.students,
+    power=design.power,
+    seconds=lambda settings: 2.0,
+    settings=design.DesignSettings,
+    data=students.StudentsData,
+)
 
 EXPERIMENT = Experiment(
     slug="reported-results",

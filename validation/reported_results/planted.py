@@ -13,20 +13,20 @@ from scipy import stats
 
 from theorykit.arguments import Floats
 from theorykit.statements import reported_results as printed
+from theorykit.verdicts import Verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Configuration, Finding, Form
 from validation.claims.planted import attained, equality
 from validation.reported_results.verdicts import (
     NATS,
     SHARE,
     SMALLEST_EFFECT,
     at_equal_size,
+    best_among,
     equal_size,
+    mean_finding,
     near,
-    nearest_mean,
-    one_mean,
     relative_gains,
-    u_shaped,
     worse_by,
 )
 from validation.students import make_students
@@ -36,6 +36,7 @@ from validation.students.export import merged_model
 from validation.students.hints import with_regressor
 from validation.training import comparison
 
+_BEST, _PARTS, _PARAMETERS = "table-1-improvement", "table-2", "table-1-parameters"
 _ALPHA = 1e-4
 """Of each decision: twenty seeds of a dozen decisions leave two in a hundred chances of one false alarm."""
 _SEEDS, _SEED_SD, _NOISE_SD, _EFFECT = 12, 0.2, 0.002, 0.03
@@ -43,18 +44,19 @@ _SEEDS, _SEED_SD, _NOISE_SD, _EFFECT = 12, 0.2, 0.002, 0.03
 _GAIN_MARGIN = 0.01
 """One percentage point."""
 _RANK, _WIDTH = 4, 16
+_LORA, _TEACHER = "LoRA on the whole teacher", "the whole teacher"
 _PRINTED_ROUNDING = 0.02
 """Relative, of 2.8 % printed with one decimal."""
 _FACTS = ("deployed_parameters", "deployed_parameters_without_embeddings", "trained_parameters")
 
 
-def run(ctx: Context) -> PartResult:
+def run(ctx: Context[Any]) -> PartResult:
     """Judge simulated tables, the paper's own numbers, and counts of parameters."""
     parts = (pairing, best, components, gains, sizes, curves, printed_numbers, counts)
     return PartResult(tuple(finding for part in parts for finding in part(ctx)))
 
 
-def _losses(ctx: Context, name: str, effects: Sequence[float] | Floats, noise: float = _NOISE_SD) -> Floats:
+def _losses(ctx: Context[Any], name: str, effects: Sequence[float] | Floats, noise: float = _NOISE_SD) -> Floats:
     """Return losses ``[groups, seeds]``: what a seed does to all groups, what a group does, and noise."""
     generator = ctx.generator(name)
     seeds = 3 + _SEED_SD * generator.standard_normal(_SEEDS)
@@ -64,6 +66,8 @@ def _losses(ctx: Context, name: str, effects: Sequence[float] | Floats, noise: f
 
 def _judged(
     equation: str,
+    key: str,
+    of: Configuration,
     what: str,
     differences: Any,
     expected: str,
@@ -71,28 +75,38 @@ def _judged(
     least: float = 0.0,
     names: Sequence[str] | None = None,
 ) -> Finding:
+    """Judge whether all of these are worse than the reference."""
     sample = np.atleast_2d(differences)
     labels = names or [str(number) for number in range(len(sample))]
     verdict = worse_by(sample, labels, least=least, alpha=_ALPHA, statement=what)
-    return replace(nearest_mean(equation, what, sample, verdict, bound=least), expected=(expected,))
+    return mean_finding(equation, verdict, sample, bound=least, key=key, of=of, expected=(expected,))
 
 
-def pairing(ctx: Context) -> list[Finding]:
+def _near(
+    key: str, of: Configuration, what: str, values: Any, claimed: float, margin: float, expected: str, unit: str = NATS
+) -> Finding:
+    """Judge whether a mean is the claimed number."""
+    verdict = near(values, claimed, margin, alpha=_ALPHA, statement=what)
+    return mean_finding(_BEST, verdict, values, bound=claimed, unit=unit, key=key, of=of, expected=(expected,))
+
+
+def pairing(ctx: Context[Any]) -> list[Finding]:
     """Judge whether the comparison pairs by seed, whatever the order of the students."""
     first, second = _losses(ctx, "pairing", (0.0, _EFFECT))
     rows = _rows({"first": first, "second": second}).sample(frac=1, random_state=ctx.generator("order"))
-    (group,) = (one for one in comparison.compare(rows, ["row"], {"row": "first"}) if one.difference is not None)
+    (group,) = (row for row in comparison.compare(rows, ["row"], {"row": "first"}) if row.difference is not None)
     low, high = group.difference_interval or (np.nan, np.nan)
-    found = second - first
-    half = stats.t.ppf(0.975, _SEEDS - 1) * found.std(ddof=1) / np.sqrt(_SEEDS)
-    key, unpaired = "table-2", np.roll(second, 1) - first
+    paired, unpaired = second - first, np.roll(second, 1) - first
+    half = stats.t.ppf(0.975, _SEEDS - 1) * paired.std(ddof=1) / np.sqrt(_SEEDS)
     what = "of shuffled students, and of the losses that they were made of"
+    width = f"width of the interval of the difference {what}"
     shared: dict[str, Any] = {"form": Form.INSTRUMENT, "unit": NATS}
+    same, other = "a known difference of 0.03 nats among seeds 0.2 apart", "the same with each student held against "
     return [
-        equality(key, f"mean difference {what}", group.difference, found.mean(), **shared),
-        equality(key, f"width of the interval of the difference {what}", (high - low) / 2, half, **shared),
-        _judged(key, "a known difference of 0.03 nats among seeds 0.2 apart", found, "HOLDS"),
-        _judged(key, "the same with each student held against another seed", unpaired, "INCONCLUSIVE"),
+        equality(_PARTS, f"mean difference {what}", group.difference, paired.mean(), key="paired-mean", **shared),
+        equality(_PARTS, width, (high - low) / 2, half, key="paired-interval", **shared),
+        _judged(_PARTS, "pairs", {"seeds": "the same"}, same, paired, "HOLDS"),
+        _judged(_PARTS, "pairs", {"seeds": "others"}, f"{other}another seed", unpaired, "INCONCLUSIVE"),
     ]
 
 
@@ -108,40 +122,43 @@ def _rows(losses: dict[str, Floats]) -> pd.DataFrame:
     )
 
 
-def best(ctx: Context) -> list[Finding]:
+def best(ctx: Context[Any]) -> list[Finding]:
     """Judge "best of all" where it is, where it is not, where nobody is, and from one seed."""
-    key, apart = "table-1-improvement", _EFFECT
+    apart = _EFFECT
     ours, *others = _losses(ctx, "best", (0, apart, 2 * apart, 3 * apart))
-    _, *mixed = _losses(ctx, "one is better", (0, apart, -apart, apart))
-    ours_again = _losses(ctx, "one is better", (0, apart, -apart, apart))[0]
+    ours_again, *mixed = _losses(ctx, "one is better", (0, apart, -apart, apart))
     same = _losses(ctx, "no difference", (0, 0))
-    tie = same[1] - same[0]
+    tie, worse = same[1] - same[0], others[0] - ours
     lost = np.array(others)
     lost[1, 3] = np.nan
-    copy = "a copy of the reference, bit by bit"
+
+    def rivals(of: str, what: str, differences: Any, expected: str) -> Finding:
+        return _judged(_BEST, "best", {"rivals": of}, what, differences, expected)
+
+    def rival(of: Configuration, what: str, difference: Floats, expected: str) -> Finding:
+        return _judged(_BEST, "better", of, what, difference, expected)
+
+    def equal(of: str, what: str, difference: Floats, expected: str) -> Finding:
+        return _near("equal", {"rival": of}, f"{what}, as no difference", difference, 0.0, SMALLEST_EFFECT, expected)
+
+    one, two = ({"rival": "worse", "seeds": count} for count in (1, 2))
+    copy = np.zeros(_SEEDS)
     return [
-        _judged(key, "three rivals that are worse by 0.03 to 0.09 nats", others - ours, "HOLDS"),
-        _judged(key, "three rivals, one of them better by 0.03 nats", mixed - ours_again, "VIOLATED"),
-        _judged(key, "a rival that is as good", tie, "INCONCLUSIVE"),
-        _judged(key, copy, np.zeros(_SEEDS), "INCONCLUSIVE"),
-        _judged(key, "a rival that is worse by 0.03 nats, one seed", (others[0] - ours)[:1], "INCONCLUSIVE"),
-        _judged(key, "a rival that is worse by 0.03 nats, two seeds", (others[0] - ours)[:2], "INCONCLUSIVE"),
-        _judged(key, "three worse rivals, of whose students one failed", lost - ours, "INCONCLUSIVE"),
-        _near(key, "a rival that is as good, as no difference", tie, 0.0, SMALLEST_EFFECT, "HOLDS"),
-        _near(key, "a rival worse by 0.03 nats, as no difference", others[0] - ours, 0.0, SMALLEST_EFFECT, "VIOLATED"),
+        rivals("worse", "three rivals that are worse by 0.03 to 0.09 nats", others - ours, "HOLDS"),
+        rivals("one better", "three rivals, one of them better by 0.03 nats", mixed - ours_again, "VIOLATED"),
+        rival({"rival": "as good"}, "a rival that is as good", tie, "INCONCLUSIVE"),
+        rival({"rival": "copy"}, "a copy of the reference, bit by bit", copy, "INCONCLUSIVE"),
+        rival(one, "a rival that is worse by 0.03 nats, one seed", worse[:1], "INCONCLUSIVE"),
+        rival(two, "a rival that is worse by 0.03 nats, two seeds", worse[:2], "INCONCLUSIVE"),
+        rivals("one failed", "three worse rivals, of whose students one failed", lost - ours, "INCONCLUSIVE"),
+        equal("as good", "a rival that is as good", tie, "HOLDS"),
+        equal("worse", "a rival worse by 0.03 nats", worse, "VIOLATED"),
     ]
 
 
-def _near(
-    equation: str, what: str, values: Any, claimed: float, margin: float, expected: str, unit: str = NATS
-) -> Finding:
-    verdict = near(values, claimed, margin, alpha=_ALPHA, statement=what)
-    return replace(one_mean(equation, what, values, verdict, bound=claimed, unit=unit), expected=(expected,))
-
-
-def components(ctx: Context) -> list[Finding]:
+def components(ctx: Context[Any]) -> list[Finding]:
     """Judge "every component is indispensable" where all are, where one does nothing, and where one is not measured."""
-    key, names = "table-2", ("projection", "cloning", "labels", "soft targets")
+    names = "projection", "cloning", "labels", "soft targets"
     full, *all_count = _losses(ctx, "all count", (0, *[_EFFECT] * 4))
     idle_full, *idle = _losses(ctx, "one is idle", (0, _EFFECT, 0, _EFFECT, _EFFECT))
     harm_full, *harm = _losses(ctx, "one does harm", (0, _EFFECT, _EFFECT, -_EFFECT, _EFFECT))
@@ -150,45 +167,55 @@ def components(ctx: Context) -> list[Finding]:
     absent = np.array(all_count) - full
     absent[1] = 0.0
 
-    def judged(what: str, differences: Any, expected: str) -> Finding:
-        return _judged(key, what, differences, expected, least=SMALLEST_EFFECT, names=names)
+    def four(of: str, what: str, differences: Any, expected: str) -> Finding:
+        question, what = (_PARTS, "every-component", {"components": of}), f"four components{what}"
+        return _judged(*question, what, differences, expected, least=SMALLEST_EFFECT, names=names)
 
     return [
-        judged("four components worth 0.03 nats each", all_count - full, "HOLDS"),
-        judged("four components, one of which does nothing", idle - idle_full, "VIOLATED"),
-        judged("four components, one of which changes no bit", absent, "VIOLATED"),
-        judged("four components, one of which does harm", harm - harm_full, "VIOLATED"),
-        judged("four components, one of which is lost in its seeds", noisy, "INCONCLUSIVE"),
+        four("all count", " worth 0.03 nats each", all_count - full, "HOLDS"),
+        four("one idle", ", one of which does nothing", idle - idle_full, "VIOLATED"),
+        four("one absent", ", one of which changes no bit", absent, "VIOLATED"),
+        four("one harmful", ", one of which does harm", harm - harm_full, "VIOLATED"),
+        four("one noisy", ", one of which is lost in its seeds", noisy, "INCONCLUSIVE"),
     ]
 
 
-def gains(ctx: Context) -> list[Finding]:
+def gains(ctx: Context[Any]) -> list[Finding]:
     """Judge claimed gains in perplexity, true and false ones."""
-    key, truth = "table-1-improvement", 0.028
-    ours, theirs = _losses(ctx, "gain", (0, -np.log1p(-truth)))
-    found, few = relative_gains(ours, theirs), relative_gains(ours, theirs)[:1]
-    what = "students with a gain of 2.8 % of perplexity"
+    truth = 0.028
+    values = relative_gains(*_losses(ctx, "gain", (0, -np.log1p(-truth))))
+    what = "students with a gain of 2.8 % of perplexity, held against"
+
+    def gain(of: Configuration, words: str, values: Floats, claimed: float, expected: str) -> Finding:
+        return _near("gain", of, f"{what} {words}", values, claimed, _GAIN_MARGIN, expected, SHARE)
+
     return [
-        _near(key, f"{what}, held against 2.8 %", found, truth, _GAIN_MARGIN, "HOLDS", SHARE),
-        _near(key, f"{what}, held against 10 %", found, 0.1, _GAIN_MARGIN, "VIOLATED", SHARE),
-        _near(key, f"{what}, held against 2.8 %, one seed", few, truth, _GAIN_MARGIN, "INCONCLUSIVE", SHARE),
+        gain({"claimed": truth}, "2.8 %", values, truth, "HOLDS"),
+        gain({"claimed": 0.1}, "10 %", values, 0.1, "VIOLATED"),
+        gain({"claimed": truth, "seeds": 1}, "2.8 %, one seed", values[:1], truth, "INCONCLUSIVE"),
     ]
 
 
-def sizes(ctx: Context) -> list[Finding]:
+def sizes(ctx: Context[Any]) -> list[Finding]:
     """Judge whether students of unlike size are told apart and not compared."""
     ours, theirs = _losses(ctx, "sizes", (0, _EFFECT))
     unlike = equal_size({"ours": 1_000, "theirs": 1_200}, "1,000 and 1,200 deployed parameters")
-    what = "a worse rival that deploys a fifth more"
-    verdict = at_equal_size(worse_by(theirs - ours, ["theirs"], alpha=_ALPHA, statement=what), unlike)
-    key = "table-1-parameters"
+    worse = worse_by(theirs - ours, ["theirs"], alpha=_ALPHA, statement="a worse rival that deploys a fifth more")
+    larger: dict[str, Any] = {"key": "better", "of": {"rival": "larger"}, "expected": ("NOT_APPLICABLE",)}
     return [
-        Finding(key, Form.INSTRUMENT, unlike.statement, unlike, ("VIOLATED",), 1_200.0, None, 1_000.0, "numbers"),
-        replace(one_mean("table-1-improvement", what, theirs - ours, verdict, bound=0.0), expected=("NOT_APPLICABLE",)),
+        _counted(_PARAMETERS, Form.INSTRUMENT, unlike, "VIOLATED", 1_200, 1_000, {"students": "simulated"}),
+        mean_finding(_BEST, at_equal_size(worse, unlike), theirs - ours, bound=0.0, **larger),
     ]
 
 
-def curves(ctx: Context) -> list[Finding]:
+def _counted(
+    equation: str, form: Form, size: Verdict, expected: str, most: int, least: int, of: Configuration
+) -> Finding:
+    numbers: dict[str, Any] = {"measured": float(most), "bound": float(least), "unit": "numbers"}
+    return Finding(equation, form, size.statement, size, (expected,), **numbers, key="equal-size", of=of)
+
+
+def curves(ctx: Context[Any]) -> list[Finding]:
     """Judge "U-shaped" where it is, where the curve falls to its end, and where it is flat."""
     names = [f"rank {rank}" for rank in (2, 4, 8, 16, 32)]
     shapes = {
@@ -196,32 +223,34 @@ def curves(ctx: Context) -> list[Finding]:
         "a curve that falls to its end": ((4, 3, 2, 1, 0), "VIOLATED"),
         "a curve that falls and stays": ((2, 1, 0, 0, 0), "INCONCLUSIVE"),
     }
-    found = []
+    findings = []
     for what, (steps, expected) in shapes.items():
         losses = _losses(ctx, what, _EFFECT * np.asarray(steps, dtype=float))
-        verdict = u_shaped(losses, 2, names, alpha=_ALPHA, statement=what)
-        ends = losses[[0, -1]] - losses[2]
-        found.append(replace(nearest_mean("figure-4", what, ends, verdict, bound=0.0), expected=(expected,)))
-    return found
+        verdict = best_among(losses, (1, 2, 3), 2, names, alpha=_ALPHA, statement=what)
+        named: dict[str, Any] = {"key": "u-shape", "of": {"curve": what}, "expected": (expected,)}
+        findings.append(mean_finding("figure-4", verdict, losses[[0, -1]] - losses[2], bound=0.0, **named))
+    return findings
 
 
-def printed_numbers(ctx: Context) -> list[Finding]:
+def printed_numbers(ctx: Context[Any]) -> list[Finding]:
     """Judge the sums of Tables 1 and 2 as they are printed: right in Table 2, wrong in the text on Table 1."""
     del ctx
-    found = [
+    sums = [
         equality(
-            "table-2",
+            _PARTS,
             f"Table 2 without {name}: perplexity less that of the full method, and the difference printed beside it",
             perplexity - printed.FULL,
             difference,
             form=Form.PRINTED,
             unit="perplexity",
+            key="printed-difference",
+            of={"component": name},
         )
         for name, (perplexity, difference) in printed.TABLE_2.items()
     ]
     theirs, ours = printed.TABLE_1["PC-LoRA"][0], printed.TABLE_1["LRC"][0]
     text = attained(
-        "table-1-improvement",
+        _BEST,
         "the gain over PC-LoRA that follows from Table 1, and the one in the text",
         (theirs - ours) / theirs,
         printed.PRINTED_GAIN,
@@ -229,50 +258,46 @@ def printed_numbers(ctx: Context) -> list[Finding]:
         slack=_PRINTED_ROUNDING,
         expected=("VIOLATED",),
         unit=SHARE,
+        key="printed-gain",
     )
-    return [*found, text]
+    return [*sums, text]
 
 
-def counts(ctx: Context) -> list[Finding]:
+def counts(ctx: Context[Any]) -> list[Finding]:
     """Judge counts of deployed parameters against the exported model: r (m + n) for a matrix whose own rank is r."""
     teacher = _teacher(ctx)
-    made = _students(ctx, teacher)
-    found = [
+    batches = _students(ctx, teacher)
+    deployed = {name: batch.deployed_parameters()[0] for name, batch in batches.items()}
+    exported = [
         equality(
-            "table-1-parameters",
+            _PARAMETERS,
             f"deployed parameters of {name}, and what its exported Hugging Face model holds",
-            students.deployed_parameters()[0],
-            _exported_count(students, teacher),
+            deployed[name],
+            _exported_count(batch, teacher),
             form=Form.INSTRUMENT,
             unit="numbers",
+            key="exported",
+            of={"student": name},
         )
-        for name, students in made.items()
+        for name, batch in batches.items()
     ]
-    deployed = {name: students.deployed_parameters()[0] for name, students in made.items()}
-    like = {name: count for name, count in deployed.items() if name.endswith(f"rank {_RANK}")}
-    what = "methods of Table 1 at one rank: deployed parameters"
-    alike = equal_size(like, what)
-    whole = deployed["LoRA on the whole teacher"]
-    lora = equal_size({"LRC": next(iter(like.values())), "LoRA on the whole teacher": whole}, "LoRA-FT is as small")
-    first, last = float(min(like.values())), float(max(like.values()))
+    factored = {name: deployed[name] for name in batches if name not in (_LORA, _TEACHER)}
+    alike = equal_size(factored, "methods of Table 1 at one rank: deployed parameters")
+    least, most = min(factored.values()), max(factored.values())
+    sides = {"LRC": next(iter(factored.values())), _LORA: deployed[_LORA]}
+    lora = equal_size(sides, "LoRA-FT is as small")
+    untrained = {"students": "untrained"}
     return [
-        *found,
-        Finding("table-1-parameters", Form.INSTRUMENT, what, alike, ("HOLDS",), last, None, first, "numbers"),
-        Finding(
-            "table-1-lora",
-            Form.PRINTED,
-            "LoRA on the whole teacher deploys as much as LRC",
-            lora,
-            ("VIOLATED",),
-            float(whole),
-            None,
-            first,
-            "numbers",
+        *exported,
+        _counted(_PARAMETERS, Form.INSTRUMENT, alike, "HOLDS", most, least, untrained),
+        replace(
+            _counted("table-1-lora", Form.PRINTED, lora, "VIOLATED", deployed[_LORA], least, untrained),
+            what=f"{_LORA} deploys as much as LRC",
         ),
     ]
 
 
-def _teacher(ctx: Context) -> Any:
+def _teacher(ctx: Context[Any]) -> Any:
     """Return an untrained GPT-2 of two blocks."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -282,25 +307,25 @@ def _teacher(ctx: Context) -> Any:
         return GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).eval()
 
 
-def _students(ctx: Context, teacher: Any) -> dict[str, StudentBatch]:
+def _students(ctx: Context[Any], teacher: Any) -> dict[str, StudentBatch]:
     """Return a student of each kind after a step in a random direction: no factor is 0 any more."""
     shared: dict[str, Any] = {"generators": [ctx.generator("students")]}
     ranked = f"rank {_RANK}"
-    found = {
+    batches = {
         f"LRC, {ranked}": make_students(teacher, "factored", [_RANK], **shared),
         f"LRC from a random start, {ranked}": make_students(teacher, "factored", [_RANK], start="random", **shared),
         f"FitNets, {ranked}": with_regressor(make_students(teacher, "factored", [_RANK]), _WIDTH, **shared),
         f"LoRA, {ranked}": lora_students(teacher, "factored", [_RANK], **shared),
         f"PC-LoRA, {ranked}": pc_lora_students(teacher, "factored", [_RANK], **shared),
-        "LoRA on the whole teacher": lora_students(teacher, "dense", [_RANK], **shared),
-        "the whole teacher": make_students(teacher, "dense", [_RANK]),
+        _LORA: lora_students(teacher, "dense", [_RANK], **shared),
+        _TEACHER: make_students(teacher, "dense", [_RANK]),
     }
     generator = torch.Generator().manual_seed(int(ctx.generator("step").integers(2**31)))
-    for students in found.values():
+    for students in batches.values():
         for name in students.trainable:
             part = students.weights[name].detach()
             students.weights[name] = part + 0.1 * torch.randn(part.shape, generator=generator)
-    return found
+    return batches
 
 
 def _exported_count(students: StudentBatch, teacher: Any) -> int:

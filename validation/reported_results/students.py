@@ -6,37 +6,38 @@ nothing, and once more left at one rate for all, as in the paper; everything els
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from theorykit.arguments import Floats
+from theorykit.errors import InputError
 from theorykit.statements import reported_results as printed
 from theorykit.verdicts import Instance, Verdict
-from validation.claims.experiment import Context, PartResult, Settings
-from validation.claims.finding import CONDITIONAL, Finding, Form
-from validation.claims.grids import needed
+from validation.claims.experiment import Context, PartResult
+from validation.claims.finding import CONDITIONAL, Configuration, Finding, Form
 from validation.claims.trained import TrainedStudent
 from validation.reported_results.design import (
     ALPHA,
     AROUND_RATE,
+    CLONING,
     FULL,
+    KD,
     LORA,
     PAPER_CLONE_WEIGHT,
+    PC_LORA,
+    ROWS,
     UNFACTORED,
     WHOLE,
     WITHOUT,
     Design,
-    Group,
+    DesignSettings,
     design,
     near_paper_rate,
-    power,
-    students,
 )
 from validation.reported_results.verdicts import (
     OTHER_SEEDS,
@@ -46,22 +47,64 @@ from validation.reported_results.verdicts import (
     at_equal_size,
     best_among,
     equal_size,
+    mean_finding,
     near,
-    nearest_mean,
     no_worse_than,
-    one_mean,
     relative_gains,
-    u_shaped,
     with_reasons,
     worse_by,
 )
-from validation.training.comparison import compare
-from validation.training.config import PER_STUDENT
+from validation.training.comparison import Group, compare
+from validation.training.config import PER_STUDENT, StudentConfig
 
-__all__ = ["power", "run", "students"]
+OWN_RATES, ONE_RATE = "own best", "one for all"
+"""How the learning rates of Table 1 are chosen."""
 
-_RATES, _CLONE_WEIGHTS, _RANKS = "figure-3-learning-rate", "figure-3-clone-weight", "figure-4"
-"""What §5.8 says about figures 3 and 4."""
+
+@dataclass(frozen=True, eq=False)
+class CurveData:
+    """Losses of students along one setting.
+
+    Attributes:
+        at: Values of the setting, increasing.
+        losses: Held-out losses ``[values, seeds]``, nats per token; NaN where a student failed.
+        deployed_parameters: At each value; None where all students failed.
+    """
+
+    at: tuple[float, ...]
+    losses: Floats
+    deployed_parameters: tuple[int | None, ...]
+
+    def __post_init__(self) -> None:
+        if not self.at or self.losses.ndim != 2 or {len(self.losses), len(self.deployed_parameters)} != {len(self.at)}:
+            raise InputError(f"{len(self.at)} values of a setting have other losses", "run it again")
+
+
+@dataclass(frozen=True, eq=False)
+class StudentsData:
+    """What the part leaves for tables 1 and 2 and figures 3 and 4.
+
+    Attributes:
+        setting: Sentence on teacher, text and budget.
+        teacher_loss: Held-out, nats per token; NaN where no student ended that starts as the teacher.
+        table_1: Methods at their own best learning rates, on the seeds that judge.
+        table_1_rates: These rates, by method.
+        table_1_one_rate: Methods at one rate for all, on all seeds.
+        table_2: Rows named as in :data:`.ROWS`.
+        figure_3_learning_rates: Over the learning rate.
+        figure_3_clone_weights: Over λ.
+        figure_4_ranks: Over the rank, by train blocks (``all`` for all).
+    """
+
+    setting: str
+    teacher_loss: float
+    table_1: tuple[Group, ...]
+    table_1_rates: dict[str, float]
+    table_1_one_rate: tuple[Group, ...]
+    table_2: tuple[Group, ...]
+    figure_3_learning_rates: CurveData
+    figure_3_clone_weights: CurveData
+    figure_4_ranks: dict[str, CurveData]
 
 
 @dataclass(frozen=True)
@@ -78,265 +121,257 @@ class Trained:
     by_identity: Mapping[str, TrainedStudent]
     setting: str
 
-    def losses(self, group: Group, *, judging: bool = True) -> Floats:
-        """Return the losses of the seeds that judge, or of those that choose; NaN where a student failed."""
-        part = group[self.asked.tuning :] if judging else group[: self.asked.tuning]
-        return np.array([self.by_identity[one.identity].held_out for one in part])
+    def all_losses(self, group: Sequence[StudentConfig]) -> Floats:
+        """Return the losses of all seeds; NaN where a student failed."""
+        return np.array([self.by_identity[config.identity].held_out for config in group])
 
-    def all_losses(self, group: Group) -> Floats:
-        """Return the losses of all seeds."""
-        return np.array([self.by_identity[one.identity].held_out for one in group])
+    def losses(self, group: Sequence[StudentConfig]) -> Floats:
+        """Return the losses of the seeds that judge."""
+        return self.all_losses(group[self.asked.tuning :])
 
-    def best(self, groups: Mapping[Any, Group]) -> Any:
+    def best(self, groups: Mapping[Any, Sequence[StudentConfig]]) -> Any:
         """Return the key with the least mean loss on the seeds that choose."""
-        means = {key: float(np.mean(self.losses(group, judging=False))) for key, group in groups.items()}
+        means = {key: float(self.all_losses(group[: self.asked.tuning]).mean()) for key, group in groups.items()}
         return min(means, key=lambda key: means[key] if math.isfinite(means[key]) else math.inf)
 
-    def fact(self, group: Group, name: str) -> Any:
+    def fact(self, group: Sequence[StudentConfig], name: str) -> Any:
         """Return what students of a group have in common, as a count of parameters; None where all failed."""
-        found = (self.by_identity[one.identity].result.get(name) for one in group)
-        return next((value for value in found if value is not None), None)
+        values = (self.by_identity[config.identity].result.get(name) for config in group)
+        return next((value for value in values if value is not None), None)
 
-    def table(self, groups: Mapping[str, Group], reference: str = FULL) -> list[dict[str, Any]]:
-        """Return rows of a table: means, intervals, paired differences from one of them, numbers of parameters."""
-        found = compare(self._frame(groups), ["row"], {"row": reference})
-        return [dataclasses.asdict(one) for one in found]
+    def sizes(self, groups: Mapping[str, Sequence[StudentConfig]], statement: str) -> Verdict:
+        """Judge whether the groups deploy as many parameters."""
+        return equal_size({name: self.fact(group, "deployed_parameters") for name, group in groups.items()}, statement)
 
-    def _frame(self, groups: Mapping[str, Group]) -> pd.DataFrame:
+    def curve(self, groups: Mapping[Any, Sequence[StudentConfig]]) -> CurveData:
+        """Return the losses of all seeds along a setting."""
+        return CurveData(
+            tuple(groups),
+            np.array([self.all_losses(group) for group in groups.values()]),
+            tuple(self.fact(group, "deployed_parameters") for group in groups.values()),
+        )
+
+    def table(self, groups: Mapping[str, Sequence[StudentConfig]]) -> tuple[Group, ...]:
+        """Return rows of a table: means, intervals, paired differences from ``FULL``, numbers of parameters."""
         rows = []
         for name, group in groups.items():
             for config in group:
-                one = self.by_identity[config.identity]
+                student = self.by_identity[config.identity]
                 fields = {key: value[0] if key in PER_STUDENT else value for key, value in config.to_dict().items()}
-                rows.append({"row": name, **fields, **one.result, "identity": one.identity, "failure": one.failure})
-        return pd.DataFrame(rows)
+                ended = {**student.result, "identity": student.identity, "failure": student.failure}
+                rows.append({"row": name, **fields, **ended})
+        return tuple(compare(pd.DataFrame(rows), ["row"], {"row": FULL}))
 
 
-def run(ctx: Context) -> PartResult:
+def run(ctx: Context[DesignSettings]) -> PartResult:
     """Train the students and judge what the paper says about each table and figure."""
     asked = design(ctx.settings, ctx.seed)
-    trained = tuple(ctx.train(asked.students()))
-    found = Trained(asked, {one.identity: one for one in trained}, _setting(ctx.settings))
-    tuned = {name: found.best(groups) for name, groups in asked.table_1.items()}
-    common = dict.fromkeys(asked.table_1, float(needed(ctx.settings, "learning_rate")))
+    students = tuple(ctx.train(asked.students()))
+    trained = Trained(asked, {student.identity: student for student in students}, _setting(ctx.settings))
+    tuned = {name: trained.best(groups) for name, groups in asked.table_1.items()}
+    common = dict.fromkeys(asked.table_1, ctx.settings.learning_rate)
     findings = [
-        *_sizes(found, tuned),
-        *_table_1(found, tuned, "each at its own best learning rate", _chosen(found, tuned)),
-        *_table_1(found, common, f"all at the learning rate {common[FULL]:g}", ""),
-        *_table_2(found),
-        *_figure_3(found),
-        *_figure_4(found),
+        *_sizes(trained, tuned),
+        *_table_1(trained, tuned, OWN_RATES, "each at its own best learning rate", _chosen(trained, tuned)),
+        *_table_1(trained, common, ONE_RATE, f"all at the learning rate {common[FULL]:g}", ""),
+        *_table_2(trained),
+        *_figure_3(trained),
+        *(_u_shape(trained, blocks) for blocks in asked.ranks),
     ]
-    judged = {name: groups[tuned[name]][asked.tuning :] for name, groups in asked.table_1.items()}
-    data = {
-        "setting": found.setting,
-        "teacher_loss": found.fact(asked.table_2[UNFACTORED], "held_out_at_start"),
-        "table_1": found.table(judged),
-        "table_1_rates": tuned,
-        "table_1_one_rate": found.table({name: groups[common[name]] for name, groups in asked.table_1.items()}),
-        "table_2": found.table({FULL if name == FULL else f"w/o {name}": one for name, one in asked.table_2.items()}),
-        "figure_3_learning_rates": _curve(found, asked.rates),
-        "figure_3_clone_weights": _curve(found, asked.clone_weights),
-        "figure_4_ranks": {str(count or "all"): _curve(found, groups) for count, groups in asked.ranks.items()},
-    }
+    data = StudentsData(
+        trained.setting,
+        trained.fact(asked.table_2[UNFACTORED], "held_out_at_start") or math.nan,
+        trained.table({name: groups[tuned[name]][asked.tuning :] for name, groups in asked.table_1.items()}),
+        tuned,
+        trained.table({name: groups[common[name]] for name, groups in asked.table_1.items()}),
+        trained.table({ROWS[name]: group for name, group in asked.table_2.items()}),
+        trained.curve(asked.rates),
+        trained.curve(asked.clone_weights),
+        {blocks: trained.curve(groups) for blocks, groups in asked.ranks.items()},
+    )
     # counts of parameters are those of any seed
-    told = (one.because(CONDITIONAL) if one.verdict.n_seeds > 1 else one for one in findings)
-    return PartResult(tuple(told), data, trained)
+    reasoned = (finding.because(CONDITIONAL) if finding.verdict.n_seeds > 1 else finding for finding in findings)
+    return PartResult(tuple(reasoned), data, students)
 
 
-def _setting(settings: Settings) -> str:
+def _setting(settings: DesignSettings) -> str:
     names = ("teacher", "data", "steps", "batch_size", "length", "rank")
-    told = ", ".join(f"{name} {settings[name]}" for name in names if name in settings)
-    return f"The paper tells of its own GPT-2 small, of WikiText-103 and PTB and of 12.4M parameters; here: {told}."
+    here = ", ".join(f"{name} {settings.run[name]}" for name in names if name in settings.run)
+    return f"The paper tells of its own GPT-2 small, of WikiText-103 and PTB and of 12.4M parameters; here: {here}."
 
 
-def _curve(found: Trained, groups: Mapping[Any, Group]) -> dict[str, Any]:
-    return {
-        "at": list(groups),
-        "losses": [found.all_losses(group).tolist() for group in groups.values()],
-        "deployed_parameters": [found.fact(group, "deployed_parameters") for group in groups.values()],
-    }
-
-
-def _chosen(found: Trained, rates: Mapping[str, float]) -> str:
+def _chosen(trained: Trained, rates: Mapping[str, float]) -> str:
     """Return which rates were chosen, and where a wider grid might have given a better one."""
-    tried = list(found.asked.table_1[FULL])
+    tried = list(trained.asked.table_1[FULL])
     edge = [name for name, rate in rates.items() if rate in (tried[0], tried[-1])]
-    told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    chosen = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
     at_edge = f"; at the end of the grid: {', '.join(edge)}" if edge else ""
-    return f"Learning rates chosen on {found.asked.tuning} {OTHER_SEEDS}: {told}{at_edge}."
+    return f"Learning rates chosen on {trained.asked.tuning} {OTHER_SEEDS}: {chosen}{at_edge}."
 
 
-def _group_sizes(found: Trained, groups: Mapping[str, Group], statement: str) -> Verdict:
-    return equal_size({name: found.fact(group, "deployed_parameters") for name, group in groups.items()}, statement)
-
-
-def _sizes(found: Trained, rates: Mapping[str, float]) -> list[Finding]:
+def _sizes(trained: Trained, rates: Mapping[str, float]) -> list[Finding]:
     """Judge the sizes of Table 1's students, and whether LoRA on the whole teacher is one of them."""
-    groups = {name: found.asked.table_1[name][rate] for name, rate in rates.items()}
+    groups = {name: trained.asked.table_1[name][rate] for name, rate in rates.items()}
     compared = {name: group for name, group in groups.items() if name not in WHOLE}
-    counts = {name: found.fact(group, "deployed_parameters") for name, group in groups.items()}
-    ours, whole = counts[FULL], counts[LORA]
+    counts = {name: trained.fact(group, "deployed_parameters") for name, group in groups.items()}
+    largest = max((counts[name] for name in compared if counts[name] is not None), default=None)
     what = "Table 1's methods deploy as many parameters, embeddings included: the most, beside LRC"
     lora = "LoRA on the whole teacher deploys as many parameters as LRC"
-    largest = max((counts[name] for name in compared if counts[name] is not None), default=None)
     sides = {FULL: groups[FULL], LORA: groups[LORA]}
+
+    def counted(equation: str, form: Form, verdict: Verdict, measured: int | None) -> Finding:
+        most, ours = (None if count is None else float(count) for count in (measured, counts[FULL]))
+        named = {"unit": "numbers", "key": "equal-size"}
+        return Finding(equation, form, verdict.statement, verdict, measured=most, bound=ours, **named)
+
     return [
-        _counted("table-1-parameters", Form.INSTRUMENT, what, _group_sizes(found, compared, what), largest, ours),
-        _counted("table-1-lora", Form.PRINTED, lora, _group_sizes(found, sides, lora), whole, ours),
+        counted("table-1-parameters", Form.INSTRUMENT, trained.sizes(compared, what), largest),
+        counted("table-1-lora", Form.PRINTED, trained.sizes(sides, lora), counts[LORA]),
     ]
 
 
-def _counted(key: str, form: Form, what: str, verdict: Verdict, measured: int | None, bound: int | None) -> Finding:
-    numbers = [None if count is None else float(count) for count in (measured, bound)]
-    return Finding(key, form, what, verdict, measured=numbers[0], bound=numbers[1], unit="numbers")
+def _worse(
+    trained: Trained,
+    question: tuple[str, str, Configuration],
+    what: str,
+    losses: Floats,
+    names: Sequence[str],
+    compared: Mapping[str, Sequence[StudentConfig]] | None = None,
+    *,
+    least: float = 0.0,
+    alpha: float = ALPHA,
+    reasons: Sequence[str] = (),
+) -> Finding:
+    """Judge whether all of these are worse than the reference, where they are compared at equal size."""
+    equation, key, of = question
+    verdict = worse_by(losses, names, least=least, alpha=alpha, statement=what)
+    verdict = with_reasons(verdict, *reasons, trained.setting)
+    if compared is not None:
+        verdict = at_equal_size(verdict, trained.sizes(compared, what))
+    return mean_finding(equation, verdict, losses, bound=least, key=key, of=of)
 
 
-def _table_1(found: Trained, rates: Mapping[str, float], how: str, chosen: str) -> list[Finding]:
+def _table_1(trained: Trained, rates: Mapping[str, float], choice: str, how: str, chosen: str) -> list[Finding]:
     """Judge "the best of all compressed models" and the gain over PC-LoRA at these learning rates."""
-    groups = {name: found.asked.table_1[name][rate] for name, rate in rates.items() if name not in WHOLE}
-    losses = {name: found.losses(group) for name, group in groups.items()}
-    rivals = [name for name in groups if name != FULL]
-    differences = np.array([losses[name] - losses[FULL] for name in rivals])
-    key, told = "table-1-improvement", (chosen, found.setting)
+    equation, of = "table-1-improvement", {"rates": choice}
+    groups = {name: trained.asked.table_1[name][rate] for name, rate in rates.items() if name not in WHOLE}
+    losses = {name: trained.losses(group) for name, group in groups.items()}
+    worse = {name: losses[name] - losses[FULL] for name in groups if name != FULL}
     what = f"LRC is the best of Table 1's methods, {how}: loss of the nearest rival less LRC's"
-    size = _group_sizes(found, groups, what)
-    verdict = worse_by(differences, rivals, alpha=ALPHA, statement=what)
-    findings = [nearest_mean(key, what, differences, at_equal_size(with_reasons(verdict, *told), size), bound=0.0)]
-    for name, difference in zip(rivals, differences, strict=True):
+    rivals, level = list(worse), ALPHA / len(worse)
+    together = np.array(list(worse.values()))
+    findings = [_worse(trained, (equation, "best", of), what, together, rivals, groups, reasons=[chosen])]
+    division = f"Level {ALPHA:g}/{len(rivals)}, one of so many; the claim on all rivals at once needs no such division."
+    for name, difference in worse.items():
         what = f"LRC is better than {name}, {how}: loss of {name} less LRC's"
-        size = _group_sizes(found, {FULL: groups[FULL], name: groups[name]}, what)
-        level = ALPHA / len(rivals)
-        verdict = worse_by(difference, [name], alpha=level, statement=what)
-        reason = (
-            f"Level {ALPHA:g}/{len(rivals)}, one of so many; the claim on all rivals at once needs no such division."
-        )
-        verdict = with_reasons(verdict, reason, _tie(difference, level), *told)
-        findings.append(one_mean(key, what, difference, at_equal_size(verdict, size), bound=0.0))
-    if "pc-lora" in groups:
-        findings += _gain(found, groups, losses, how, told)
-    return findings
-
-
-def _tie(difference: Floats, alpha: float) -> str:
-    same = near(difference, 0.0, SMALLEST_EFFECT, alpha=alpha)
-    return f"Shown to be equal within {SMALLEST_EFFECT:g} nats." if same.instance is Instance.HOLDS else ""
-
-
-def _gain(
-    found: Trained, groups: Mapping[str, Group], losses: Mapping[str, Floats], how: str, told: Sequence[str]
-) -> list[Finding]:
-    """Set the gain over PC-LoRA beside the paper's, a number of another experiment and no claim on this one."""
-    values = relative_gains(losses[FULL], losses["pc-lora"])
+        same = near(difference, 0.0, SMALLEST_EFFECT, alpha=level).instance is Instance.HOLDS
+        tie = f"Shown to be equal within {SMALLEST_EFFECT:g} nats." if same else ""
+        pair, reasons = {FULL: groups[FULL], name: groups[name]}, (division, tie, chosen)
+        question = equation, "better", of | {"rival": name}
+        findings.append(_worse(trained, question, what, difference, [name], pair, alpha=level, reasons=reasons))
+    if PC_LORA not in groups:
+        return findings
+    gains = relative_gains(losses[FULL], losses[PC_LORA])
     theirs, ours = printed.TABLE_1["PC-LoRA"][0], printed.TABLE_1["LRC"][0]
-    findings = []
     for form, claimed, source in (
         (Form.PRINTED, printed.PRINTED_GAIN, "text prints"),
         (Form.CORRECTED, (theirs - ours) / theirs, "Table 1 gives"),
     ):
         what = f"LRC's gain in perplexity over PC-LoRA, {how}, beside the {claimed:.1%} of the paper's own students"
-        size = _group_sizes(found, {name: groups[name] for name in (FULL, "pc-lora")}, what)
-        open_ = Verdict(what, Instance.UNFALSIFIABLE, n_seeds=values.size, alpha=ALPHA, method="t interval over seeds")
-        one = one_mean("table-1-improvement", what, values, open_, bound=claimed, unit=SHARE, form=form)
-        beside = f"Here {_percent(one, values)}; the paper's {source} {claimed:.1%} for its own teacher and text."
+        # a number of another experiment: it stands beside, and is no claim on these students
+        verdict = Verdict(what, Instance.UNFALSIFIABLE, n_seeds=gains.size, alpha=ALPHA, method="t interval over seeds")
+        gain = mean_finding(equation, verdict, gains, bound=claimed, unit=SHARE, form=form, key="gain", of=of)
+        beside = f"Here {_percent(gain, gains)}; the paper's {source} {claimed:.1%} for its own teacher and text."
         no_claim = "No number here can contradict it: it is a result of those students, and no claim on others."
-        verdict = at_equal_size(with_reasons(open_, beside, no_claim, *told), size)
-        findings.append(dataclasses.replace(one, verdict=verdict))
+        verdict = with_reasons(verdict, beside, no_claim, chosen, trained.setting)
+        pair = {name: groups[name] for name in (FULL, PC_LORA)}
+        findings.append(replace(gain, verdict=at_equal_size(verdict, trained.sizes(pair, what))))
     return findings
 
 
-def _percent(one: Finding, values: Floats) -> str:
-    if one.measured is None:
+def _percent(gain: Finding, values: Floats) -> str:
+    if gain.measured is None:
         return "no pair of students ended"
-    ends = "" if one.interval is None else f" [{one.interval[0]:.1%}, {one.interval[1]:.1%}]"
-    return f"{one.measured:.1%}{ends} over {np.isfinite(values).sum()} of {values.size} seeds"
+    ends = "" if gain.interval is None else f" [{gain.interval[0]:.1%}, {gain.interval[1]:.1%}]"
+    return f"{gain.measured:.1%}{ends} over {np.isfinite(values).sum()} of {values.size} seeds"
 
 
-def _table_2(found: Trained) -> list[Finding]:
+def _table_2(trained: Trained) -> list[Finding]:
     """Judge "every component is indispensable": each one's removal costs more than ``SMALLEST_EFFECT``."""
-    key, groups = "table-2", found.asked.table_2
-    full = found.all_losses(groups[FULL])
-    costs = {name: found.all_losses(group) - full for name, group in groups.items() if name != FULL}
+    equation, groups = "table-2", trained.asked.table_2
+    full = trained.all_losses(groups[FULL])
+    costs = {name: trained.all_losses(group) - full for name, group in groups.items() if name != FULL}
     margin = f"Indispensable: worth more than {SMALLEST_EFFECT:g} nats, 1 % of perplexity."
-    names, findings = list(WITHOUT), []
+    options: dict[str, Any] = {"least": SMALLEST_EFFECT, "reasons": [margin]}
     what = "every component is indispensable: the least loss that the removal of one adds"
-    size = _group_sizes(found, {name: groups[name] for name in (FULL, *names)}, what)
-    together = np.array([costs[name] for name in names])
-    verdict = worse_by(together, names, least=SMALLEST_EFFECT, alpha=ALPHA, statement=what)
-    verdict = at_equal_size(with_reasons(verdict, margin, found.setting), size)
-    findings.append(nearest_mean(key, what, together, verdict, bound=SMALLEST_EFFECT))
+    compared = {name: groups[name] for name in (FULL, *WITHOUT)}
+    together = np.array([costs[name] for name in WITHOUT])
+    question: tuple[str, str, Configuration] = equation, "every-component", {}
+    findings = [_worse(trained, question, what, together, list(WITHOUT), compared, **options)]
     for name, cost in costs.items():
-        what = f"loss that is added without {name}"
-        size = _group_sizes(found, {FULL: groups[FULL], f"without {name}": groups[name]}, what)
-        verdict = worse_by(cost, [name], least=SMALLEST_EFFECT, alpha=ALPHA, statement=what)
-        verdict = at_equal_size(with_reasons(verdict, margin, found.setting), size)
-        findings.append(one_mean(key, what, cost, verdict, bound=SMALLEST_EFFECT))
-    return [*findings, *_kd_twice(found)]
+        question, what = (equation, "component", {"component": name}), f"loss that is added without {name}"
+        compared = {FULL: groups[FULL], f"without {name}": groups[name]}
+        findings.append(_worse(trained, question, what, cost, [name], compared, **options))
+    if KD in trained.asked.table_1:
+        # KD and LRC at λ = 0 are one method by definition: two programs, one answer
+        own_rate = groups[FULL][0].learning_rate
+        difference = trained.all_losses(trained.asked.table_1[KD][own_rate]) - trained.all_losses(groups[CLONING])
+        what = "the method KD less LRC at λ = 0, which differ in the program alone"
+        verdict = near(difference, 0.0, SMALLEST_EFFECT, alpha=ALPHA, statement=what)
+        findings.append(mean_finding(equation, verdict, difference, bound=0.0, form=Form.INSTRUMENT, key="kd-twice"))
+    return findings
 
 
-def _kd_twice(found: Trained) -> list[Finding]:
-    """Judge whether KD and LRC at λ = 0 are one method, as they are by definition: two programs, one answer."""
-    own = found.asked.table_2[FULL][0].learning_rate[0]
-    if "kd" not in found.asked.table_1:
-        return []
-    difference = found.all_losses(found.asked.table_1["kd"][own]) - found.all_losses(found.asked.table_2["cloning"])
-    what = "the method KD less LRC at λ = 0, which differ in the program alone"
-    verdict = near(difference, 0.0, SMALLEST_EFFECT, alpha=ALPHA, statement=what)
-    return [one_mean("table-2", what, difference, verdict, bound=0.0, form=Form.INSTRUMENT)]
-
-
-def _figure_3(found: Trained) -> list[Finding]:
+def _figure_3(trained: Trained) -> list[Finding]:
     """Judge "robust to the learning rate, best around 3e-4" and "a sweet spot of λ around 1"."""
-    rates, weights = found.asked.rates, found.asked.clone_weights
-    best = found.best(rates)
-    names = [f"rate {rate:g}" for rate in rates]
-    losses = np.array([found.losses(group) for group in rates.values()])
-    above = losses - found.losses(rates[best])
+    rates, weights = trained.asked.rates, trained.asked.clone_weights
+    best, names = trained.best(rates), [f"rate {rate:g}" for rate in rates]
+    losses = np.array([trained.losses(group) for group in rates.values()])
     others = [place for place, rate in enumerate(rates) if rate != best]
+    above = (losses - trained.losses(rates[best]))[others]
     what = f"figure 3: robust, no learning rate from {min(rates):g} to {max(rates):g} loses more than {ROBUST:g} nats"
-    robust = no_worse_than(above[others], ROBUST, [names[place] for place in others], alpha=ALPHA, statement=what)
+    robust = no_worse_than(above, ROBUST, [names[place] for place in others], alpha=ALPHA, statement=what)
     reason = (
         f"Held against {best:g}, the best on {OTHER_SEEDS}; the margin of {ROBUST:g} is ours: the paper gives none."
     )
-    robust = with_reasons(robust, reason, found.setting)
-    findings = [nearest_mean(_RATES, what, above[others], robust, bound=ROBUST, largest=True)]
-    findings.append(_around(found, losses, names))
+    robust = with_reasons(robust, reason, trained.setting)
     what = "figure 3: λ = 1 is better than much smaller and much larger ones: loss of the better end less its loss"
     ends = [min(weights), max(weights)]
-    own = found.all_losses(weights[PAPER_CLONE_WEIGHT])
-    differences = np.array([found.all_losses(weights[one]) - own for one in ends])
-    verdict = worse_by(differences, [f"{one:g}" for one in ends], alpha=ALPHA, statement=what)
-    findings.append(nearest_mean(_CLONE_WEIGHTS, what, differences, with_reasons(verdict, found.setting), bound=0.0))
-    return findings
+    own = trained.all_losses(weights[PAPER_CLONE_WEIGHT])
+    at_ends = np.array([trained.all_losses(weights[end]) - own for end in ends])
+    spot: tuple[str, str, Configuration] = "figure-3-clone-weight", "sweet-spot", {}
+    return [
+        mean_finding("figure-3-learning-rate", robust, above, bound=ROBUST, largest=True, key="robust"),
+        _around(trained, losses, names),
+        _worse(trained, spot, what, at_ends, [f"{end:g}" for end in ends]),
+    ]
 
 
-def _around(found: Trained, losses: Floats, names: Sequence[str]) -> Finding:
+def _around(trained: Trained, losses: Floats, names: Sequence[str]) -> Finding:
     """Judge "best around 3e-4": whether a rate that is not around it is better than each that is."""
-    rates = found.asked.rates
+    rates = trained.asked.rates
     inside = [place for place, rate in enumerate(rates) if near_paper_rate(rate)]
     outside = [place for place in range(len(rates)) if place not in inside]
-    chosen = list(rates).index(found.best({rate: group for rate, group in rates.items() if near_paper_rate(rate)}))
+    chosen = list(rates).index(trained.best({rate: group for rate, group in rates.items() if near_paper_rate(rate)}))
     low, high = AROUND_RATE
     what = (
         f"figure 3: the best learning rate lies around 3e-4, {low:g} to {high:g}: loss of the best other less its loss"
     )
     verdict = best_among(losses, inside, chosen, names, alpha=ALPHA, statement=what)
-    return nearest_mean(_RATES, what, losses[outside] - losses[chosen], with_reasons(verdict, found.setting), bound=0.0)
+    verdict = with_reasons(verdict, trained.setting)
+    return mean_finding("figure-3-learning-rate", verdict, losses[outside] - losses[chosen], bound=0.0, key="around")
 
 
-def _figure_4(found: Trained) -> list[Finding]:
+def _u_shape(trained: Trained, blocks: str) -> Finding:
     """Judge "a U over ranks at a fixed budget": the same steps and tokens for each rank."""
-    findings = []
-    for count, groups in found.asked.ranks.items():
-        ranks = list(groups)
-        inner = ranks.index(found.best({rank: groups[rank] for rank in ranks[1:-1]}))
-        losses = np.array([found.losses(group) for group in groups.values()])
-        seen = f"{count} train blocks" if count else "all train blocks"
-        what = (
-            f"figure 4: the loss over ranks {ranks[0]} to {ranks[-1]} is a U on {seen}: better end less the inner best"
-        )
-        verdict = u_shaped(losses, inner, [f"rank {rank}" for rank in ranks], alpha=ALPHA, statement=what)
-        reason = "Fixed budget: the same steps and tokens for each rank, though a larger one takes more operations."
-        verdict = with_reasons(verdict, reason, found.setting)
-        findings.append(nearest_mean(_RANKS, what, losses[[0, -1]] - losses[inner], verdict, bound=0.0))
-    return findings
+    groups = trained.asked.ranks[blocks]
+    ranks, inside = list(groups), range(1, len(groups) - 1)
+    inner = ranks.index(trained.best({rank: groups[rank] for rank in ranks[1:-1]}))
+    losses = np.array([trained.losses(group) for group in groups.values()])
+    seen = f"{blocks} train blocks"
+    what = f"figure 4: the loss over ranks {ranks[0]} to {ranks[-1]} is a U on {seen}: better end less the inner best"
+    verdict = best_among(losses, inside, inner, [f"rank {rank}" for rank in ranks], alpha=ALPHA, statement=what)
+    reason = "Fixed budget: the same steps and tokens for each rank, though a larger one takes more operations."
+    verdict = with_reasons(verdict, reason, trained.setting)
+    ends = losses[[0, -1]] - losses[inner]
+    return mean_finding("figure-4", verdict, ends, bound=0.0, key="u-shape", of={"blocks": blocks})

@@ -14,7 +14,7 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Configuration, Finding, Form
 
 SMALLEST_EFFECT = 0.01
 """Nats per token, 1 % of perplexity: a third of what the least of the paper's components is said to be worth."""
@@ -74,10 +74,10 @@ def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, sta
     HOLDS where the interval of level 1 − 2 alpha lies within the margin, VIOLATED where it lies wholly outside it; each
     errs with at most alpha for normal values. A failed seed leaves it INCONCLUSIVE.
     """
-    found = equivalence(ReferenceTask(statement, values, claimed, margin), "known truth", alpha)
-    outside = found.interval[0] > margin or found.interval[1] < -margin
-    instance = Instance.HOLDS if found.passed else Instance.VIOLATED if outside else Instance.INCONCLUSIVE
-    low, high = (claimed + end for end in found.interval)
+    off = equivalence(ReferenceTask(statement, values, claimed, margin), "known truth", alpha)
+    outside = off.interval[0] > margin or off.interval[1] < -margin
+    instance = Instance.HOLDS if off.passed else Instance.VIOLATED if outside else Instance.INCONCLUSIVE
+    low, high = (claimed + end for end in off.interval)
     verdict = Verdict(
         statement,
         instance,
@@ -85,7 +85,7 @@ def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, sta
         n_seeds=int(np.size(values)),
         alpha=alpha,
         method="two one-sided t tests over seeds",
-        evidence=found,
+        evidence=off,
     )
     return _of_enough(verdict)
 
@@ -93,19 +93,6 @@ def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, sta
 def relative_gains(ours: Any, theirs: Any) -> Floats:
     """Return (their perplexity − ours)/theirs of each seed: 1 − exp(ours − theirs)."""
     return np.asarray(-np.expm1(np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)))
-
-
-def u_shaped(losses: Any, inner: int, names: Sequence[str], *, alpha: float = 0.05, statement: str = "") -> Verdict:
-    """Judge "the loss falls and rises again along the groups": the best is one of the inner ones.
-
-    Args:
-        losses: ``[groups, seeds]``, in order.
-        inner: Place of an inner group, chosen on other seeds.
-        names: Of the groups.
-        alpha: One-sided level.
-        statement: What is judged.
-    """
-    return best_among(losses, range(1, len(names) - 1), inner, names, alpha=alpha, statement=statement)
 
 
 def best_among(
@@ -117,7 +104,7 @@ def best_among(
     alpha: float = 0.05,
     statement: str = "",
 ) -> Verdict:
-    """Judge "the best group is one of these".
+    """Judge "the best group is one of these": with all inner groups of a row, that the loss over the row is a U.
 
     HOLDS where the one of them that other seeds chose is shown to be better than each of the others; VIOLATED where one
     of the others is shown to be better than each of these (alpha over the number of others).
@@ -133,16 +120,16 @@ def best_among(
     sample, inner = np.asarray(losses, dtype=np.float64), list(inside)
     outside = [place for place in range(len(names)) if place not in inner]
     others, these = ([names[place] for place in places] for places in (outside, inner))
-    found = worse_by(sample[outside] - sample[chosen], others, alpha=alpha, statement=statement)
+    verdict = worse_by(sample[outside] - sample[chosen], others, alpha=alpha, statement=statement)
     against = f"Held against {names[chosen]}, the best of {', '.join(these)} on {OTHER_SEEDS}: {', '.join(others)}."
-    reasons = [against, *found.reasons]
-    instance = Instance.HOLDS if found.instance is Instance.HOLDS else Instance.INCONCLUSIVE
+    reasons = [against, *verdict.reasons]
+    instance = Instance.HOLDS if verdict.instance is Instance.HOLDS else Instance.INCONCLUSIVE
     for place in outside:
         rest = worse_by(sample[inner] - sample[place], these, alpha=alpha / len(outside))
         if rest.instance is Instance.HOLDS:
             instance = Instance.VIOLATED
             reasons.append(f"{names[place]} is better than each of {', '.join(these)}.")
-    return replace(found, instance=instance, reasons=tuple(reasons))
+    return replace(verdict, instance=instance, reasons=tuple(reasons))
 
 
 def equal_size(counts: Mapping[str, int | None], statement: str = "") -> Verdict:
@@ -173,48 +160,52 @@ def with_reasons(verdict: Verdict, *reasons: str) -> Verdict:
     return replace(verdict, reasons=(*verdict.reasons, *filter(None, reasons)))
 
 
-def one_mean(
+def mean_finding(
     equation: str,
-    what: str,
-    values: Any,
     verdict: Verdict,
+    values: Any,
     *,
     bound: float,
+    key: str,
+    of: Configuration | None = None,
     unit: str = NATS,
     form: Form = Form.PRINTED,
+    largest: bool = False,
+    expected: tuple[str, ...] = (),
 ) -> Finding:
-    """Return the finding of a verdict on one mean over seeds, with its interval of level 1 − 2 alpha."""
-    sample = np.asarray(values, dtype=np.float64)
-    sample = sample[np.isfinite(sample)]
-    level = verdict.alpha or 0.05
-    held = equivalence(ReferenceTask(what, sample, 0.0, 1.0), "", level) if sample.size else None
-    return Finding(
-        equation,
-        form,
-        what,
-        verdict,
-        measured=None if held is None else held.difference,
-        interval=None if held is None or not np.isfinite(held.interval).all() else held.interval,
-        bound=bound,
-        unit=unit,
-    )
-
-
-def nearest_mean(
-    equation: str, what: str, values: Any, verdict: Verdict, *, bound: float, largest: bool = False
-) -> Finding:
-    """Return the finding of a verdict on several means, with the number of the one that decides: the least of them.
+    """Return the finding of a verdict on means over seeds, with the interval of level 1 − 2 alpha of one mean.
 
     Args:
         equation: Key of the equation.
-        what: One line.
-        values: ``[groups, seeds]``.
-        verdict: On all of them.
+        verdict: On all values.
+        values: ``[seeds]``, of which those that failed are left out, or ``[groups, seeds]``, of which the least mean
+            is shown that no failed seed belongs to: it decides.
         bound: What they are held against.
-        largest: The largest decides.
+        key: Of the finding.
+        of: Its configuration.
+        unit: Of values and bound.
+        form: Which form of the equation is judged.
+        largest: The largest mean decides.
+        expected: Of planted controls.
     """
-    sample = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    means = sample.mean(axis=1)
-    known = np.isfinite(means)
-    worst = np.where(known, -means if largest else means, np.inf).argmin()
-    return one_mean(equation, what, sample[worst] if known.any() else np.array([]), verdict, bound=bound)
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim == 2:
+        whole = sample[np.isfinite(sample).all(axis=1)]
+        means = whole.mean(axis=1)
+        sample = whole[(means.argmax if largest else means.argmin)()] if len(whole) else np.array([])
+    sample = sample[np.isfinite(sample)]
+    level = verdict.alpha or 0.05
+    mean = equivalence(ReferenceTask(verdict.statement, sample, 0.0, 1.0), "", level) if sample.size else None
+    return Finding(
+        equation,
+        form,
+        verdict.statement,
+        verdict,
+        expected,
+        None if mean is None else mean.difference,
+        None if mean is None or not np.isfinite(mean.interval).all() else mean.interval,
+        bound,
+        unit,
+        key=key,
+        of=of or {},
+    )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit import provenance
-from theorykit.arguments import one_of, positive_integer
+from theorykit.arguments import Progress, one_of, positive_integer
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.results import make_folder
@@ -25,7 +25,7 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult, Progress
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
 from validation.claims.finding import Finding, Form, Outcome
 from validation.claims.record import (
     Made,
@@ -40,7 +40,7 @@ from validation.claims.record import (
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent, is_accident, train_students
 from validation.reports import audit, experiments
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.store import Store
 from validation.training.sweep import Executor, reason_of
 
@@ -87,7 +87,7 @@ class Job:
         settings: PartSettings = self.work.read(self.table)
         return settings
 
-    def students(self) -> list[RunConfig]:
+    def students(self) -> list[StudentConfig]:
         """Return the students that it will train."""
         return self.work.students(self.settings, self.seed)
 
@@ -236,8 +236,8 @@ class Session:
         )
         return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
 
-    def _train(self, job: Job) -> Callable[[Sequence[RunConfig]], list[TrainedStudent]]:
-        def train(students: Sequence[RunConfig]) -> list[TrainedStudent]:
+    def _train(self, job: Job) -> Callable[[Sequence[StudentConfig]], list[TrainedStudent]]:
+        def train(students: Sequence[StudentConfig]) -> list[TrainedStudent]:
             return train_students(
                 students,
                 self.store,

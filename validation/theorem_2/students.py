@@ -41,7 +41,7 @@ from validation.theorem_2.slopes import (
     linearity_power,
     slopes_finding,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.model_shape import model_shape
 
 _ASSUMED = (
@@ -127,7 +127,7 @@ class StudentsData:
         return next(gap for gap in self.gaps if gap.loss is loss)
 
 
-def students(settings: GapSettings, seed: int) -> list[RunConfig]:
+def students(settings: GapSettings, seed: int) -> list[StudentConfig]:
     """Return the students by rank: a batch has factors of its largest rank."""
     return sorted(label_grid(settings, seed), key=lambda config: config.rank)
 

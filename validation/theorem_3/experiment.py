@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Experiment, Part
-from validation.theorem_3 import planted
-from validation.theorem_3 import students as measured
+from validation.theorem_3 import planted, students
+from validation.theorem_3.layers import PairSettings
 
-_ON_STUDENTS = Part(measured.run, measured.students, measured.power, measured.seconds)
+_ON_STUDENTS = Part(
+    run=students.run,
+    students=students.students,
+    power=students.power,
+    seconds=students.seconds,
+    settings=PairSettings,
+    data=students.StudentsData,
+)
 
 EXPERIMENT = Experiment(
     slug="cloning-information",
@@ -16,7 +23,7 @@ EXPERIMENT = Experiment(
         "pairs of students that differ in the clone loss alone."
     ),
     parts={
-        PLANTED: Part(planted.run, seconds=lambda settings: 7.0),
+        PLANTED: Part(planted.run, seconds=lambda settings: 7.0, settings=planted.PlantedSettings),
         STUDENTS: _ON_STUDENTS,
         TEACHER: _ON_STUDENTS,
     },

@@ -2,92 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.results import plain
+from theorykit.errors import InputError
 from theorykit.verdicts import Instance, Verdict, power_expectation
-from validation.claims.experiment import Context, PartResult, Settings
+from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import CONDITIONAL, Finding, Form
-from validation.claims.grids import needed, seeds_of, student
+from validation.claims.grids import seeds_of, student
 from validation.claims.trained import TrainedStudent
-from validation.theorem_3.gain import PRINTED_GAIN, gain_findings
-from validation.theorem_3.layers import ARMS
-from validation.theorem_3.numbers import SHARES, Numbers, measured
+from validation.theorem_3.gain import GAIN, PRINTED_GAIN, gain_findings
+from validation.theorem_3.layers import ARMS, ESTIMATES, SHARES, Numbers, Pair, PairSettings, measured
 from validation.theorem_3.theorem import theorem_findings, treated
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
+AT_START = " at the start"
+"""Of the names of losses before the first step."""
 _DIGITS = 5
 """Of numbers that figures are drawn from."""
 
 
-def students(settings: Settings, seed: int) -> list[RunConfig]:
+@dataclass(frozen=True, eq=False)
+class StudentsData:
+    """What the part leaves for figure 2(b): information and losses by arm, layer and seed, and what they rest on.
+
+    Attributes:
+        axes: Of the arrays of ``losses`` and ``information``.
+        arms: With the clone loss, and without.
+        layers: As counted in the states.
+        seeds: Of the pairs.
+        rows: That an estimate rests on.
+        losses: What :func:`.loss_numbers` gave at the end and, by names with :data:`AT_START`, before the first step.
+        information: By estimator, what :func:`.information` gave, nats.
+        gaussian_by_noise: Gaussian estimates, ``information``, at falling ``noise``.
+        teacher_spectra: Variances of the teacher's principal components, ``[layers, d]``, largest first.
+        loss_terms: Terms of the loss at the end, by pair and arm.
+        held_out: Held-out loss at the end, ``[pairs, arms]``, nats per token.
+    """
+
+    axes: str
+    arms: tuple[str, ...]
+    layers: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rows: int
+    losses: dict[str, Floats]
+    information: dict[str, dict[str, Floats]]
+    gaussian_by_noise: dict[str, Floats]
+    teacher_spectra: Floats
+    loss_terms: tuple[tuple[Any, ...], ...]
+    held_out: Floats
+
+    def __post_init__(self) -> None:
+        shape = len(ARMS), len(self.layers), len(self.seeds)
+        blocks = (self.losses, *self.information.values())
+        whole = all(values.shape == shape for block in blocks for values in block.values())
+        named = "clone_loss" in self.losses and all(set(ESTIMATES) <= set(block) for block in blocks[1:])
+        if 0 in shape or not (self.information and whole and named and len(self.teacher_spectra) == shape[1]):
+            raise InputError(f"what is measured on {shape} arms, layers and seeds is not whole", "run it again")
+
+
+def students(settings: PairSettings, seed: int) -> list[StudentConfig]:
     """Return the pairs: with ``clone_weight`` as it is set, then with 0; all else is the same."""
-    weight = float(needed(settings, "clone_weight"))
-    return [student(settings, seed=one, clone_weight=own) for one in seeds_of(settings, seed) for own in (weight, 0.0)]
+    return [
+        student(settings, seed=own_seed, clone_weight=weight)
+        for own_seed in seeds_of(settings.seeds, seed)
+        for weight in (settings.clone_weight, 0.0)
+    ]
 
 
-def power(settings: Settings) -> dict[str, float]:
+def power(settings: PairSettings) -> dict[str, float]:
     """Return the chance to decide each claim of §5.7 where the mean gain is ``planned_effect`` away from it."""
-    count, alpha = int(needed(settings, "seeds")), float(settings.get("alpha", 0.05))
-    effect, spread = float(needed(settings, "planned_effect")), float(needed(settings, "planned_sd"))
+    count, alpha = settings.seeds, settings.alpha
     flips = 0.5**count <= alpha
-    chance = float(power_expectation(effect, spread, count, alpha)) if count > 1 and flips else 0.0
+    planned = settings.planned_effect, settings.planned_sd
+    chance = float(power_expectation(*planned, count, alpha)) if count > 1 and flips else 0.0
     return {"cloning raises information": chance, f"by more than {PRINTED_GAIN:g} nats": chance}
 
 
-def seconds(settings: Settings) -> float:
+def seconds(settings: PairSettings) -> float:
     """Return what estimating takes beside training: seven estimates for each layer of each pair."""
     each = {"gaussian": 0.1, "mine": 1.4, "anchored_mine": 1.4, "auto": 3.0}
-    share = float(settings.get("critic_steps", 3000)) / 3000
-    layers = len(settings.get("state_layers", ())) or 2
-    pairs = 7 * layers * int(needed(settings, "seeds"))
-    return float(sum(each.get(name, 2.0) * (0.2 + 0.8 * share) * pairs for name in needed(settings, "estimators")))
+    trained = 0.2 + 0.8 * settings.critic_steps / 3000
+    estimates = 7 * (len(settings.run.get("state_layers", ())) or 2) * settings.seeds
+    return float(sum(each.get(name, 2.0) * trained * estimates for name in settings.estimators))
 
 
-def run(ctx: Context) -> PartResult:
+def run(ctx: Context[PairSettings]) -> PartResult:
     """Train the pairs and judge what they measured."""
-    trained = ctx.train(students(ctx.settings, ctx.seed))
+    trained = tuple(ctx.train(students(ctx.settings, ctx.seed)))
     pairs = list(zip(trained[::2], trained[1::2], strict=True))
     numbers = measured(ctx, pairs)
     if numbers is None or int(numbers.complete.sum()) < 2:
-        return PartResult((_nothing(trained),), students=tuple(trained))
+        return PartResult((_nothing(trained),), students=trained)
     treatment = treated(numbers)
-    found = (treatment, *theorem_findings(ctx, numbers), *gain_findings(ctx, numbers, treatment.verdict))
-    return PartResult(tuple(one.because(CONDITIONAL) for one in found), _data(numbers, pairs), tuple(trained))
+    findings = (treatment, *theorem_findings(ctx, numbers), *gain_findings(ctx, numbers, treatment.verdict))
+    return PartResult(tuple(finding.because(CONDITIONAL) for finding in findings), _data(numbers, pairs), trained)
 
 
-def _nothing(trained: list[TrainedStudent]) -> Finding:
-    failures = [one.failure for one in trained if one.failure]
+def _nothing(trained: Sequence[TrainedStudent]) -> Finding:
+    failures = [student.failure for student in trained if student.failure]
     what = "pairs of students with and without the clone loss"
     reasons = (f"{len(failures)} of {len(trained)} students failed; two pairs at least are needed: {failures[:1]}.",)
-    verdict = Verdict(what, Instance.INCONCLUSIVE, reasons=reasons)
-    return Finding("mutual-information-gain", Form.PRINTED, what, verdict)
+    return Finding(GAIN, Form.PRINTED, what, Verdict(what, Instance.INCONCLUSIVE, reasons=reasons), key="pairs")
 
 
-def _data(numbers: Numbers, pairs: list[tuple[TrainedStudent, TrainedStudent]]) -> dict[str, object]:
-    """Return what figure 1(b) shows: information and clone loss by arm, layer and seed, and what they rest on."""
-    numbers_of = {f"{name} at the start": values for name, values in numbers.at_start.items()} | numbers.at_end
-    return {
-        "axes": "arms, layers, seeds",
-        "arms": list(ARMS),
-        "layers": list(numbers.layers),
-        "seeds": list(numbers.seeds),
-        "rows": numbers.rows,
-        "losses": {name: _rounded(values) for name, values in numbers_of.items()},
-        "information": {
-            method: {name: _rounded(values) for name, values in found.items()}
-            for method, found in numbers.information.items()
-        },
-        "gaussian_by_noise": {"noise": list(SHARES), "information": _rounded(np.array(numbers.by_noise))},
-        "teacher_spectra": [_rounded(spectrum[::-1]) for spectrum in numbers.spectra],
-        "loss_terms": [[plain(one.last("loss_terms")) for one in pair] for pair in pairs],
-        "held_out": [[one.held_out for one in pair] for pair in pairs],
-    }
+def _data(numbers: Numbers, pairs: Sequence[Pair]) -> StudentsData:
+    losses = {f"{name}{AT_START}": values for name, values in numbers.at_start.items()} | numbers.at_end
+    return StudentsData(
+        "arms, layers, seeds",
+        ARMS,
+        numbers.layers,
+        numbers.seeds,
+        numbers.rows,
+        _all_rounded(losses),
+        {method: _all_rounded(values) for method, values in numbers.information.items()},
+        {"noise": np.array(SHARES), "information": _rounded(np.array(numbers.by_noise))},
+        _rounded(np.array(numbers.spectra)[:, ::-1]),
+        tuple(tuple(student.last("loss_terms") for student in pair) for pair in pairs),
+        np.array([[student.held_out for student in pair] for pair in pairs]),
+    )
 
 
-def _rounded(values: Floats) -> list[object]:
+def _all_rounded(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
+    return {name: _rounded(values) for name, values in numbers.items()}
+
+
+def _rounded(values: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         places = _DIGITS - 1 - np.floor(np.log10(np.abs(values)))
         scale = 10.0 ** np.where(np.isfinite(places), places, 0.0)
-        return list((np.round(values * scale) / scale).tolist())
+        return np.asarray(np.round(values * scale) / scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,20 @@ from theorykit.information import isotropic_gaussian_mutual_information, printed
 from theorykit.verdicts import Instance, Verdict, expectation_verdict, trivial_bound
 from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
-from validation.claims.finding import Finding, Form
-from validation.theorem_3.layers import ARMS, CLONED, CLOSED_FORMS, PLAIN, resolution
-from validation.theorem_3.numbers import SHARES, Numbers
+from validation.claims.finding import Configuration, Finding, Form
+from validation.theorem_3.layers import (
+    ARMS,
+    CLONED,
+    CLOSED_FORMS,
+    PLAIN,
+    SHARES,
+    Numbers,
+    PairSettings,
+    mean_with_interval,
+)
 
 _NATS = "nats"
+_ONE_MODEL = "Estimate and bound both rest on covariances of the Gaussian model: only a critic tests the model itself."
 _CRITIC = "a critic's lower bound on I, up to its error on held-out rows"
 _DECODER = "a lower bound on I where the teacher's states are a Gaussian vector, and no bound otherwise"
 _NO_BOUND = "an estimate that may lie on either side of I"
@@ -37,40 +47,46 @@ OF_ESTIMATORS = {
 """What the value of each estimator is beside I: none of them can contradict a lower bound on I."""
 
 
-def theorem_findings(ctx: Context, numbers: Numbers) -> list[Finding]:
+def theorem_findings(ctx: Context[PairSettings], numbers: Numbers) -> list[Finding]:
     """Judge eqs 22, 23, 26 and 27; needs two complete pairs."""
-    found = [_infinite(numbers), _unnamed_constant(numbers)]
-    for method in numbers.information:
-        found += [*_printed(numbers, method), *_corrected(ctx, numbers, method)]
-    return [*found, _isotropic(numbers), _reversed(numbers)]
+    by_method = [
+        finding
+        for method in numbers.information
+        for finding in (*_printed(numbers, method), *_corrected(ctx, numbers, method))
+    ]
+    return [_infinite(numbers), _unnamed_constant(numbers), *by_method, _isotropic(numbers), _reversed(numbers)]
 
 
-def _of_a_model(method: str) -> tuple[str, ...]:
-    """Return a sentence where the estimate comes from covariances, as the bound does."""
-    if method not in CLOSED_FORMS:
-        return ()
-    return ("Estimate and bound both rest on covariances of the Gaussian model: only a critic tests the model itself.",)
-
-
-def _of(numbers: Numbers, values: Floats) -> Floats:
+def _complete(numbers: Numbers, values: Floats) -> Floats:
     """Return ``[arms · layers, seeds]`` of the complete pairs."""
     kept = values[:, :, numbers.complete]
     return np.asarray(kept.reshape(-1, kept.shape[2]), dtype=np.float64)
 
 
+def _names(numbers: Numbers) -> list[str]:
+    return [f"{arm}, layer {layer}" for arm in ARMS for layer in numbers.layers]
+
+
 def _lower_bound(
-    numbers: Numbers, method: str, equation: str, form: Form, what: str, bound: Floats, said: tuple[str, ...]
+    numbers: Numbers,
+    method: str,
+    equation: str,
+    form: Form,
+    what: str,
+    bound: Floats,
+    reasons: tuple[str, ...],
+    of: Configuration,
 ) -> Finding:
     """Judge measured information ≥ bound, arm by arm and layer by layer.
 
     No estimator bounds information from above: what it finds below the bound contradicts nothing.
     """
-    values, bounds = _of(numbers, numbers.information[method]["states"]), _of(numbers, bound)
-    name = method.replace("-", "_")
-    said = (f"The value by {method} is {OF_ESTIMATORS[name]}.", *said)
+    question: dict[str, Any] = {"unit": _NATS, "key": "lower-bound", "of": {"estimator": method, **of}}
+    values, bounds = _complete(numbers, numbers.information[method]["states"]), _complete(numbers, bound)
+    reasons = (f"The value by {method} is {OF_ESTIMATORS[method.replace('-', '_')]}.", *reasons)
     if not np.isfinite(values).all() or not np.isfinite(bounds).all():
-        verdict = Verdict(what, Instance.INCONCLUSIVE, reasons=("An estimate failed or a bound is infinite.", *said))
-        return Finding(equation, form, what, verdict, unit=_NATS)
+        reasons = ("An estimate failed or a bound is infinite.", *reasons)
+        return Finding(equation, form, what, Verdict(what, Instance.INCONCLUSIVE, reasons=reasons), **question)
     limits = mean_limits(bounds, 0.05)
     verdict = expectation_verdict(
         values,
@@ -78,41 +94,32 @@ def _lower_bound(
         bound_interval=(limits.lower, limits.upper),
         kind="lower",
         trivial=np.full(len(values), trivial_bound("mutual_information")),
-        names=[f"{arm}, layer {layer}" for arm in ARMS for layer in numbers.layers],
+        names=_names(numbers),
         statement=what,
     )
-    reasons = (*verdict.reasons, *said)
+    reasons = (*verdict.reasons, *reasons)
     if verdict.instance is Instance.VIOLATED:
         reasons = (*reasons, "The estimate lies below and is no upper bound on I, which need not: no violation.")
         verdict = replace(verdict, instance=Instance.INCONCLUSIVE)
     # the configuration nearest to a violation speaks for all
     worst = int(np.argmin(values.mean(axis=1) - limits.mean))
-    own = mean_limits(values[worst : worst + 1], 0.05)
-    return Finding(
-        equation,
-        form,
-        what,
-        replace(verdict, reasons=reasons),
-        (),
-        float(values[worst].mean()),
-        (float(own.lower[0]), float(own.upper[0])),
-        float(limits.mean[worst]),
-        _NATS,
-    )
+    measured = mean_with_interval(values[worst])
+    verdict = replace(verdict, reasons=reasons)
+    return Finding(equation, form, what, verdict, (), *measured, float(limits.mean[worst]), **question)
 
 
 def _infinite(numbers: Numbers) -> Finding:
     what = "I(H_t; H_s) of a teacher and a student that read the same tokens"
-    listed = ", ".join(
+    by_noise = ", ".join(
         f"{value:.3g} at {share:g}" for share, value in zip(SHARES, numbers.by_noise, strict=True) if np.isfinite(value)
     )
     reasons = (
         "Both states are functions of the tokens: I is infinite for continuous tokens and H of the tokens for "
         "discrete ones, whatever the clone loss; only I(H_t; H_s + τZ) or a rate–distortion bound can be compared.",
-        f"Gaussian estimate in nats as the noise falls, in units of the student's scale: {listed}; it has no end.",
+        f"Gaussian estimate in nats as the noise falls, in units of the student's scale: {by_noise}; it has no end.",
     )
     verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=reasons, n_seeds=1, method="Gaussian estimate, all pairs")
-    return Finding("eq-22", Form.PRINTED, what, verdict, (), numbers.by_noise[-1], unit=_NATS)
+    return Finding("eq-22", Form.PRINTED, what, verdict, (), numbers.by_noise[-1], unit=_NATS, key="without-noise")
 
 
 def treated(numbers: Numbers) -> Finding:
@@ -124,80 +131,64 @@ def treated(numbers: Numbers) -> Finding:
     verdict = expectation_verdict(excess, np.zeros(len(names)), names=names, statement=what)
     verdict = replace(verdict, reasons=(*verdict.reasons, *numbers.reasons))
     worst = int(np.argmax(excess.mean(axis=1)))
-    limits = mean_limits(excess[worst : worst + 1], 0.05)
-    interval = float(limits.lower[0]), float(limits.upper[0])
-    return Finding("eq-23", Form.INSTRUMENT, what, verdict, (), float(limits.mean[0]), interval, 0.0)
+    measured = mean_with_interval(excess[worst])
+    return Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")
 
 
 def _unnamed_constant(numbers: Numbers) -> Finding:
     what = "I ≥ log d − (d/2) L + const with the constant left open"
     reason = "Any finite measurement satisfies it with some const; the paper names none, and its scale decides."
     verdict = Verdict(what, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=len(numbers.seeds), method="none")
-    return Finding("eq-23", Form.PRINTED, what, verdict, unit=_NATS)
+    return Finding("eq-23", Form.PRINTED, what, verdict, unit=_NATS, key="open-constant")
 
 
 def _printed(numbers: Numbers, method: str) -> list[Finding]:
+    """Judge eq 23 as printed with the largest constant that serves every scale, and with none."""
     loss = numbers.at_end["clone_loss"]
-    found = []
-    for equation, constant, name in (
-        ("eq-23", -float(np.log(numbers.width)), "−log d, the largest that serves every scale"),
-        ("eq-23-constant-0", 0.0, "0"),
+    reasons = (f"Information by {method} at its noise, which is at most I(H_t; H_s).", *numbers.reasons_of(method))
+    findings = []
+    for equation, constant, symbol, scales in (
+        ("eq-23", -float(np.log(numbers.width)), "−log d", ", the largest that serves every scale"),
+        ("eq-23-constant-0", 0.0, "0", ""),
     ):
         bound = np.where(
             np.isfinite(loss), tk.printed_cloning_bound(np.nan_to_num(loss), numbers.width, constant), loss
         )
-        what = f"measured information ({method}) against log d − (d/2) L + const at the measured loss, const = {name}"
-        said = (f"Information by {method} at its noise, which is at most I(H_t; H_s).", *numbers.reasons_of(method))
-        found.append(_lower_bound(numbers, method, equation, Form.PRINTED, what, bound, said))
-    return found
+        what = f"measured information ({method}) against log d − (d/2) L + const at the measured loss, const = {symbol}"
+        what, of = f"{what}{scales}", {"constant": symbol}
+        findings.append(_lower_bound(numbers, method, equation, Form.PRINTED, what, bound, reasons, of))
+    return findings
 
 
-def _corrected(ctx: Context, numbers: Numbers, method: str) -> list[Finding]:
+def _corrected(ctx: Context[PairSettings], numbers: Numbers, method: str) -> list[Finding]:
+    """Judge R(D) of the teacher at the measured clone loss, and at that of the noisy student."""
     end = numbers.at_end
-    noise, _ = resolution(ctx.settings, method)
+    noise, _ = ctx.settings.resolution(method)
     kurtosis = float(np.nanmean(end["kurtosis"]))
     gaussian = (
         f"R(D) of a Gaussian teacher with the sample covariance is assumed; mean excess kurtosis of its principal "
         f"components {kurtosis:.2g} (0 for a Gaussian).",
-        *_of_a_model(method),
+        *([_ONE_MODEL] if method in CLOSED_FORMS else []),
         *numbers.reasons_of(method),
     )
     # E‖H_t − (H_s + τZ)‖² = D + d τ², d τ² a share of the student's variance
     noisy = end["clone_loss"] + noise**2 * end["student_variance"]
-    noisy_bound = _rates(numbers, noisy)
-    listed = "; ".join(
-        f"{arm} {', '.join(f'{value:.3g}' for value in np.nanmean(end['decoder'], axis=2)[number])}"
-        for number, arm in enumerate(ARMS)
-    )
-    return [
-        _lower_bound(
-            numbers,
-            method,
-            "eq-23",
-            Form.CORRECTED,
-            f"measured information ({method}) against R(D) of the teacher at the measured clone loss, no noise",
-            end["rate_distortion"],
-            (*gaussian, f"Held-out linear decoders leave in each layer, in nats: {listed}."),
-        ),
-        _lower_bound(
-            numbers,
-            method,
-            "eq-23",
-            Form.CORRECTED,
-            f"measured information ({method}) against R(D + dτ²): all at noise {noise:g} of the student's scale",
-            noisy_bound,
-            gaussian,
-        ),
-    ]
-
-
-def _rates(numbers: Numbers, distortion: Floats) -> Floats:
-    """Return R of the teacher's covariance at other distortions, ``[arms, layers, seeds]``."""
-    found = np.full(distortion.shape, np.nan)
+    rates = np.full(noisy.shape, np.nan)
     for place, spectrum in enumerate(numbers.spectra):
-        known = np.isfinite(distortion[:, place])
-        found[:, place][known] = tk.rate_distortion(spectrum, distortion[:, place][known])
-    return found
+        known = np.isfinite(noisy[:, place])
+        rates[:, place][known] = tk.rate_distortion(spectrum, noisy[:, place][known])
+    by_arm = "; ".join(
+        f"{arm} {', '.join(f'{value:.3g}' for value in layers)}"
+        for arm, layers in zip(ARMS, np.nanmean(end["decoder"], axis=2), strict=True)
+    )
+    decoders = f"Held-out linear decoders leave in each layer, in nats: {by_arm}."
+    at_loss = f"measured information ({method}) against R(D) of the teacher at the measured clone loss, no noise"
+    at_noise = f"measured information ({method}) against R(D + dτ²): all at noise {noise:g} of the student's scale"
+    judged = numbers, method, "eq-23", Form.CORRECTED
+    return [
+        _lower_bound(*judged, at_loss, end["rate_distortion"], (*gaussian, decoders), {"distortion": "D"}),
+        _lower_bound(*judged, at_noise, rates, gaussian, {"distortion": "D + dτ²"}),
+    ]
 
 
 def _isotropic(numbers: Numbers) -> Finding:
@@ -216,17 +207,16 @@ def _isotropic(numbers: Numbers) -> Finding:
     close = participation > 0.9 * d and np.nanmax(np.abs(np.log(share))) < 0.1 and np.nanmax(apart) < 0.1
     instance = Instance.INCONCLUSIVE if close else Instance.NOT_APPLICABLE
     verdict = Verdict(what, instance, reasons=reasons, n_seeds=int(numbers.complete.sum()), method="sample covariances")
-    loss = float(np.nanmean(end["clone_loss"]))
-    return Finding("eq-26", Form.PRINTED, what, verdict, (), loss, bound=float(np.nanmean(predicted)))
+    loss, bound = float(np.nanmean(end["clone_loss"])), float(np.nanmean(predicted))
+    return Finding("eq-26", Form.PRINTED, what, verdict, (), loss, bound=bound, key="isotropic-states")
 
 
 def _reversed(numbers: Numbers) -> Finding:
     """Put the students' correlations into both sides of eq 27: arithmetic, true or false whatever the states."""
-    rho = np.clip(_of(numbers, numbers.at_end["correlation"]), 0.0, 1 - 1e-9)
+    rho = np.clip(_complete(numbers, numbers.at_end["correlation"]), 0.0, 1 - 1e-9)
     left = np.asarray(isotropic_gaussian_mutual_information(rho, numbers.width))
-    right = np.asarray(printed_isotropic_bound(rho, numbers.width))
+    difference = left - np.asarray(printed_isotropic_bound(rho, numbers.width))
     what = "−(d/2) log(1 − ρ²) less −(d/2) log(1 − ρ) at the students' mean correlation: at least 0"
-    names = [f"{arm}, layer {layer}" for arm in ARMS for layer in numbers.layers]
-    verdict = expectation_verdict(left - right, np.zeros(len(left)), kind="lower", names=names, statement=what)
-    worst = int(np.argmin((left - right).mean(axis=1)))
-    return Finding("eq-27", Form.PRINTED, what, verdict, (), float((left - right)[worst].mean()), bound=0.0, unit=_NATS)
+    verdict = expectation_verdict(difference, np.zeros(len(left)), kind="lower", names=_names(numbers), statement=what)
+    least = float(difference.mean(axis=1).min())
+    return Finding("eq-27", Form.PRINTED, what, verdict, (), least, bound=0.0, unit=_NATS, key="lower-bound")

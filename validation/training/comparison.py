@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import student_interval
 
@@ -124,14 +123,14 @@ def _done(part: pd.DataFrame) -> pd.DataFrame:
 def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
     done = _done(part)
     losses = _losses(done)
-    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
+    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy(np.float64)
     mean = None if losses.empty else float(losses.mean())
     return Group(
         name=name,
         seeds=tuple(int(seed) for seed in losses.index),
         failed=len(part) - len(losses),
         held_out=mean,
-        interval=_interval(losses.to_numpy()),
+        interval=_interval(losses.to_numpy(np.float64)),
         held_out_at_start=None if losses.empty else float(done["held_out_at_start"].astype(float).mean()),
         perplexity=None if mean is None else math.exp(min(mean, 700.0)),
         bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
@@ -142,7 +141,7 @@ def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] |
     )
 
 
-def _interval(values: Floats) -> tuple[float, float] | None:
+def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
     """Return the t interval of a mean; None below two values or where all are equal."""
     if values.size < 2 or np.ptp(values) == 0:
         return None

@@ -22,7 +22,7 @@ from theorykit import provenance
 from theorykit.errors import TheorykitError
 from theorykit.provenance import environment
 from validation.plans import Plan
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 from validation.training.loop import StepRecord
 from validation.training.runs import RunFolder
 from validation.training.store import Store
@@ -44,7 +44,7 @@ class Task:
     """
 
     store: Path
-    config: RunConfig
+    config: BatchConfig
     folder: Path
     device: str | None = None
     threads: int | None = None
@@ -53,7 +53,7 @@ class Task:
     presets: dict[str, str] = field(default_factory=dict)
 
 
-Live = Callable[[RunConfig], Callable[[StepRecord], None]]
+Live = Callable[[BatchConfig], Callable[[StepRecord], None]]
 Work = Callable[[Task], None]
 Executor = Callable[[Work, Sequence[Task]], Iterator[tuple[Task, str]]]
 """Does some work on every task and yields each when it is done, with the reason where its process died over it."""
@@ -100,8 +100,8 @@ def run_sweep(
     return [record for student in plan.students if (record := store.record(student.identity)) is not None]
 
 
-def _task(plan: Plan, store: Store, batch: RunConfig, **options: Any) -> Task:
-    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students()}
+def _task(plan: Plan, store: Store, batch: BatchConfig, **options: Any) -> Task:
+    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students}
     return Task(store.path.absolute(), batch, Path.cwd(), presets=presets, **options)
 
 
@@ -126,7 +126,7 @@ class Trainer:
         store, config = Store(task.store), task.config
         with store.claim(config.identity, wait=task.wait) as mine:
             # by now another sweep may have cut the batch or ended it
-            if not mine or config.identity not in store.batches() or not store.unfinished(config.students()):
+            if not mine or config.identity not in store.batches() or not store.unfinished(config.students):
                 return
             training = _Attempt(task)
             try:
@@ -192,15 +192,15 @@ class _Attempt:
 
 
 def _keep_failure(task: Task, reason: str, made: dict[str, Any] | None = None) -> None:
-    rows = [{"identity": student.identity, "failure": reason} for student in task.config.students()]
+    rows = [{"identity": student.identity, "failure": reason} for student in task.config.students]
     _keep(task, rows, made or {})
 
 
 def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> None:
     """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
     store = Store(task.store)
-    left = {one.identity for one in store.unfinished(task.config.students())}
-    for place, (student, row) in enumerate(zip(task.config.students(), rows, strict=True)):
+    left = {one.identity for one in store.unfinished(task.config.students)}
+    for place, (student, row) in enumerate(zip(task.config.students, rows, strict=True)):
         if student.identity not in left:
             continue
         measured = {name: value for name, value in row.items() if name not in ("identity", "failure")}

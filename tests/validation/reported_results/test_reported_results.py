@@ -20,6 +20,7 @@ from validation.reported_results import verdicts as claims
 from validation.reports.experiments import find_experiment
 from validation.students.batch import StudentBatch
 from validation.training import comparison
+from validation.training.config import StudentConfig
 
 EXPERIMENT = find_experiment("table-2")
 SETTINGS = {
@@ -163,7 +164,7 @@ def test_each_student_is_asked_for_once_and_another_seed_asks_for_others():
     first, second = (EXPERIMENT.part(STUDENTS).students(SETTINGS, seed) for seed in (0, 1))
     assert len({one.identity for one in first}) == len(first)
     assert not {one.identity for one in first} & {one.identity for one in second}
-    assert {one.count for one in first} == {1}
+    assert {type(one) for one in first} == {StudentConfig}
     # 6 methods at 3 rates, 5 more rows of Table 2, 2 rates, 2 weights, 2 × 4 ranks of which one is LRC: 6 seeds each
     assert len(first) == 6 * (6 * 3 + 5 + 2 + 2 + 7)
     assert EXPERIMENT.part(TEACHER).run is EXPERIMENT.part(STUDENTS).run
@@ -198,7 +199,7 @@ def simulated(loss, size=lambda config: SIZE, fails=lambda config: False):
     def train(students):
         found = []
         for config in students:
-            seed, name = config.seed[0], sum(map(ord, config.identity))
+            seed, name = config.seed, sum(map(ord, config.identity))
             value = loss(config) + 0.3 * math.sin(seed) + 1e-3 * math.sin(1e3 * seed + name)
             result = {
                 "held_out": value,
@@ -219,10 +220,10 @@ def as_the_paper_has_it(config):
     """Everything that the paper says, in nats per token."""
     loss = 3 + {"kd": 0.1, "lora": 0.2, "pc-lora": -math.log(1 - 0.028)}.get(config.method, 0)
     loss += 0.05 * (config.start == "random") + 0.05 * (config.language_model_weight == 0)
-    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate[0] / 3e-4))
+    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate / 3e-4))
     if config.method == "lrc":
-        loss += 0.1 if config.clone_weight[0] == 0 else 0.05 * abs(math.log10(config.clone_weight[0]))
-    return loss + 0.05 * abs(math.log2(config.rank[0] / 8))
+        loss += 0.1 if config.clone_weight == 0 else 0.05 * abs(math.log10(config.clone_weight))
+    return loss + 0.05 * abs(math.log2(config.rank / 8))
 
 
 def larger_where_dense(config):
@@ -277,7 +278,7 @@ def test_a_gain_of_other_students_is_set_beside_and_never_refuted():
 @pytest.mark.parametrize(("best", "word"), [(1e-4, "HOLDS"), (1e-3, "HOLDS"), (3e-3, "VIOLATED")])
 def test_around_a_rate_are_its_neighbours(best, word):
     def peaked(config):
-        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate[0] / best))
+        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate / best))
 
     _, found = words(simulated(peaked), sensitivity_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     assert starting(found, "figure 3: the best learning rate") == {word}
@@ -304,7 +305,7 @@ def test_one_component_that_does_nothing_is_enough():
 
 
 def test_failed_students_leave_their_claims_open():
-    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed[0] == 3)
+    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed == 3)
     evidence, found = words(train)
     content = content_of(EXPERIMENT.slug, STUDENTS, "cpu", 0, SETTINGS, evidence)
     assert sum(bool(one["failure"]) for one in content["students"]) == 3

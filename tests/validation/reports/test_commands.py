@@ -180,6 +180,7 @@ BAD = {
     "run --part planted --part students --seed 1 --seed 2": "--seed is given 2 times: 1, 2",
     "train --method kd --method lrc": "--method is given 2 times: kd, lrc",
     "train --data=a --data b": "--data is given 2 times: a, b",
+    "show -oa -ob": "--out is given 2 times: a, b",
 }
 
 

@@ -93,16 +93,14 @@ def fake(gap, *, failing=(), falls=0.5):
         draws = np.random.default_rng(5)
         found = []
         for config in students:
-            value = gap(config.rank[0]) * config.n_blocks[0] ** -falls * np.exp(0.05 * draws.standard_normal())
+            value = gap(config.rank) * config.n_blocks**-falls * np.exp(0.05 * draws.standard_normal())
             terms = {
                 "gap": {"language_model": value + 0.01, "accuracy": -value / 10},
                 "held_out": {"language_model": 3 + value, "accuracy": 0.3},
             }
             before = terms | {"gap": {"language_model": 0.01, "accuracy": 0.0}}
             rows = ({"step": 0, "loss_terms": before}, {"step": 9, "loss_terms": terms})
-            failure = (
-                "its loss is not finite" if (config.seed[0], config.n_blocks[0], config.rank[0]) in failing else ""
-            )
+            failure = "its loss is not finite" if (config.seed, config.n_blocks, config.rank) in failing else ""
             found.append(TrainedStudent(config, failure, {}, rows))
         return found
 

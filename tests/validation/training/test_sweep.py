@@ -24,13 +24,14 @@ from validation.__main__ import main
 from validation.plans import read_plan
 from validation.training import prepare as preparing
 from validation.training import runs
+from validation.training.config import BatchConfig
 from validation.training.executors import here, processes, ray_cluster
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
 from validation.training.sweep import Task, Trainer, reason_of, run_sweep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def sessions(store):
 def test_records_are_the_results_of_plain_runs(good, whole, tmp_path):
     for batch in whole.batches().values():
         plain = RunFolder(tmp_path / batch.identity, batch).run(prepare(batch))
-        for place, (student, row) in enumerate(zip(batch.students(), plain["students"], strict=True)):
+        for place, (student, row) in enumerate(zip(batch.students, plain["students"], strict=True)):
             record = whole.record(student.identity)
             assert {**record["result"], "identity": student.identity, "failure": ""} == row
             assert record["config"] == student.to_dict()
@@ -114,7 +115,7 @@ def test_a_student_that_cannot_begin_fails_alone(plan, whole, tmp_path):
         assert one["result"]["held_out"] == pytest.approx(whole.record(one["identity"])["result"]["held_out"], rel=1e-6)
     attempts = []
     again = run_sweep(plan, store, lambda work, tasks: attempts.extend(tasks) or here(work, tasks), retry=True)
-    assert [one.config.rank for one in attempts] == [(99,), (99,)]
+    assert [one.config.each("rank") for one in attempts] == [(99,), (99,)]
     assert [one["failure"] for one in again] == [one["failure"] for one in records]
 
 
@@ -136,7 +137,7 @@ def test_what_does_not_fit_is_tried_in_halves(good, whole, tmp_path, monkeypatch
     def small(config, **options):
         if config.count > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        if config.method == "finetune":
+        if config.shared.method == "finetune":
             raise RuntimeError("a bug\nof two lines")
         return prepare(config, **options)
 
@@ -203,12 +204,12 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(good, whole, broken, 
 def test_an_unwritable_folder_is_one_line(good, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match="cannot be written"):
-        RunFolder(tmp_path, good.students[0])
+        RunFolder(tmp_path, BatchConfig(good.students[:1]))
 
 
 def test_a_process_that_dies_costs_its_own_task(good, tmp_path):
-    tasks = [Task(tmp_path, replace(good.students[0], seed=seed), tmp_path) for seed in range(3)]
-    found = {task.config.seed[0]: reason for task, reason in processes(1)(killed_or_done, tasks)}
+    tasks = [Task(tmp_path, BatchConfig((replace(good.students[0], seed=seed),)), tmp_path) for seed in range(3)]
+    found = {task.config.shared.seed: reason for task, reason in processes(1)(killed_or_done, tasks)}
     assert found == {
         0: "the process of this batch was ended by signal 9, as where memory is full",
         1: "a reason",
@@ -303,7 +304,7 @@ def test_a_ray_cluster_gives_the_same_records(good, whole, tmp_path, monkeypatch
         execute = ray_cluster(cluster.address)
         run_sweep(good, Store(tmp_path), execute)
         assert repeatable(Store(tmp_path)) == repeatable(whole)
-        ((_, reason),) = execute(Trainer(), [Task(tmp_path / "nowhere", good.students[0], ROOT)])
+        ((_, reason),) = execute(Trainer(), [Task(tmp_path / "nowhere", BatchConfig(good.students[:1]), ROOT)])
         assert reason.endswith("is not seen by every node")
     finally:
         ray.shutdown()
@@ -315,7 +316,7 @@ def test_a_ray_cluster_gives_the_same_records(good, whole, tmp_path, monkeypatch
 def test_a_cluster_that_is_not_there_is_one_line(good, tmp_path):
     execute = ray_cluster("127.0.0.1:1")
     with pytest.raises(InputError, match=r"cannot reach the Ray cluster 127\.0\.0\.1:1: ConnectionRefusedError"):
-        list(execute(Trainer(), [Task(tmp_path, good.students[0], ROOT)]))
+        list(execute(Trainer(), [Task(tmp_path, BatchConfig(good.students[:1]), ROOT)]))
 
 
 def test_a_missing_ray_is_one_line(monkeypatch):

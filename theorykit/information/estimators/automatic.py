@@ -263,8 +263,9 @@ def automatic_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000, 2))
-        >>> found = automatic_estimate(np.exp(x), 0.6 * x + 0.8 * noise)  # 2 log 1.25 = 0.446
-        >>> found.chosen, found.interval[0] < 0.446 < found.interval[1]
+        >>> settings = TrainingSettings(max_steps=300)
+        >>> estimate = automatic_estimate(np.exp(x), 0.6 * x + 0.8 * noise, settings=settings)  # 2 log 1.25 = 0.446
+        >>> estimate.chosen, estimate.interval[0] < 0.446 < estimate.interval[1]
         ('gaussian copula', True)
     """
     start = time.perf_counter()

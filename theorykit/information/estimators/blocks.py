@@ -88,8 +88,8 @@ def block_jackknife(
 
     Example:
         >>> rows = np.arange(8.0)[:, None]
-        >>> found = block_jackknife(lambda x, y: x.mean(), rows, rows[::-1], blocks=8)
-        >>> found.information, round(found.standard_error**2, 12)  # a mean: no bias, s²/N = 6/8
+        >>> estimate = block_jackknife(lambda x, y: x.mean(), rows, rows[::-1], blocks=8)
+        >>> estimate.information, round(estimate.standard_error**2, 12)  # a mean: no bias, s²/N = 6/8
         (3.5, 0.75)
     """
     if positive_integer("blocks", blocks) < 2:

@@ -329,8 +329,8 @@ def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_s
         InputError: fewer than 8 rows, or a side that is constant in every column.
 
     Example:
-        >>> found = canonical_pairs_of_moments(np.zeros(2), np.array([[4.0, 1.0], [1.0, 1.0]]), 1, 100)
-        >>> np.abs(found.x_weights).item(), found.correlations.item()  # 1/√4; 1/√(4 · 1)
+        >>> estimate = canonical_pairs_of_moments(np.zeros(2), np.array([[4.0, 1.0], [1.0, 1.0]]), 1, 100)
+        >>> np.abs(estimate.x_weights).item(), estimate.correlations.item()  # 1/√4; 1/√(4 · 1)
         (0.5, 0.5)
     """
     if n_samples < 8:
@@ -381,8 +381,8 @@ def cca_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000, 3))
-        >>> found = cca_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
-        >>> 0.6 < found.information < 0.75
+        >>> estimate = cca_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
+        >>> 0.6 < estimate.information < 0.75
         True
     """
     folds = positive_integer("folds", folds)

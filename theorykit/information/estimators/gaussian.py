@@ -26,7 +26,7 @@ from theorykit.information.estimators.canonical import (
 from theorykit.information.estimators.outcomes import Outcome, recorded, two_sided_quantile
 from theorykit.information.estimators.pairs import FEW_SAMPLES, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
-from theorykit.information.samples import PlugInError, plug_in_error
+from theorykit.information.gaussian import PlugInError, plug_in_error
 
 _STEP = 2048
 """Rows whose distances are computed at once."""
@@ -195,7 +195,7 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     show that, a warning says so.
 
     The interval holds every I whose normal interval, with the error that belongs to it, holds the estimate
-    (:class:`~theorykit.information.samples.PlugInError`); its lower end may be below 0: nothing rules out 0 then. Its
+    (:class:`~theorykit.information.gaussian.PlugInError`); its lower end may be below 0: nothing rules out 0 then. Its
     upper end is at least 0.
 
     With ``groups`` a jackknife over blocks of whole groups gives bias and standard error, which is never below that of
@@ -216,8 +216,8 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 1000, 3))
-        >>> found = gaussian_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
-        >>> found.interval[0] < 0.669 < found.interval[1]
+        >>> estimate = gaussian_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
+        >>> estimate.interval[0] < 0.669 < estimate.interval[1]
         True
     """
     return recorded(
@@ -227,14 +227,14 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
 
 def _gaussian(pair: Pair) -> Outcome:
     joint = correlation_matrix(pair.x, pair.y)
-    found = correlations_of(joint, pair.x.shape[1])
-    outcome = _from_correlations(found, pair.n_samples)
+    sample = correlations_of(joint, pair.x.shape[1])
+    outcome = _from_correlations(sample, pair.n_samples)
     warnings = outcome.warnings
-    if not found.is_deterministic:
+    if not sample.is_deterministic:
         kurtosis = mardia_kurtosis((pair.x, pair.y), joint)
         warnings += normality_warning(0.0 if kurtosis is None else kurtosis.deviation(), "the pairs are")
         warnings += _relation_warning(pair, joint)
-    return _grouped(pair, found, replace(outcome, warnings=warnings))
+    return _grouped(pair, sample, replace(outcome, warnings=warnings))
 
 
 def _relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
@@ -244,37 +244,37 @@ def _relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
     return misfit_warning(linear_misfit(*leading_pairs(pair.x, pair.y, joint, _LEADING)))
 
 
-def _from_correlations(found: SampleCorrelations, count: int) -> Outcome:
+def _from_correlations(sample: SampleCorrelations, count: int) -> Outcome:
     """Return the corrected plug-in with its standard error and what is odd about the correlations."""
-    if count <= sum(found.ranks) + 1:
+    if count <= sum(sample.ranks) + 1:
         # a rank of N − 1 is that of the rows, not of the columns
-        free = [size if rank >= count - 1 else rank for rank, size in zip(found.ranks, found.columns, strict=True)]
+        free = [size if rank >= count - 1 else rank for rank, size in zip(sample.ranks, sample.columns, strict=True)]
         raise InputError(
             f"N = {count} rows are too few for {free[0]} + {free[1]} directions",
             f"give at least {sum(free) + 2} rows or fewer columns",
         )
-    smaller = min(found.ranks)
-    ceiling = -smaller / 2 * float(np.log(found.resolution) + np.log(2 - found.resolution))
-    if found.is_deterministic:
+    smaller = min(sample.ranks)
+    ceiling = -smaller / 2 * float(np.log(sample.resolution) + np.log(2 - sample.resolution))
+    if sample.is_deterministic:
         return Outcome(
             np.inf,
             ceiling=ceiling,
             warnings=("deterministic relation: a linear combination of x is one of y, so that I is infinite",),
         )
     warnings: tuple[str, ...] = ()
-    left = 1 - found.correlations[0] ** 2
+    left = 1 - sample.correlations[0] ** 2
     if left < _NEARLY_DETERMINISTIC:
         warnings = (f"deterministic relation but for noise: a canonical pair has 1 − ρ² = {left:.1g}",)
-    information, error = found.corrected_plug_in(count), _error(found, count)
+    information, error = sample.corrected_plug_in(count), _error(sample, count)
     limits = error.interval(information)
     return Outcome(information, error.standard_error, ceiling=ceiling, warnings=warnings, limits=limits)
 
 
-def _error(found: SampleCorrelations, count: int) -> PlugInError:
-    return plug_in_error(found.correlations, found.ranks, count)
+def _error(sample: SampleCorrelations, count: int) -> PlugInError:
+    return plug_in_error(sample.correlations, sample.ranks, count)
 
 
-def _grouped(pair: Pair, found: SampleCorrelations, outcome: Outcome) -> Outcome:
+def _grouped(pair: Pair, sample: SampleCorrelations, outcome: Outcome) -> Outcome:
     """Return the outcome with the jackknife's bias and standard error where rows come in groups.
 
     Near independence the jackknife's error is by chance far too small, its bias is not: that is the bias of N/c
@@ -289,8 +289,8 @@ def _grouped(pair: Pair, found: SampleCorrelations, outcome: Outcome) -> Outcome
 
     of_blocks = jackknife(without, balanced_blocks(pair.n_samples, pair.groups, _BLOCKS))
     information, degrees = outcome.information - of_blocks.bias, of_blocks.n_blocks - 1
-    effect = max(1.0, 1 + of_blocks.bias / float(plug_in_bias(pair.n_samples, *found.ranks)))
-    least = _error(found, max(int(pair.n_samples / effect), sum(found.ranks) + 2))
+    effect = max(1.0, 1 + of_blocks.bias / float(plug_in_bias(pair.n_samples, *sample.ranks)))
+    least = _error(sample, max(int(pair.n_samples / effect), sum(sample.ranks) + 2))
     inflation = max(1.0, (of_blocks.standard_error / least.standard_error) ** 2)
     limits = least.interval(information, quantile=two_sided_quantile(degrees), inflation=inflation)
     error = least.standard_error * float(np.sqrt(inflation))
@@ -323,8 +323,8 @@ def gaussian_copula_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 1000, 3))
-        >>> found = gaussian_copula_estimate(np.exp(4 * x), (0.6 * x + 0.8 * noise) ** 3)  # 3 log 1.25 = 0.669
-        >>> found.interval[0] < 0.669 < found.interval[1]
+        >>> estimate = gaussian_copula_estimate(np.exp(4 * x), (0.6 * x + 0.8 * noise) ** 3)  # 3 log 1.25 = 0.669
+        >>> estimate.interval[0] < 0.669 < estimate.interval[1]
         True
     """
     return recorded(
@@ -342,13 +342,13 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
     scores, ties = normal_scores(np.hstack([pair.x, pair.y]), generator)
     scored = Pair(scores[:, :split], scores[:, split:], pair.groups, pair.dimensions)
     joint = correlation_matrix(scored.x, scored.y)
-    found = correlations_of(joint, split)
-    outcome = _from_correlations(found, count)
+    sample = correlations_of(joint, split)
+    outcome = _from_correlations(sample, count)
     warnings = outcome.warnings + tie_warning(ties)
     if outcome.standard_error is None:
         return replace(outcome, warnings=warnings)
     attenuation, kurtoses = _replicated(replicate_law(joint, split, outcome.information), count, generator)
-    warnings += _crowded(pair) + _fit_warnings(scored, joint, found, kurtoses)
+    warnings += _crowded(pair) + _fit_warnings(scored, joint, sample, kurtoses)
     added = float(attenuation.var(ddof=1)) * (1 + 1 / attenuation.size)  # of these scores, and of the mean
     information = outcome.information - float(attenuation.mean())
     corrected = replace(
@@ -356,25 +356,25 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
         information=information,
         standard_error=float(np.hypot(outcome.standard_error, np.sqrt(added))),
         warnings=warnings,
-        limits=_error(found, count).interval(information, added=added),
+        limits=_error(sample, count).interval(information, added=added),
     )
-    return _grouped(scored, found, corrected)
+    return _grouped(scored, sample, corrected)
 
 
 def _crowded(pair: Pair) -> tuple[str, ...]:
     """Return a warning where columns are too many against rows for the correction of the copula."""
     if pair.width <= _CROWDED * pair.n_samples:
         return ()
-    said = f"d_x + d_y = {pair.width} is near N = {pair.n_samples}"
-    return (f"{said}: the value for a Gaussian copula may lie above I by more than its interval says",)
+    crowd = f"d_x + d_y = {pair.width} is near N = {pair.n_samples}"
+    return (f"{crowd}: the value for a Gaussian copula may lie above I by more than its interval says",)
 
 
-def _fit_warnings(scored: Pair, joint: Floats, found: SampleCorrelations, kurtoses: Floats) -> tuple[str, ...]:
+def _fit_warnings(scored: Pair, joint: Floats, sample: SampleCorrelations, kurtoses: Floats) -> tuple[str, ...]:
     """Return what the tests of a Gaussian relation say of normal scores, or that ranks are too coarse to tell."""
-    left = 1 - found.correlations[0] ** 2
+    left = 1 - sample.correlations[0] ** 2
     if left * scored.n_samples < _RESOLVED:
-        said = f"ranks of {scored.n_samples} rows hardly resolve a canonical pair with 1 − ρ² = {left:.1g}"
-        return (f"{said}: take the value for a floor; tests of fit were left out",)
+        coarse = f"ranks of {scored.n_samples} rows hardly resolve a canonical pair with 1 − ρ² = {left:.1g}"
+        return (f"{coarse}: take the value for a floor; tests of fit were left out",)
     warnings = _relation_warning(scored, joint)
     kurtosis = mardia_kurtosis((scored.x, scored.y), joint)
     if kurtosis is not None:

@@ -81,8 +81,8 @@ def ksg_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000))
-        >>> found = ksg_estimate(x, 0.6 * x + 0.8 * noise)  # log 1.25 = 0.223
-        >>> found.interval[0] < 0.223 < found.interval[1]
+        >>> estimate = ksg_estimate(x, 0.6 * x + 0.8 * noise)  # log 1.25 = 0.223
+        >>> estimate.interval[0] < 0.223 < estimate.interval[1]
         True
     """
     count = positive_integer("neighbours", neighbours)
@@ -223,9 +223,9 @@ def _counts_of_others(x: Floats, y: Floats, groups: Indices, neighbours: int) ->
         both = np.maximum(*apart)
         nearest = np.minimum.reduceat(both, starts, axis=1)  # of each group
         radius = _below(np.partition(nearest, neighbours - 1, axis=1)[:, neighbours - 1])[:, None]
-        for found, side in zip(counts, (both, *apart), strict=True):
-            found.append((side <= radius).sum(axis=1, dtype=np.float64))
-    both_counts, left, right = (np.concatenate(found) for found in counts)
+        for count, side in zip(counts, (both, *apart), strict=True):
+            count.append((side <= radius).sum(axis=1, dtype=np.float64))
+    both_counts, left, right = (np.concatenate(count) for count in counts)
     return both_counts, left, right
 
 

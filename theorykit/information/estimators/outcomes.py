@@ -14,7 +14,7 @@ from theorykit.arguments import Floats
 from theorykit.errors import InputError, TheorykitError
 from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.pairs import Pair, check_memory, checked_pair
-from theorykit.information.samples import NORMAL_QUANTILE
+from theorykit.information.gaussian import NORMAL_QUANTILE
 
 BOUND = "gives a lower bound: the interval is that of the bound, not of how far I lies above it"
 """Ends the warning of every estimate that is a lower bound."""

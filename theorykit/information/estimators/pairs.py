@@ -186,12 +186,12 @@ def _is_missing(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _size_warnings(pair: Pair) -> list[str]:
-    found = []
+    warnings = []
     if pair.n_samples < FEW_SAMPLES:
-        found.append(f"{pair.n_samples} samples are fewer than {FEW_SAMPLES}: the interval is not reliable")
+        warnings.append(f"{pair.n_samples} samples are fewer than {FEW_SAMPLES}: the interval is not reliable")
     if pair.width >= pair.n_samples:
-        found.append(f"too few samples for the dimension: d_x + d_y = {pair.width} with N = {pair.n_samples}")
-    return found
+        warnings.append(f"too few samples for the dimension: d_x + d_y = {pair.width} with N = {pair.n_samples}")
+    return warnings
 
 
 def _repeats(pair: Pair) -> list[str]:

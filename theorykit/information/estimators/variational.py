@@ -33,7 +33,7 @@ from theorykit.information.estimators.training import (
     split_rows,
     train_critics,
 )
-from theorykit.information.samples import NORMAL_QUANTILE
+from theorykit.information.gaussian import NORMAL_QUANTILE
 
 if TYPE_CHECKING:
     import torch

@@ -12,17 +12,22 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch.nn.functional import mse_loss, pad
+from torch.nn.functional import cross_entropy, log_softmax, mse_loss, pad
+from torch.utils.checkpoint import checkpoint
 
 from theorykit.arguments import one_of, positive_number
 from theorykit.errors import InputError
 from validation.students.batch import HIDDEN, SIGNALS
-from validation.training.logit_losses import NO_LABEL, token_losses
 
 TERMS = ("language_model", "distillation", "clone", "hint")
+_VARIED = ("language_model", "distillation", "clone", "temperature")
+"""Fields of :class:`LossWeights` in which students of one batch may differ."""
 CloneScale = Literal["raw", "relative"]
 PerStudent = float | tuple[float, ...]
 """One number for all students of a batch, or one for each."""
+NO_LABEL = -100
+_LOGITS = {"cpu": 2**20, "cuda": 2**26}
+"""Logits in a chunk: 4 MB fit into a processor's cache, 256 MB keep an accelerator busy."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,12 @@ class LossTerms:
 
     def named(self) -> dict[str, torch.Tensor]:
         """Return the terms that were computed."""
-        found = {name: getattr(self, name) for name in TERMS}
-        return {name: value for name, value in found.items() if value is not None}
+        terms = {name: getattr(self, name) for name in TERMS}
+        return {name: value for name, value in terms.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Objective:
+class LossWeights:
     """Weights of the terms of eq 2 and the temperature of §5.1, for all students of a batch or for each.
 
     Attributes:
@@ -71,7 +76,7 @@ class Objective:
     clone_scale: CloneScale = "raw"
 
     def __post_init__(self) -> None:
-        for name in ("language_model", "distillation", "clone", "temperature"):
+        for name in _VARIED:
             for value in _each(getattr(self, name)):
                 positive_number(name, value, allow_zero=name != "temperature")
         weights = np.broadcast_arrays(*(_each(part) for part in (self.language_model, self.distillation, self.clone)))
@@ -91,10 +96,10 @@ class Objective:
         """Return whether any student weighs a term that compares it with the teacher."""
         return self.weighs("distillation") or self.weighs("clone")
 
-    def of(self, number: int) -> Objective:
-        """Return the objective of one student."""
-        own = {name: getattr(self, name) for name in ("language_model", "distillation", "clone", "temperature")}
-        return replace(self, **{name: part[number] for name, part in own.items() if isinstance(part, tuple)})
+    def of(self, number: int) -> LossWeights:
+        """Return the weights of one student."""
+        values = {name: getattr(self, name) for name in _VARIED}
+        return replace(self, **{name: value[number] for name, value in values.items() if isinstance(value, tuple)})
 
 
 def _each(value: PerStudent) -> tuple[float, ...]:
@@ -158,6 +163,47 @@ def _logit_terms(
     return of_labels.view(students, -1).sum(dim=1) / count, of_teacher.view(students, -1).mean(dim=1)
 
 
+def token_losses(
+    logits: torch.Tensor, labels: torch.Tensor | None, teacher: torch.Tensor | None, temperature: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return −log p(label) and τ² KL(p_t^τ ‖ p_s^τ) of each row, ``[N]`` in nats; 0 for what is not asked for.
+
+    A few rows at a time, so that the copies of all logits that they need stay in the cache: a vocabulary of 50,000
+    makes logits the largest tensors of a step. Each chunk is computed again in the backward pass, and none is kept.
+
+    Args:
+        logits: ``[N, V]``.
+        labels: ``[N]``; rows with ``NO_LABEL`` give 0; None for no labels at all.
+        teacher: Logits ``[N, V]``, or None.
+        temperature: τ ``[N]``; needed with ``teacher``.
+    """
+    size = max(1, _LOGITS.get(logits.device.type, 2**22) // logits.shape[-1])
+    if logits.shape[0] <= size:
+        return _losses_of_rows(logits, labels, teacher, temperature)
+    chunks = zip(*(_split(rows, size, logits) for rows in (logits, labels, teacher, temperature)), strict=True)
+    losses = [checkpoint(_losses_of_rows, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+    of_labels, of_teacher = (torch.cat(parts) for parts in zip(*losses, strict=True))
+    return of_labels, of_teacher
+
+
+def _split(rows: torch.Tensor | None, size: int, like: torch.Tensor) -> Sequence[torch.Tensor | None]:
+    return [None] * -(-like.shape[0] // size) if rows is None else torch.split(rows, size)
+
+
+def _losses_of_rows(
+    logits: torch.Tensor, labels: torch.Tensor | None, teacher: torch.Tensor | None, temperature: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    nothing = logits.new_zeros(logits.shape[0])
+    of_labels = of_teacher = nothing
+    if labels is not None:
+        of_labels = cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
+    if teacher is not None and temperature is not None:
+        ours, theirs = (log_softmax(part / temperature[:, None], dim=-1) for part in (logits, teacher))
+        theirs = theirs.clamp(min=torch.finfo(theirs.dtype).min)  # a teacher's −∞ has probability 0 and no share in KL
+        of_teacher = temperature**2 * (theirs.exp() * (theirs - ours)).sum(dim=-1)
+    return of_labels, of_teacher
+
+
 def clone_loss(
     student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor], scale: CloneScale = "raw"
 ) -> torch.Tensor:
@@ -207,7 +253,7 @@ def hint_loss(guided: torch.Tensor, hint: torch.Tensor, regressor: torch.Tensor)
 
 
 def distillation_loss(
-    objective: Objective,
+    objective: LossWeights,
     logits: torch.Tensor,
     tokens: torch.Tensor,
     *,

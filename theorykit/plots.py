@@ -1,4 +1,4 @@
-"""Pictures of spectra."""
+"""Pictures of result objects, which find them here by name: see :meth:`theorykit.results.Result._drawn`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
+from theorykit.models.model_spectra import ModelSpectra
+from theorykit.rank_selection.result import RankSelection
+from theorykit.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from theorykit.models.model_spectra import ModelSpectra
-    from theorykit.spectra.spectrum import Spectrum
 
 PICTURES = (".png", ".pdf", ".svg")
 _STYLES = ("-", "--", "-.", ":")
@@ -27,11 +27,22 @@ def check_picture(path: Path) -> None:
         raise InputError(f"{path} has no ending of a picture", f"give one of {', '.join(PICTURES)}")
 
 
-def plot_model_spectra(found: ModelSpectra) -> Figure:
+def plot_spectrum(spectrum: Spectrum, axes: Axes | None = None, **style: Any) -> Axes:
+    """Draw s_i over i on logarithmic axes."""
+    import matplotlib.pyplot as plt
+
+    axes = axes if axes is not None else plt.subplots()[1]
+    axes.loglog(np.arange(1, spectrum.max_rank + 1), spectrum.singular_values, **style)
+    axes.set_xlabel("index i")
+    axes.set_ylabel("singular value $s_i$")
+    return axes
+
+
+def plot_model_spectra(model: ModelSpectra) -> Figure:
     """Draw s_i/s_1 over i (logarithmic) and ε(r)/‖W‖ over r/q: thin lines for layers, thick medians by kind and shape.
 
     Args:
-        found: The spectra.
+        model: The spectra.
 
     Returns:
         A figure with the two panels.
@@ -40,7 +51,7 @@ def plot_model_spectra(found: ModelSpectra) -> Figure:
     import seaborn as sns
 
     groups: dict[str, list[Spectrum]] = {}
-    for part in found.layers:
+    for part in model.layers:
         m, n = part.layer.shape
         groups.setdefault(f"{part.layer.kind} {m} × {n}", []).append(part.spectrum)
     figure, (decay, error) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
@@ -58,7 +69,7 @@ def plot_model_spectra(found: ModelSpectra) -> Figure:
     error.set_ylabel(r"truncation error $\varepsilon(r)\,/\,\|W\|_F$")
     error.set_title("What a truncation leaves out", fontsize=11)
     error.legend(fontsize=8, frameon=False)
-    figure.suptitle(found.name, fontsize=12, parse_math=False)
+    figure.suptitle(model.name, fontsize=12, parse_math=False)
     sns.despine(fig=figure)
     return figure
 
@@ -67,3 +78,34 @@ def _bundle(ax: Axes, x: Floats, curves: list[Floats], label: str, style: dict[s
     for curve in curves if len(curves) > 1 else ():
         ax.plot(x, curve, color=style["color"], linewidth=0.5, alpha=0.2)
     ax.plot(x, np.median(curves, axis=0), linewidth=2, label=label, **style)
+
+
+def plot_selection(selection: RankSelection, axes: Axes | None = None) -> Axes:
+    """Draw the share of parameters kept over depth, one line per role of the layer; dense layers lie at 1.
+
+    Args:
+        selection: The ranks.
+        axes: Where to draw; a new figure if None.
+
+    Returns:
+        The axes.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    roles: dict[str, list[float]] = {}
+    for part in selection.layers:
+        role = part.layer.split("[")[0].rsplit(".", maxsplit=1)[-1]
+        roles.setdefault(f"{role} {part.shape[0]} × {part.shape[1]}", []).append(part.share)
+    ax = axes if axes is not None else plt.subplots(figsize=(7.5, 4.8), layout="constrained")[1]
+    palette = sns.color_palette("colorblind", max(len(roles), 1))
+    markers = "osD^vP*X"
+    for index, (role, shares) in enumerate(roles.items()):
+        ax.plot(shares, color=palette[index % len(palette)], marker=markers[index % 8], markersize=4, label=role)
+    ax.set_xlabel("depth (order of the layers of one role)")
+    ax.set_ylabel("share of parameters kept")
+    ax.set_ylim(0, 1.05)
+    ax.set_title(f"{selection.model}: {selection.share:.0%} of the linear parameters", fontsize=11, parse_math=False)
+    ax.legend(fontsize=8, frameon=False, ncols=2)
+    sns.despine(ax=ax)
+    return ax
