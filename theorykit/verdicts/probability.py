@@ -82,6 +82,9 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
     with calculation(delta=rate, alpha=level, n_violations=count):
         shape = np.broadcast_shapes(rate.shape, level.shape, count.shape)
     few, enough = np.broadcast_to(count, shape), np.full(shape, _MOST_TRIALS)
+    # P(Bin(N, δ) ≤ k) ≤ exp(−(Nδ − k)²/(2Nδ)) (Chernoff) is at most α from Nδ = k + x + (x² + 2kx)^½ on, x = −log α
+    cost = -np.log(level)
+    near = np.ceil((count + cost + np.sqrt(cost * (cost + 2 * count))) / rate) + 1
 
     def shown(trials: Floats) -> NDArray[np.bool_]:
         """Say where P(Bin(N, δ) ≤ k) ≤ α."""
@@ -94,6 +97,7 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
             "more than 2^53 trials",
             "no experiment shows so small a probability",
         )
+    enough = np.where(shown(np.minimum(near, enough)), np.minimum(near, enough), enough)
     while (enough - few > 1).any():
         middle = np.floor((few + enough) / 2)
         done = shown(middle)
