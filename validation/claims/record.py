@@ -33,7 +33,8 @@ class Record:
 
     Attributes:
         content: ``check``, ``part``, ``preset``, ``seed``, ``identity``, ``settings``, ``failure``, ``findings``,
-            ``data`` and ``students``: ``identity`` and ``failure`` of each.
+            ``data`` and ``students``: ``identity`` and ``failure`` of each, and
+            ``failure_kind`` of those that failed.
         made: Command, commit, machine, environment, time and seconds.
         file: Where it lies.
     """
@@ -109,7 +110,11 @@ def content_of(
                         one.to_dict() | {"words": one.words, "outcome": one.outcome} for one in found.findings
                     ],
                     "data": dict(found.data),
-                    "students": [{"identity": one.identity, "failure": one.failure} for one in found.students],
+                    "students": [
+                        {"identity": student.identity, "failure": student.failure}
+                        | ({"failure_kind": student.failure_kind} if student.failure_kind else {})
+                        for student in found.students
+                    ],
                 }
             )
         )

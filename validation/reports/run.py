@@ -28,12 +28,13 @@ from validation.claims.experiment import PARTS, Context, Experiment, Part, Progr
 from validation.claims.finding import Outcome
 from validation.claims.record import Record, content_of, folder_of, read_record, record_file, settings_identity
 from validation.claims.record import write_record as write
-from validation.claims.trained import TrainedStudent, is_accident, train_students
+from validation.claims.trained import TrainedStudent, train_students
 from validation.reports import audit
 from validation.reports import experiments as checks
 from validation.training.config import StudentConfig
+from validation.training.failures import FailureKind, failure_in, reason_of
 from validation.training.store import Store
-from validation.training.sweep import Executor, reason_of
+from validation.training.sweep import Executor
 
 LEAST_POWER = 0.8
 BATCH_STUDENTS = 32
@@ -256,7 +257,8 @@ def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
     name = f"{record.check} {record.part}"
     found = [f"{name} failed: {record.failure}"] if record.failure else []
-    reasons = [one["failure"] for one in record.lost if is_accident(one["failure"])]
+    failures = [failure for row in record.lost if (failure := failure_in(row)) is not None]
+    reasons = [failure.reason for failure in failures if failure.kind is FailureKind.ACCIDENT]
     if reasons:
         found.append(f"{name}: {len(reasons)} of {len(record.content['students'])} students ended: {reasons[0]}")
     return found
