@@ -121,8 +121,10 @@ class Record:
     """One part of one experiment, as kept.
 
     Attributes:
-        content: What it left.
-        made: What made it.
+        content: ``check``, ``part``, ``preset``, ``seed``, ``identity``, ``settings``, ``failure``, ``findings``,
+            ``data`` and ``students``: ``identity`` and ``failure`` of each, and
+            ``failure_kind`` of those that failed.
+        made: Command, commit, machine, environment, time and seconds.
         file: Where it lies.
     """
 
@@ -221,31 +223,33 @@ def record_file(out: Path, preset: str, seed: int, check: str, part: str) -> Pat
 
 
 def content_of(
-    check: str,
-    part: str,
-    preset: str,
-    seed: int,
-    settings: Mapping[str, Any],
-    result: PartResult | None,
-    failure: str = "",
-    trace: str = "",
-) -> Content:
-    """Return what a record holds of a part that ran, or that failed and left no result."""
-    result = result or PartResult(())
-    students = tuple(StudentEnd(student.identity, student.failure) for student in result.students)
-    identity = settings_identity(check, part, settings, seed)
-    return Content(
-        check,
-        part,
-        preset,
-        seed,
-        identity,
-        dict(settings),
-        failure,
-        result.findings,
-        result.data,
-        students,
-        trace,
+    check: str, part: str, preset: str, seed: int, settings: Settings, evidence: PartResult | None, failure: str = ""
+) -> dict[str, Any]:
+    """Return what a record holds of a part that ran, or that failed and left no evidence."""
+    found = evidence or PartResult(())
+    return dict(
+        json.loads(
+            to_json(
+                {
+                    "check": check,
+                    "part": part,
+                    "preset": preset,
+                    "seed": seed,
+                    "identity": settings_identity(check, part, settings, seed),
+                    "settings": dict(settings),
+                    "failure": failure,
+                    "findings": [
+                        one.to_dict() | {"words": one.words, "outcome": one.outcome} for one in found.findings
+                    ],
+                    "data": dict(found.data),
+                    "students": [
+                        {"identity": student.identity, "failure": student.failure}
+                        | ({"failure_kind": student.failure_kind} if student.failure_kind else {})
+                        for student in found.students
+                    ],
+                }
+            )
+        )
     )
 
 

@@ -11,11 +11,9 @@ from validation.measure import LayerStates, load_states
 from validation.measure.log import read_measurements
 from validation.plans import Plan
 from validation.training.config import StudentConfig
+from validation.training.failures import Failure, FailureKind, failure_in
 from validation.training.store import Store
 from validation.training.sweep import Executor, run_sweep
-
-_DIVERGED = ("not finite", "no step size")
-"""In the reasons of students that training itself gave up: those are data, all others are accidents."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,7 @@ class TrainedStudent:
     Attributes:
         config: Of the student alone.
         failure: Why it did not end, or nothing.
+        failure_kind: What that says of it; None where it ended.
         result: Held-out losses before and after, parameter counts; empty where it failed.
         measurements: ``step`` and, by the name of the measurement, this student's value.
         place: Its number in its batch.
@@ -37,6 +36,7 @@ class TrainedStudent:
     measurements: tuple[dict[str, Any], ...] = ()
     place: int = 0
     folder: Path = Path()
+    failure_kind: FailureKind | None = None
 
     @property
     def identity(self) -> str:
@@ -77,11 +77,6 @@ class TrainedStudent:
         return load_states(self.folder / "states" / str(step), self.place)
 
 
-def is_accident(failure: str) -> bool:
-    """Return whether a student ended for another reason than divergence: it may end well when trained again."""
-    return bool(failure) and not any(word in failure for word in _DIVERGED)
-
-
 def train_students(
     students: Sequence[StudentConfig],
     store: Store,
@@ -110,7 +105,7 @@ def train_students(
     """
     distinct = {one.identity: one for one in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
-    store.forget_failures([one for one in plan.students if is_accident(_failure(store.record(one.identity)))])
+    store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
     found = {name: _student(store, config, measured) for name, config in distinct.items()}
@@ -120,7 +115,7 @@ def train_students(
 def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
     record = store.record(config.identity)
     if record is None:
-        return TrainedStudent(config, failure="it left no record")
+        return TrainedStudent(config, failure="it left no record", failure_kind=FailureKind.ACCIDENT)
     folder, place = store.run_folder(record["batch"]), int(record["place"])
     if record["batch"] not in measured:
         measured[record["batch"]] = read_measurements(folder)
@@ -128,11 +123,14 @@ def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[
         {name: value if name == "step" else value[place] for name, value in row.items()}
         for row in measured[record["batch"]]
     )
-    failure = _failure(record)
-    if config.measurements and not rows and not failure:
-        failure = f"its measurements are gone from the store: remove records/{config.identity}.json there"
-    return TrainedStudent(config, failure, record["result"] or {}, rows, place, folder)
+    failure = failure_in(record)
+    if config.measurements and not rows and failure is None:
+        gone = f"its measurements are gone from the store: remove records/{config.identity}.json there"
+        failure = Failure(FailureKind.ACCIDENT, gone)
+    reason, kind = ("", None) if failure is None else (failure.reason, failure.kind)
+    return TrainedStudent(config, reason, record["result"] or {}, rows, place, folder, kind)
 
 
-def _failure(record: dict[str, Any] | None) -> str:
-    return "" if record is None else str(record["failure"] or "")
+def _is_accident(record: dict[str, Any] | None) -> bool:
+    failure = None if record is None else failure_in(record)
+    return failure is not None and failure.kind is FailureKind.ACCIDENT

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from validation.claims.record import Record
     from validation.reports.run import Job
     from validation.training.config import BatchConfig
+    from validation.training.failures import Failure
     from validation.training.loop import StepRecord
     from validation.training.sweep import Executor, Task, Work
 
@@ -127,7 +128,7 @@ class _Training:
     def watch(self, execute: Executor) -> Executor:
         """Return an executor of this process whose batches show their steps."""
 
-        def watched(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+        def watched(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Failure | None]]:
             yield from execute(replace(work, live=self._live), tasks)  # type: ignore[type-var]
 
         return watched

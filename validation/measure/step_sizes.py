@@ -15,6 +15,7 @@ from validation.measure.curvature import top_eigenvalue
 from validation.measure.gradients import gradient_variance
 from validation.measure.losses import loss_terms
 from validation.measure.samples import DEFAULT
+from validation.training.failures import Failure, FailureKind
 from validation.training.problem import Problem
 
 
@@ -55,7 +56,7 @@ def measured_step_sizes(problem: Problem) -> list[dict[str, Any] | None]:
         try:
             return step(number)
         except TheorykitError as error:
-            problem.failures[number] = f"no step size: {error.message}"
+            problem.failures[number] = Failure(FailureKind.NO_STEP_SIZE, f"no step size: {error.message}")
             return None
 
     return [step_or_failure(number) for number in range(count)]

@@ -25,24 +25,15 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
-from validation.claims.finding import Finding, Form, Outcome
-from validation.claims.record import (
-    Made,
-    Record,
-    content_of,
-    folder_of,
-    read_record,
-    record_file,
-    settings_identity,
-    write_record,
-)
-from validation.claims.settings import PartSettings
-from validation.claims.trained import TrainedStudent, is_accident, train_students
-from validation.reports import audit, experiments
+from validation.claims.experiment import PARTS, Context, Experiment, Part, Progress
+from validation.claims.finding import Outcome
+from validation.claims.record import Record, content_of, folder_of, read_record, record_file, settings_identity
+from validation.claims.trained import TrainedStudent, train_students
+from validation.reports import audit
 from validation.training.config import StudentConfig
+from validation.training.failures import FailureKind, failure_in, reason_of
 from validation.training.store import Store
-from validation.training.sweep import Executor, reason_of
+from validation.training.sweep import Executor
 
 LEAST_POWER = 0.8
 INCOMPLETE, CONTRADICTED, OPEN = 1, 3, 4
@@ -269,8 +260,10 @@ def _made(seconds: float, device: str | None) -> Made:
 
 def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
-    sentences = [f"{record.name} failed: {record.failure}"] if record.failure else []
-    reasons = [student.failure for student in record.lost if is_accident(student.failure)]
+    name = f"{record.check} {record.part}"
+    found = [f"{name} failed: {record.failure}"] if record.failure else []
+    failures = [failure for row in record.lost if (failure := failure_in(row)) is not None]
+    reasons = [failure.reason for failure in failures if failure.kind is FailureKind.ACCIDENT]
     if reasons:
         sentences.append(f"{record.name}: {len(reasons)} of {len(record.students)} students ended: {reasons[0]}")
     return sentences

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from validation.training.failures import Failure, FailureKind, failure_in
 from validation.training.losses import LossTerms
 from validation.training.problem import Problem
 from validation.training.runtime import Gradients, too_large
@@ -132,8 +133,8 @@ class Training(Problem):
 
     def _note_failures(self, fine: torch.Tensor, what: str) -> None:
         for number, good in enumerate(fine.tolist()):
-            if not good and not self.failures[number]:
-                self.failures[number] = f"{what} was not finite at step {self.step}"
+            if not good and self.failures[number] is None:
+                self.failures[number] = Failure(FailureKind.DIVERGED, f"{what} was not finite at step {self.step}")
 
     def _apply(self, gradients: Gradients) -> None:
         """Take one step of each student that has not failed, scaled to its own learning rate.
@@ -169,7 +170,11 @@ class Training(Problem):
             for key, value in self._optimiser.state.get(part, {}).items():
                 if isinstance(value, torch.Tensor):
                     tensors[f"optimiser/{key}/{name}"] = value
-        values = {"step": self.step, "failures": self.failures, "orders": self.orders.state()}
+        values = {"step": self.step, "orders": self.orders.state()}
+        values |= {
+            "failures": ["" if failure is None else failure.reason for failure in self.failures],
+            "failure_kinds": ["" if failure is None else failure.kind for failure in self.failures],
+        }
         alone = self.teacher is not None and self.teacher.one_by_one
         return tensors, values | {"step_sizes": self.step_sizes, "teacher_one_by_one": alone}
 
@@ -185,7 +190,11 @@ class Training(Problem):
                 # fused AdamW reads moments in the memory layout of the weights; files keep none
                 moments = torch.empty_like(part).copy_(tensor) if tensor.shape == part.shape else tensor.clone()
                 self._optimiser.state[part][slot] = moments
-        self.step, self.failures = int(values["step"]), list(values["failures"])
+        self.step, reasons = int(values["step"]), values["failures"]
+        kinds = values.get("failure_kinds", [""] * len(reasons))  # older checkpoints have reasons alone
+        self.failures = [
+            failure_in({"failure": reason, "failure_kind": kind}) for reason, kind in zip(reasons, kinds, strict=True)
+        ]
         self.orders.restore(values["orders"])
         self.use_step_sizes(values["step_sizes"])
         if self.teacher is not None:

@@ -20,6 +20,7 @@ from validation.students.batch import HIDDEN, REGRESSOR, Runner, StudentBatch
 from validation.students.forward import Output
 from validation.training.batches import BlockOrders
 from validation.training.data import Blocks
+from validation.training.failures import Failure
 from validation.training.losses import LossTerms, LossWeights, distillation_loss, hint_loss, language_model_loss
 from validation.training.runtime import Runtime
 from validation.training.teachers import Teacher
@@ -102,7 +103,7 @@ class Problem:
         tokens_per_byte: Of the held-out text, for bits per byte.
         runtime: One process or several, and the precision.
         step: Updates that were taken.
-        failures: Why each student has failed, or nothing.
+        failures: Why each student has failed; None for those that are well.
     """
 
     students: StudentBatch
@@ -115,7 +116,7 @@ class Problem:
     tokens_per_byte: float | None = None
     runtime: Runtime = field(default_factory=Runtime)
     step: int = field(default=0, init=False)
-    failures: list[str] = field(init=False)
+    failures: list[Failure | None] = field(init=False)
 
     def __post_init__(self) -> None:
         count = self.students.count
@@ -124,7 +125,7 @@ class Problem:
         self.runtime.check_batch(self.plan.batch_size)
         weights = {name: self.runtime.start(part.detach()) for name, part in self.students.weights.items()}
         self.students = replace(self.students, weights=weights)
-        self.failures = [""] * count
+        self.failures = [None] * count
         for part in self.trained.values():
             part.requires_grad_()
         hinted = self.plan.hint_steps > 0
@@ -147,7 +148,7 @@ class Problem:
     @property
     def alive(self) -> list[bool]:
         """Return which students have not failed."""
-        return [not failure for failure in self.failures]
+        return [failure is None for failure in self.failures]
 
     def of_the_living(self, value: Callable[[int], Any]) -> list[Any]:
         """Return one value per student, None for those that have failed."""

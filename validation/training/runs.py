@@ -179,16 +179,18 @@ class RunFolder:
         rows = [
             {
                 "identity": config.identity,
-                "failure": training.failures[number],
-                "held_out": None if training.failures[number] else held_out[number],
+                **({"failure": ""} if failure is None else failure.to_dict()),
+                "held_out": loss if failure is None else None,
                 "held_out_at_start": start[number],
                 "bits_per_byte": None
-                if training.failures[number] or training.tokens_per_byte is None
-                else bits_per_byte(held_out[number], training.tokens_per_byte),
+                if failure is not None or training.tokens_per_byte is None
+                else bits_per_byte(loss, training.tokens_per_byte),
                 **{name: values[number] for name, values in counts.items()},
                 **({"step_size": training.step_sizes[number]} if training.step_sizes else {}),
             }
-            for number, config in enumerate(self.config.students)
+            for number, (config, failure, loss) in enumerate(
+                zip(self.config.students, training.failures, held_out, strict=True)
+            )
         ]
         return {"identity": self.config.identity, "steps": training.step, "students": rows}
 

@@ -16,6 +16,7 @@ from validation.__main__ import app
 from validation.measure import gradient_variance, hessian, loss_terms, step_sizes
 from validation.measure.log import read_measurements
 from validation.training import runs
+from validation.training.failures import Failure, FailureKind
 from validation.training.problem import TrainingPlan
 
 
@@ -90,7 +91,7 @@ def test_a_student_without_a_step_fails_and_the_others_go_on(monkeypatch):
     found = stepped("1/L")
     start = {name: part.detach().clone() for name, part in found.students.weights.items()}
     found.run(until=3)
-    assert found.failures == ["no step size: Lanczos did not end", ""]
+    assert found.failures == [Failure(FailureKind.NO_STEP_SIZE, "no step size: Lanczos did not end"), None]
     assert found.step_sizes[0] is None
     assert all(torch.equal(part[0], start[name][0]) for name, part in found.students.weights.items())
     monkeypatch.undo()

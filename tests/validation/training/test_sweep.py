@@ -26,10 +26,11 @@ from validation.training import prepare as preparing
 from validation.training import runs
 from validation.training.config import BatchConfig
 from validation.training.executors import here, processes, ray_cluster
+from validation.training.failures import Failure, FailureKind, failure_in, reason_of
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
-from validation.training.sweep import Task, Trainer, reason_of, run_sweep
+from validation.training.sweep import Task, Trainer, run_sweep
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,12 +126,29 @@ def test_a_student_that_diverges_is_recorded_and_the_others_go_on(good, tmp_path
     asked = replace(good, students=(wild, calm))
     records = run_sweep(asked, Store(tmp_path), here)
     assert re.search("not finite at step", records[0]["failure"])
+    assert records[0]["failure_kind"] == "diverged"
     assert records[1]["failure"] == ""
     assert records[1]["batch"] == records[0]["batch"]
     retried = run_sweep(asked, Store(tmp_path), here, retry=True)
     assert retried[0]["batch"] != records[0]["batch"]
     assert retried[1] == records[1]
     assert Store(tmp_path).metrics(calm.identity)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("the loss or its gradient was not finite at step 3", FailureKind.DIVERGED),
+        ("no step size: Lanczos did not end", FailureKind.NO_STEP_SIZE),
+        ("the process of this batch was ended by signal 9, as where memory is full", FailureKind.ACCIDENT),
+    ],
+)
+def test_a_failure_keeps_its_kind_and_one_that_was_stored_without_has_that_of_its_words(reason, kind):
+    assert failure_in({"failure": reason}) == Failure(kind, reason)
+    for other in FailureKind:  # what is stored decides, whatever the sentence says
+        stored = json.loads(json.dumps(Failure(other, reason, "Traceback").to_dict()))
+        assert failure_in(stored) == Failure(other, reason, "Traceback")
+    assert failure_in({"failure": ""}) is None
 
 
 def test_what_does_not_fit_is_tried_in_halves(good, whole, tmp_path, monkeypatch):
@@ -144,6 +162,8 @@ def test_what_does_not_fit_is_tried_in_halves(good, whole, tmp_path, monkeypatch
     monkeypatch.setattr(preparing, "prepare", small)
     records = run_sweep(good, Store(tmp_path), here)
     assert [one["failure"] for one in records] == ["", "", *["RuntimeError: a bug of two lines"] * 2]
+    assert all("raise RuntimeError" in one["trace"] for one in records[2:])
+    assert {failure_in(one).kind for one in records[2:]} == {FailureKind.ACCIDENT}
     assert reason_of(torch.OutOfMemoryError("x")).startswith("out of memory on the accelerator")
 
 
@@ -209,11 +229,13 @@ def test_an_unwritable_folder_is_one_line(good, tmp_path, monkeypatch):
 
 def test_a_process_that_dies_costs_its_own_task(good, tmp_path):
     tasks = [Task(tmp_path, BatchConfig((replace(good.students[0], seed=seed),)), tmp_path) for seed in range(3)]
-    found = {task.config.shared.seed: reason for task, reason in processes(1)(killed_or_done, tasks)}
+    found = {
+        task.config.shared.seed: failure and failure.reason for task, failure in processes(1)(killed_or_done, tasks)
+    }
     assert found == {
         0: "the process of this batch was ended by signal 9, as where memory is full",
         1: "a reason",
-        2: "",
+        2: None,
     }
     with pytest.raises(InputError, match="workers = 0"):
         processes(0)
@@ -304,8 +326,8 @@ def test_a_ray_cluster_gives_the_same_records(good, whole, tmp_path, monkeypatch
         execute = ray_cluster(cluster.address)
         run_sweep(good, Store(tmp_path), execute)
         assert repeatable(Store(tmp_path)) == repeatable(whole)
-        ((_, reason),) = execute(Trainer(), [Task(tmp_path / "nowhere", BatchConfig(good.students[:1]), ROOT)])
-        assert reason.endswith("is not seen by every node")
+        ((_, failure),) = execute(Trainer(), [Task(tmp_path / "nowhere", BatchConfig(good.students[:1]), ROOT)])
+        assert failure.reason.endswith("is not seen by every node")
     finally:
         ray.shutdown()
         cluster.shutdown()

@@ -14,6 +14,7 @@ from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
+from validation.training.failures import FailureKind
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan
@@ -58,8 +59,8 @@ def test_a_student_that_diverges_in_its_last_step_has_failed():
     plan = dataclasses.replace(PLAN, optimiser="sgd", learning_rates=(1e30, 1e-2), steps=1)
     found = training([4, 4], plan)
     found.run()
-    assert "held-out loss was not finite" in found.failures[0]
-    assert (found.failures[1], found.records[0].held_out[0]) == ("", None)
+    assert "held-out loss was not finite" in found.failures[0].reason
+    assert (found.failures[1], found.records[0].held_out[0]) == (None, None)
 
 
 def test_masked_columns_never_wake_up():
@@ -120,8 +121,9 @@ def test_a_student_whose_loss_is_not_finite_stops_alone():
     plan = dataclasses.replace(PLAN, optimiser="sgd", learning_rates=(1e30, 1e-2), steps=6)
     found = training([4, 4], plan)
     found.run()
-    assert "not finite at step" in found.failures[0]
-    assert found.failures[1] == ""
+    assert "not finite at step" in found.failures[0].reason
+    assert found.failures[0].kind is FailureKind.DIVERGED
+    assert found.failures[1] is None
     assert found.alive == [False, True]
     assert found.records[-1].loss[0] is None
     alone = training([4], dataclasses.replace(plan, learning_rates=1e-2))
