@@ -76,7 +76,7 @@ class FakeStudent(TrainedStudent):
 
 
 def trainer(cloned: dict, plain: dict, failed: tuple[int, ...] = ()):
-    def train(students: list[RunConfig]) -> list[TrainedStudent]:
+    def train(students: list[StudentConfig]) -> list[TrainedStudent]:
         trained = []
         for number, config in enumerate(students):
             arm = cloned if config.clone_weight else plain
