@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
@@ -13,14 +13,16 @@ from theorykit.arguments import Progress
 from theorykit.errors import InputError
 from validation.claims.finding import Finding
 from validation.claims.settings import PartSettings, S, read_settings
-from validation.claims.trained import TrainedStudent
 from validation.training.config import StudentConfig
+
+if TYPE_CHECKING:  # who reads records trains nothing, and loads no torch
+    from validation.claims.trained import TrainedStudent
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 PARTS = (PLANTED, STUDENTS, TEACHER)
 """In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
-Train = Callable[[Sequence[StudentConfig]], list[TrainedStudent]]
+Train = Callable[[Sequence[StudentConfig]], "list[TrainedStudent]"]
 
 
 @dataclass(frozen=True)

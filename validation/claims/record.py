@@ -28,6 +28,7 @@ from theorykit.errors import InputError
 from theorykit.results import Result, make_folder, plain, to_json, write_whole
 from validation.claims.experiment import PartResult
 from validation.claims.finding import Finding, Form, Outcome
+from validation.training.failures import FailureKind, failure_in
 
 SCHEMA_VERSION = 2
 _READABLE = (1, 2)
@@ -56,10 +57,18 @@ class StudentEnd:
     Attributes:
         identity: Of its configuration.
         failure: Why it did not end, or nothing.
+        failure_kind: What that says of it; None where it ended, and in records from before kinds were stored.
     """
 
     identity: str
     failure: str = ""
+    failure_kind: FailureKind | None = None
+
+    @property
+    def by_accident(self) -> bool:
+        """Return whether it may end well when trained again."""
+        failure = failure_in({"failure": self.failure, "failure_kind": self.failure_kind})
+        return failure is not None and failure.kind is FailureKind.ACCIDENT
 
 
 @dataclass(frozen=True)
@@ -121,10 +130,8 @@ class Record:
     """One part of one experiment, as kept.
 
     Attributes:
-        content: ``check``, ``part``, ``preset``, ``seed``, ``identity``, ``settings``, ``failure``, ``findings``,
-            ``data`` and ``students``: ``identity`` and ``failure`` of each, and
-            ``failure_kind`` of those that failed.
-        made: Command, commit, machine, environment, time and seconds.
+        content: What it left.
+        made: What made it.
         file: Where it lies.
     """
 
@@ -223,33 +230,31 @@ def record_file(out: Path, preset: str, seed: int, check: str, part: str) -> Pat
 
 
 def content_of(
-    check: str, part: str, preset: str, seed: int, settings: Settings, evidence: PartResult | None, failure: str = ""
-) -> dict[str, Any]:
-    """Return what a record holds of a part that ran, or that failed and left no evidence."""
-    found = evidence or PartResult(())
-    return dict(
-        json.loads(
-            to_json(
-                {
-                    "check": check,
-                    "part": part,
-                    "preset": preset,
-                    "seed": seed,
-                    "identity": settings_identity(check, part, settings, seed),
-                    "settings": dict(settings),
-                    "failure": failure,
-                    "findings": [
-                        one.to_dict() | {"words": one.words, "outcome": one.outcome} for one in found.findings
-                    ],
-                    "data": dict(found.data),
-                    "students": [
-                        {"identity": student.identity, "failure": student.failure}
-                        | ({"failure_kind": student.failure_kind} if student.failure_kind else {})
-                        for student in found.students
-                    ],
-                }
-            )
-        )
+    check: str,
+    part: str,
+    preset: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    result: PartResult | None,
+    failure: str = "",
+    trace: str = "",
+) -> Content:
+    """Return what a record holds of a part that ran, or that failed and left no result."""
+    result = result or PartResult(())
+    students = tuple(StudentEnd(student.identity, student.failure, student.failure_kind) for student in result.students)
+    identity = settings_identity(check, part, settings, seed)
+    return Content(
+        check,
+        part,
+        preset,
+        seed,
+        identity,
+        dict(settings),
+        failure,
+        result.findings,
+        result.data,
+        students,
+        trace,
     )
 
 

@@ -10,7 +10,6 @@ import datetime
 import functools
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,23 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, Progress
-from validation.claims.finding import Outcome
-from validation.claims.record import Record, content_of, folder_of, read_record, record_file, settings_identity
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
+from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.record import (
+    Made,
+    Record,
+    content_of,
+    folder_of,
+    read_record,
+    record_file,
+    settings_identity,
+    write_record,
+)
+from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent, train_students
-from validation.reports import audit
+from validation.reports import audit, experiments
 from validation.training.config import StudentConfig
-from validation.training.failures import FailureKind, failure_in, reason_of
+from validation.training.failures import Failure
 from validation.training.store import Store
 from validation.training.sweep import Executor
 
@@ -221,7 +230,8 @@ class Session:
         except Exception as error:
             if self.debug:
                 raise
-            failure, trace = reason_of(error), provenance.portable_trace(traceback.format_exc())
+            ended = Failure.of(error)
+            failure, trace = ended.reason, ended.trace
         content = content_of(
             job.experiment.slug, job.part, job.preset, job.seed, job.table, result, failure=failure, trace=trace
         )
@@ -260,10 +270,8 @@ def _made(seconds: float, device: str | None) -> Made:
 
 def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
-    name = f"{record.check} {record.part}"
-    found = [f"{name} failed: {record.failure}"] if record.failure else []
-    failures = [failure for row in record.lost if (failure := failure_in(row)) is not None]
-    reasons = [failure.reason for failure in failures if failure.kind is FailureKind.ACCIDENT]
+    sentences = [f"{record.name} failed: {record.failure}"] if record.failure else []
+    reasons = [student.failure for student in record.lost if student.by_accident]
     if reasons:
         sentences.append(f"{record.name}: {len(reasons)} of {len(record.students)} students ended: {reasons[0]}")
     return sentences

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import torch
-
+from theorykit import provenance
 from theorykit.errors import TheorykitError
 
 
@@ -41,7 +40,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Return the accident that an exception is."""
-        return cls(FailureKind.ACCIDENT, reason_of(error), "".join(traceback.format_exception(error)))
+        trace = provenance.portable_trace("".join(traceback.format_exception(error)))
+        return cls(FailureKind.ACCIDENT, reason_of(error), trace)
 
     def to_dict(self) -> dict[str, str]:
         """Return what rows and records hold of it; those of students that ended hold an empty ``failure`` alone."""
@@ -51,7 +51,7 @@ class Failure:
 
 def reason_of(error: BaseException) -> str:
     """Return an error as one line of at most 1,000 characters."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own; torch is not loaded to read a failure
         return "out of memory on the accelerator: give smaller batches, shorter blocks or fewer students in a batch"
     text = error.message if isinstance(error, TheorykitError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:1000]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from validation.theorem_3.planted_estimators import mechanisms
 
 import theorykit as tk
 from theorykit.errors import InputError
