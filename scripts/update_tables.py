@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -18,18 +18,15 @@ import information_tasks
 import truncation_loss
 from benchmark_table import benchmark_table, record_of
 
+from paper_figs.catalogue import NAMES, build
+from paper_figs.sources import Sources
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
-from validation.reports.table import (
-    COMMITTED,
-    Recorded,
-    Row,
-    cells_of,
-    recorded,
-    recorded_table,
-    rows_of,
-)
+from theorykit.tables import Table, cells
+from validation.claims.finding import Form
+from validation.reports.audit import audited
+from validation.reports.table import COMMITTED, Recorded, Row, cells_of, recorded, recorded_table, rows_of
 
 
 def rules() -> str:
@@ -49,25 +46,35 @@ _SHOWN = ("eq-8", "eq-11", "eq-17", "corollary-1-proof", "eq-19", "eq-20", "eq-2
 
 def verdicts() -> str:
     """Return the verdicts on the paper's main statements, computed now; they do not depend on the trials."""
-    found = run_audit([find_statement(key) for key in _SHOWN], effort=Effort(trials=500))
+    audit = run_audit([find_statement(key) for key in _SHOWN], effort=Effort(trials=500))
     lines = ["| | as printed | verdict | corrected |", "|---|---|---|---|"]
-    for row in found.rows:
-        cells = summary_of(row)
-        lines.append(f"| {cells['equation']} | {cells['as printed']} | {cells['verdict']} | {cells['corrected']} |")
+    for row in audit.rows:
+        summary = summary_of(row)
+        lines.append(
+            "| " + " | ".join(summary[name] for name in ("equation", "as printed", "verdict", "corrected")) + " |"
+        )
     return "\n".join(lines)
 
 
-class Headline(NamedTuple):
-    """A sentence of the paper, and what says how true it is: each sentence stands beside findings on itself alone."""
+@dataclass(frozen=True)
+class Headline:
+    """A sentence of the paper, and what says how true it is: each sentence stands beside findings on itself alone.
+
+    Attributes:
+        sentence: Of the paper, in short.
+        equation: Whose printed form it is.
+        general: Equation or claim that the audit decides it by: ``equation`` if None, none if empty.
+        key: Of the findings; all on the printed form if None.
+        of: Values that their configurations have.
+        corrected: Equation whose corrected form takes its place.
+    """
 
     sentence: str
     equation: str
     general: str | None = None
-    """Equation or claim that the audit decides it by: ``equation`` if None, none if empty."""
-    about: str = ""
-    """Findings whose title has these words."""
+    key: str | None = None
+    of: Mapping[str, float] = field(default_factory=dict)
     corrected: str = ""
-    """Equation whose corrected form takes its place."""
 
 
 _HEADLINES = (
@@ -75,67 +82,74 @@ _HEADLINES = (
     Headline("Theorem 1: SGD converges like 1/T, up to σ²/T and O(ε²/√T)", "eq-11", corrected="eq-11"),
     Headline("§5.4: low rank converges faster", "faster-convergence"),
     # eq 17 is right, its step from Theorem 2 is not
-    Headline("Corollary 1: the best rank grows like √n", "eq-17", "corollary-1-proof", "r* ∝ √n", "corollary-1-proof"),
+    Headline(
+        "Corollary 1: the best rank grows like √n",
+        "eq-17",
+        "corollary-1-proof",
+        key="exponent",
+        corrected="corollary-1-proof",
+    ),
     Headline("Theorem 2: gap ≤ O(r(m + n) log n/√n)", "eq-19", corrected="eq-19"),
     Headline("§5.5: the gap grows linearly with the rank", "gap-linear-in-rank"),
     Headline("Theorem 3: I ≥ log d − (d/2) L_clone + const", "eq-23", corrected="eq-23"),
-    Headline("§5.7: cloning adds 1.2 nats of information", "mutual-information-gain", about="by more than 1.2 nats"),
-    Headline("Table 1: LRC is the best of its size", "table-1-improvement", "", "LRC is the best"),
-    Headline("Table 2: every component is indispensable", "table-2", about="every component"),
+    Headline(
+        "§5.7: cloning adds 1.2 nats of information", "mutual-information-gain", key="gain", of={"more_than": 1.2}
+    ),
+    Headline("Table 1: LRC is the best of its size", "table-1-improvement", "", key="best"),
+    Headline("Table 2: every component is indispensable", "table-2", key="every-component"),
     Headline("Figure 4: the loss over the rank is a U", "figure-4"),
 )
 
 
-def headlines() -> str:
+def headlines(results: Path = COMMITTED) -> str:
     """Return the main sentences: what is true in general, what students say, and the finding nearest to a violation."""
-    found = recorded(COMMITTED, "cpu", 0, COMMITTED)
-    assert found.audit is not None
-    audited = {row["key"]: row for row in found.audit.content["data"]["rows"]}
-    every = {(row.equation, row.form): row for row in rows_of(found)}
+    records = recorded(results, "cpu", 0, results)
+    assert records.audit is not None
+    equations = {equation.key: equation for equation in audited(records.audit).rows}
+    every = {(row.equation, row.form): row for row in rows_of(records)}
     lines = [
         "| the paper says | in general | on our students | nearest to a violation | as corrected |",
         "|---|---|---|---|---|",
     ]
-    for one in _HEADLINES:
-        known = audited.get(one.equation if one.general is None else one.general, {})
-        row = next(row for row in rows_of(_about(found, one)) if (row.equation, row.form) == (one.equation, "printed"))
-        general = _said(known.get("printed_truth"), known.get("printed_value"))
-        corrected = _whole(every.get((one.corrected, "corrected")))
-        cells = [f"{one.sentence} (`{one.equation}`)", general, _seen(row), cells_of(row)["measured"], corrected]
-        lines.append("| " + " | ".join(cell or "–" for cell in cells) + " |")
-    return "\n".join([*lines, "", f"{found.origin()}; [all equations and claims](docs/validation.md)."])
+    for headline in _HEADLINES:
+        symbolic = equations.get(headline.equation if headline.general is None else headline.general)
+        row = _row_of(headline, records)
+        general = "" if symbolic is None else _said(symbolic.printed_truth, symbolic.printed_value)
+        corrected = _whole(every.get((headline.corrected, Form.CORRECTED)))
+        sentence = f"{headline.sentence} (`{headline.equation}`)"
+        texts = [sentence, general, _on_students(row), cells_of(row)["measured"], corrected]
+        lines.append("| " + " | ".join(text or "–" for text in texts) + " |")
+    return "\n".join([*lines, "", f"{records.origin()}; [all equations and claims](docs/validation.md)."])
 
 
-def _about(found: Recorded, one: Headline) -> Recorded:
-    """Return the records with no other findings than those on a sentence."""
+def _row_of(headline: Headline, every: Recorded) -> Row:
+    """Return the row of a sentence, of no other findings than those on it."""
+    question = headline.equation, Form.PRINTED
     records = []
-    for record in found.records:
-        own = [found for found in record.findings if found["equation"] != one.equation or one.about in found["what"]]
-        records.append(replace(record, content=record.content | {"findings": own}))
-    return replace(found, records=tuple(records))
+    for record in every.records:
+        findings = tuple(record.select(*question, headline.key, **headline.of))
+        records.append(replace(record, content=replace(record.content, findings=findings)))
+    rows = rows_of(replace(every, records=tuple(records)))
+    return next(row for row in rows if (row.equation, row.form) == question)
 
 
-def _seen(row: Row) -> str:
+def _on_students(row: Row) -> str:
     return row.instances.get("students", "").replace("NOT_APPLICABLE", "N/A").lower().replace("n/a", "N/A")
 
 
 def _whole(row: Row | None) -> str:
     """Return what is true of a corrected form in general, and on students."""
-    return "" if row is None else "; ".join(part for part in (_said(row.truth), _seen(row)) if part)
+    return "" if row is None else "; ".join(part for part in (_said(row.truth), _on_students(row)) if part)
 
 
 def _said(*words: str | None) -> str:
     """Return different words in small letters, without what says nothing."""
-    told = dict.fromkeys(word.replace("_", " ") for word in words if word)
-    return ", ".join(word if "N/A" in word else word.lower() for word in told)
+    different = dict.fromkeys(word.replace("_", " ") for word in words if word)
+    return ", ".join(word if "N/A" in word else word.lower() for word in different)
 
 
 def gallery() -> str:
     """Return every figure and table with its caption, as docs/figures/ has them."""
-    from paper_figs.catalogue import NAMES, build
-    from paper_figs.sources import Sources
-    from theorykit.tables import Table, cells
-
     lines = []
     for name in NAMES:
         made = build(name, Sources())
@@ -173,5 +187,5 @@ def pages() -> list[Path]:
 
 
 if __name__ == "__main__":
-    for one in pages():
-        one.write_text(filled(one.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in pages():
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,25 +1,47 @@
 """``python -m paper_figs`` and its sources: what is missing or not in order is told, the other figures are drawn."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from paper_figs import catalogue
+from paper_figs.__main__ import main
 from paper_figs.catalogue import NAMES, build
 from paper_figs.sources import BENCHMARKS, Sources
+from paper_figs.truncation_loss import Truncations
 from theorykit.errors import InputError
-from validation.claims.record import content_of, read_record, write_record
+from validation.claims.record import StudentEnd, content_of, read_record, write_record
+from validation.corollary_1.students import StudentsData
 
 ROOT = Path(__file__).parents[2]
-PART = "generalization-gap.students.json"
+CHECK = "optimal-rank", "students"
+FIGURE, PART = "figure-2a", "optimal-rank.students.json"
 
 
-def figures(*arguments, cwd=ROOT):
-    words = [sys.executable, "-m", "paper_figs", *map(str, arguments)]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+class Done(NamedTuple):
+    """How the command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def figures(capsys):
+    """Return a function that calls the command line."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture
@@ -31,81 +53,75 @@ def records(tmp_path):
     return folder
 
 
+def spoil(file, **changes):
+    """Write a record anew with another content, in order but for what it holds."""
+    old = read_record(file)
+    write_record(file, dataclasses.replace(old.content, **changes), old.made)
+
+
 def test_one_command_draws_what_is_there_and_tells_what_is_not(records, tmp_path):
     (records / PART).unlink()
-    run = figures(
-        "figure-1b", "table-2", "figure-3", "--from", records.parent, "--format", "svg", "-o", tmp_path / "out"
-    )
+    names, out = (FIGURE, "truncation-loss", "table-2"), tmp_path / "out"
+    words = [sys.executable, "-m", "paper_figs", *names, "--from", records.parent, "--format", "svg", "-o", out]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "figure-3.svg",
-        "table-2.csv",
-        "table-2.md",
-        "table-2.tex",
-    ]
-    assert run.stdout.split() == [str(tmp_path / "out" / f"table-2.{end}") for end in ("md", "tex", "csv")] + [
-        str(tmp_path / "out" / "figure-3.svg")
-    ]
+    files = ["truncation-loss.svg", *(f"table-2.{ending}" for ending in ("md", "tex", "csv"))]
+    assert run.stdout.split() == [str(out / name) for name in files]
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
     error, hint = run.stderr.splitlines()
-    assert error == f"error: figure-1b is not drawn: there is no record {records / PART}"
-    assert hint == (
-        f"hint: python -m validation run generalization-gap --part students --preset cpu --out {records.parent}"
-    )
+    assert error == f"error: {FIGURE} is not drawn: there is no record {records / PART}"
+    assert hint == f"hint: python -m validation run optimal-rank --part students --preset cpu --out {records.parent}"
 
 
-@pytest.fixture
-def told(records):
-    """Return a function that reads the spoiled record and returns the error."""
-
-    def read():
-        with pytest.raises(InputError) as caught:
-            Sources(results=records.parent).data("generalization-gap", "students")
-        return caught.value
-
-    return read
-
-
-def test_an_edited_record(records, told):
+def test_an_edited_record(records):
     file = records / PART
     file.write_text(file.read_text(encoding="utf-8").replace('"seed": 0', '"seed": 1', 1), encoding="utf-8")
-    assert "was changed after it was written" in told().message
-    assert told().hint.endswith("--again")
+    with pytest.raises(InputError, match="was changed after it was written") as caught:
+        Sources(results=records.parent).record(*CHECK)
+    assert caught.value.hint.endswith("--again")
 
 
-def test_a_record_of_another_part(records, told):
-    shutil.copy(records / "optimal-rank.students.json", records / PART)
-    assert "holds optimal-rank students of preset cpu, seed 0: it was put there by hand" in told().message
+def test_a_record_of_another_part(records):
+    shutil.copy(records / "generalization-gap.students.json", records / PART)
+    message = "holds generalization-gap students of preset cpu, seed 0: it was put there by hand"
+    with pytest.raises(InputError, match=message):
+        Sources(results=records.parent).record(*CHECK)
 
 
-def test_no_record_at_all(records, told):
+def test_no_record_at_all(records):
     (records / PART).write_text("[]", encoding="utf-8")
-    assert "is no record of an experiment" in told().message
+    with pytest.raises(InputError, match="is no record of an experiment"):
+        Sources(results=records.parent).record(*CHECK)
 
 
-def test_a_part_that_failed(records, told):
+def test_a_part_that_failed(records):
     old = read_record(records / PART)
-    content = content_of("generalization-gap", "students", "cpu", 0, old.content["settings"], None, "out of memory")
-    write_record(records / PART, content, old.made)
-    assert told().message == "generalization-gap students failed when it was recorded: out of memory"
+    write_record(records / PART, content_of(*CHECK, "cpu", 0, old.content.settings, None, "out of memory"), old.made)
+    with pytest.raises(InputError, match=r"^optimal-rank students failed when it was recorded: out of memory$"):
+        Sources(results=records.parent).record(*CHECK)
 
 
 def test_a_record_without_these_numbers(records):
-    old = read_record(records / PART)
-    write_record(records / PART, old.content | {"data": {"ranks": [1]}}, old.made)
-    data = Sources(results=records.parent).data("generalization-gap", "students")
-    with pytest.raises(InputError, match=r"generalization-gap\.students\.json has no 'sizes'"):
-        data["sizes"]
+    spoil(records / PART, data={"curves": {}})
+    message = r"the data of .*optimal-rank\.students\.json lack what is drawn from them: .*`full_rank`"
+    with pytest.raises(InputError, match=message):
+        Sources(results=records.parent).data(*CHECK, StudentsData)
 
 
 @pytest.mark.parametrize("data", [[], {}, None, {"sizes": []}])
-@pytest.mark.parametrize("name", ["figure-1b", "figure-2b", "table-1"])
-def test_a_record_without_what_is_drawn_is_told_with_the_command_that_makes_it(name, data, records):
-    for file in records.iterdir():
-        old = read_record(file)
-        write_record(file, old.content | {"data": data}, old.made)
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("figure-1b", "generalization-gap.students.json"),
+        (FIGURE, PART),
+        ("figure-2b", "cloning-information.students.json"),
+        ("table-1", "reported-results.students.json"),
+    ],
+)
+def test_a_record_without_what_is_drawn_is_told_with_the_command_that_makes_it(name, part, data, records):
+    spoil(records / part, data=data)
+    with pytest.raises(InputError, match="lack what is drawn from them") as caught:
         build(name, Sources(results=records.parent))
-    assert "records lack what it draws" in caught.value.message or " has no " in caught.value.message
     assert "python -m validation run " in caught.value.hint
     assert f"--out {records.parent} --again" in caught.value.hint
 
@@ -113,34 +129,45 @@ def test_a_record_without_what_is_drawn_is_told_with_the_command_that_makes_it(n
 def nulled(value):
     """Return a value with null for every number."""
     if isinstance(value, dict):
-        return {key: nulled(one) for key, one in value.items()}
+        return {key: nulled(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [nulled(one) for one in value]
+        return [nulled(item) for item in value]
     return None if isinstance(value, int | float) else value
 
 
-def test_one_incomplete_record_does_not_stop_the_other_figures(records, tmp_path):
-    old = read_record(records / PART)
-    write_record(records / PART, old.content | {"data": nulled(old.content["data"])}, old.made)
-    arguments = ("figure-1b", "table-2", "--from", records.parent, "-o", tmp_path / "out")
+def test_one_incomplete_record_does_not_stop_the_other_figures(records, tmp_path, figures):
+    spoil(records / PART, data=nulled(read_record(records / PART).content.data))
+    arguments = (FIGURE, "table-2", "--from", records.parent, "-o", tmp_path / "out")
     run = figures(*arguments)
-    assert run.returncode == 2
+    assert run.code == 2
     assert [path.stem for path in (tmp_path / "out").iterdir()] == ["table-2"] * 3
-    error, hint = run.stderr.splitlines()
-    assert error.startswith("error: figure-1b is not drawn: its records lack what it draws: ")
-    assert hint.startswith("hint: make them again: python -m validation run generalization-gap --part students ")
-    debugged = figures(*arguments, "--debug")
-    assert "Traceback" in debugged.stderr
-    assert "figure_1b.py" in debugged.stderr
+    error, hint = run.err.splitlines()
+    assert error.startswith(f"error: {FIGURE} is not drawn: the data of {records / PART} lack what is drawn from them")
+    assert hint.startswith("hint: python -m validation run optimal-rank --part students ")
+    assert hint.endswith(" --again")
+    with pytest.raises(InputError) as caught:
+        main([*map(str, arguments), "--debug"])
+    assert "figure_2a.py" in {Path(entry.path).name for entry in caught.traceback}
+
+
+def test_a_fault_of_the_program_is_no_bad_record(tmp_path, figures, monkeypatch):
+    def fault(sources):
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr(catalogue.maker("truncation-loss"), "build", fault)
+    run = figures("truncation-loss", "-o", tmp_path)
+    assert run.code == 1
+    assert run.err.startswith("error: the program failed: TypeError: unsupported operand\nhint: run again with --debug")
+    with pytest.raises(TypeError):
+        main(["truncation-loss", "-o", str(tmp_path), "--debug"])
 
 
 def test_students_that_failed_are_told(records):
-    old = read_record(records / PART)
-    students = [*old.content["students"][1:], {"identity": "x", "failure": "diverged"}]
-    write_record(records / PART, old.content | {"students": students}, old.made)
+    students = read_record(records / PART).students
+    spoil(records / PART, students=(*students[1:], StudentEnd("x", "diverged")))
     sources = Sources(results=records.parent)
-    sources.record("generalization-gap", "students")
-    assert sources.notes == [f"generalization-gap students: 1 of {len(students)} students failed."]
+    sources.record(*CHECK)
+    assert sources.notes == [f"optimal-rank students: 1 of {len(students)} students failed."]
 
 
 @pytest.mark.parametrize(
@@ -156,14 +183,50 @@ def test_records_of_benchmarks(text, message, tmp_path):
     if text is not None:
         (tmp_path / "truncation_loss.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message) as caught:
-        Sources(benchmarks=tmp_path).benchmark("truncation_loss")
+        Sources(benchmarks=tmp_path).benchmark("truncation_loss", Truncations)
     assert "python benchmarks/truncation_loss.py" in caught.value.hint
 
 
-def test_rows_beside_a_benchmark_that_are_gone(tmp_path):
+def without(record, *path):
+    """Return a record of ``benchmarks/`` without one of its entries."""
+    holder = record["result"]
+    for key in path[:-1]:
+        holder = holder[key]
+    del holder[path[-1]]
+    return record
+
+
+@pytest.mark.parametrize(
+    ("figure", "record", "path"),
+    [
+        ("truncation-loss", "truncation_loss", ("rows",)),
+        ("truncation-loss", "truncation_loss", ("rows", 0)),
+        ("truncation-loss", "truncation_loss", ("rows", 0, "same_kind")),
+        ("truncation-loss", "truncation_loss", ("held_out", "other_kind")),
+        ("rademacher-complexity", "rademacher_bounds", ("inputs", "isotropic", "over_ranks")),
+        ("rademacher-complexity", "rademacher_bounds", ("inputs", "isotropic", "over_ranks", "dudley", 0, 0)),
+        ("rademacher-complexity", "rademacher_bounds", ("over_ranks", "printed", 0)),
+        ("information-estimators", "information_tasks", ("summaries", "hidden states")),
+        ("information-estimators", "information_tasks", ("n_samples",)),
+    ],
+)
+def test_a_benchmark_without_what_is_drawn_is_refused_at_the_door(figure, record, path, tmp_path):
+    content = without(json.loads((BENCHMARKS / f"{record}.json").read_text(encoding="utf-8")), *path)
+    (tmp_path / f"{record}.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=f"{record}.json lacks what is drawn from it") as caught:
+        build(figure, Sources(benchmarks=tmp_path))
+    assert caught.value.hint.startswith(f"python benchmarks/{record}.py")
+
+
+def test_rows_beside_a_benchmark_that_are_gone_or_that_lack_a_task(tmp_path):
     shutil.copy(BENCHMARKS / "information_tasks.json", tmp_path)
     with pytest.raises(InputError, match=r"there is no .*information_tasks\.csv"):
-        Sources(benchmarks=tmp_path).table("information_tasks")
+        build("information-estimators", Sources(benchmarks=tmp_path))
+    rows = (BENCHMARKS / "information_tasks.csv").read_text(encoding="utf-8").splitlines()
+    kept = [row for row in rows if ",1v1-bimodal-0.75,mine," not in row]
+    (tmp_path / "information_tasks.csv").write_text("\n".join(kept), encoding="utf-8")
+    with pytest.raises(InputError, match="a task has no estimate by one of the estimators"):
+        build("information-estimators", Sources(benchmarks=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -178,28 +241,28 @@ def test_rows_beside_a_benchmark_that_are_gone(tmp_path):
         (["figure-3", "--format", "pdf", "--format", "png"], "--format is given 2 times"),
     ],
 )
-def test_bad_arguments(arguments, message, tmp_path):
+def test_bad_arguments(arguments, message, tmp_path, figures):
     run = figures(*arguments, "-o", tmp_path / "out")
-    assert run.returncode == 2
-    assert message in run.stderr
+    assert run.code == 2
+    assert message in run.err
     assert not (tmp_path / "out").exists()
 
 
-def test_the_list_names_every_figure():
+def test_the_list_names_every_figure(figures):
     run = figures("--list")
-    assert [line.split()[0] for line in run.stdout.splitlines()] == list(NAMES)
+    assert [line.split()[0] for line in run.out.splitlines()] == list(NAMES)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_made(tmp_path, figures):
     (tmp_path / "out").write_text("", encoding="utf-8")
-    run = figures("truncation-loss", "-o", tmp_path / "out")
-    assert run.returncode == 2
-    assert run.stderr.startswith(f"error: cannot make {tmp_path / 'out'}")
+    run = figures("table-2", "-o", tmp_path / "out")
+    assert run.code == 2
+    assert run.err.startswith(f"error: cannot make {tmp_path / 'out'}")
 
 
-def test_a_file_that_cannot_be_written(tmp_path):
-    (tmp_path / "truncation-loss.png").mkdir()
-    run = figures("truncation-loss", "--format", "png", "-o", tmp_path)
-    assert run.returncode == 2
-    (error,) = (line for line in run.stderr.splitlines() if not line.startswith("hint"))
-    assert error == f"error: cannot write {tmp_path / 'truncation-loss.png'}: it is a folder"
+def test_a_file_that_cannot_be_written(tmp_path, figures):
+    (tmp_path / "table-2.md").mkdir()
+    run = figures("table-2", "-o", tmp_path)
+    assert run.code == 2
+    (error,) = (line for line in run.err.splitlines() if not line.startswith("hint"))
+    assert error == f"error: cannot write {tmp_path / 'table-2.md'}: it is a folder"

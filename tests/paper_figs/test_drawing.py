@@ -3,6 +3,7 @@
 import itertools
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,21 +13,32 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from paper_figs.catalogue import NAMES, build, files_of, metadata, write
+from paper_figs.catalogue import NAMES, files_of, metadata, write
 from paper_figs.drawing import drawn
 from paper_figs.pictures import Heatmap, Line, Panel, Picture, Points, Printed, Role, Vacuous
 from paper_figs.sources import Sources
+from tests.paper_figs.conftest import built
 from theorykit.provenance import ROOT
 from theorykit.tables import Table
 
 FIGURES = [name for name in NAMES if not name.startswith("table")]
 
 
-@pytest.fixture
-def figure(made):
-    """Return a function that draws a figure; all are closed at the end."""
-    yield lambda name: drawn(made(name))
-    plt.close("all")
+class Drawn(NamedTuple):
+    """A figure from the committed records: its name, what it holds, what it was made from, and the ink."""
+
+    name: str
+    picture: Picture
+    sources: Sources
+    figure: Figure
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def shown(request):
+    """Draw a figure once for all tests of it."""
+    figure = drawn(built(request.param)[0])
+    yield Drawn(request.param, *built(request.param), figure)
+    plt.close(figure)
 
 
 def ink(axes):
@@ -39,31 +51,35 @@ def holds(curves, x, y):
     return any(curve.shape == wanted.shape and np.array_equal(curve, wanted, equal_nan=True) for curve in curves)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_number_of_the_picture_is_drawn_as_it_is(name, made, figure):
-    axes = [one for one in figure(name).axes if one.get_label() != "<colorbar>"]
-    for panel, own in zip(made(name).panels, axes, strict=True):
-        curves = ink(own)
+def panels_of(shown):
+    """Return the panels of a picture with the axes that show them."""
+    axes = [axes for axes in shown.figure.axes if axes.get_label() != "<colorbar>"]
+    return zip(shown.picture.panels, axes, strict=True)
+
+
+def test_every_number_of_the_picture_is_drawn_as_it_is(shown):
+    for panel, axes in panels_of(shown):
+        curves = ink(axes)
         for part in panel.parts:
             if isinstance(part, Line | Points | Printed):
                 assert holds(curves, part.x, part.y), part.label
             elif isinstance(part, Heatmap):
-                shown = np.ma.filled(own.collections[0].get_array(), np.nan).reshape(np.shape(part.values))
-                np.testing.assert_array_equal(shown, part.values)
+                shades = np.ma.filled(axes.collections[0].get_array(), np.nan).reshape(np.shape(part.values))
+                np.testing.assert_array_equal(shades, part.values)
             elif isinstance(part, Vacuous):
-                ends = [end for one in own.patches for end in (one.get_y(), one.get_y() + one.get_height())]
+                ends = [end for patch in axes.patches for end in (patch.get_y(), patch.get_y() + patch.get_height())]
                 assert part.edge in ends, part.label
 
 
 def ends_of(part):
     """Return the intervals that a part has, as ends ``[k, 2, 2]`` of their bars, without those that are not known."""
     x, y = np.asarray(part.x, dtype=float), np.asarray(part.y, dtype=float)
-    found = []
+    pairs = []
     if part.low is not None:
-        found.append([np.column_stack([x, part.low]), np.column_stack([x, part.high])])
+        pairs.append([np.column_stack([x, part.low]), np.column_stack([x, part.high])])
     if part.left is not None:
-        found.append([np.column_stack([part.left, y]), np.column_stack([part.right, y])])
-    bars = np.concatenate([np.stack(ends, axis=1) for ends in found]).astype(float)
+        pairs.append([np.column_stack([part.left, y]), np.column_stack([part.right, y])])
+    bars = np.concatenate([np.stack(ends, axis=1) for ends in pairs]).astype(float)
     return bars[np.isfinite(bars).all(axis=(1, 2))]
 
 
@@ -79,17 +95,17 @@ def band_holds(collection, bars):
 
 def whiskers(axes):
     """Return all error bars of axes ``[k, 2, 2]``."""
-    lines = [one for one in axes.collections if isinstance(one, LineCollection)]
-    segments = [segment for one in lines for segment in one.get_segments() if len(segment) == 2]  # NaN is left out
+    lines = [line for line in axes.collections if isinstance(line, LineCollection)]
+    segments = [segment for line in lines for segment in line.get_segments() if len(segment) == 2]  # NaN is left out
     return np.array(segments).reshape(-1, 2, 2)
 
 
 def compare_intervals(panel, axes):
     """Hold bands and error bars against the intervals of a panel, and count them."""
-    measured = [one for one in panel.parts if isinstance(one, Points | Printed)]
-    known = [one for one in measured if one.low is not None or one.left is not None]
-    joined = [one for one in known if getattr(one, "joined", False)]
-    bands = [one for one in axes.collections if isinstance(one, PolyCollection)]
+    measured = [part for part in panel.parts if isinstance(part, Points | Printed)]
+    known = [part for part in measured if part.low is not None or part.left is not None]
+    joined = [part for part in known if getattr(part, "joined", False)]
+    bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
     assert len(bands) == len(joined)
     for part, band in zip(joined, bands, strict=True):
         assert band_holds(band, ends_of(part)), part.label
@@ -100,12 +116,10 @@ def compare_intervals(panel, axes):
         assert np.isclose(drawn_bars, bar, rtol=1e-9, atol=1e-12).all(axis=(1, 2)).any()
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_interval_of_the_picture_is_drawn_as_it_is(name, made, figure):
-    axes = [one for one in figure(name).axes if one.get_label() != "<colorbar>"]
-    for panel, own in zip(made(name).panels, axes, strict=True):
+def test_every_interval_of_the_picture_is_drawn_as_it_is(shown):
+    for panel, axes in panels_of(shown):
         if not any(isinstance(part, Heatmap) for part in panel.parts):
-            compare_intervals(panel, own)
+            compare_intervals(panel, axes)
 
 
 def test_intervals_are_drawn_of_bands_bars_in_both_directions_and_what_the_paper_prints():
@@ -127,13 +141,11 @@ def test_intervals_are_drawn_of_bands_bars_in_both_directions_and_what_the_paper
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_overlaps(name, figure):
-    found = figure(name)
-    found.draw_without_rendering()
-    renderer = found.canvas.get_renderer()
+def test_nothing_overlaps(shown):
+    shown.figure.draw_without_rendering()
+    renderer = shown.figure.canvas.get_renderer()
     texts = []
-    for axes in found.axes:
+    for axes in shown.figure.axes:
         legend = axes.get_legend()
         own = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
         own += [*axes.get_xticklabels(), *axes.get_yticklabels(), *(legend.get_texts() if legend else ())]
@@ -146,57 +158,56 @@ def test_nothing_overlaps(name, figure):
             )
             if text.get_text() and not hidden:
                 texts.append(text)
-    texts += [text for text in found.texts if text.get_text()]
+    texts += [text for text in shown.figure.texts if text.get_text()]
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
     for (one, first), (other, second) in itertools.combinations(boxes, 2):
         assert not first.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies over {other!r}"
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_pictures_name_their_records_and_no_date_or_machine(name, made, tmp_path):
-    sources = Sources()
-    found = build(name, sources)
-    told = metadata(found, sources)
-    assert sources.used
-    assert all(file in told["Source"] for file in sources.used)
-    assert re.search(r"sha256 [0-9a-f]{16}", told["Source"])
-    (file,) = write(files_of(name, found, sources, "png"), tmp_path)
+def test_pictures_name_their_records_and_no_date_or_machine(shown, tmp_path):
+    fields = metadata(shown.picture, shown.sources)
+    assert shown.sources.used
+    assert all(file in fields["Source"] for file in shown.sources.used)
+    assert re.search(r"sha256 [0-9a-f]{16}", fields["Source"])
+    (file,) = write(files_of(shown.name, shown.picture, shown.sources, "png"), tmp_path)
     assert image.imread(file).shape[1] > 400
     raw = file.read_bytes()
     with Image.open(file) as picture:
-        assert {key: picture.text[key] for key in told} == dict(told)
+        assert {key: picture.text[key] for key in fields} == dict(fields)
     for word in (b"Software", *(str(place).encode() for place in (tmp_path, ROOT, Path.home()))):
         assert word not in raw
-    write(files_of(name, found, sources, "png"), tmp_path)
+    write(files_of(shown.name, shown.picture, shown.sources, "png"), tmp_path)
     assert file.read_bytes() == raw, "the same records give the same file"
+    with Image.open(ROOT / "docs" / "figures" / f"{shown.name}.png") as picture:
+        committed = {key: picture.text[key] for key in fields}
+    assert committed == dict(fields), "run: python -m paper_figs --format png --out docs/figures"
 
 
 def test_two_runs_into_one_folder_do_not_meet(tmp_path, monkeypatch):
-    name, sources = "truncation-loss", Sources()
-    found, save, runs = build(name, sources), Figure.savefig, []
+    name, save, runs = "truncation-loss", Figure.savefig, []
+    picture, sources = built(name)
 
     def run(*arguments, **named):
         save(*arguments, **named)
         runs.append(name)
         if len(runs) == 1:  # another run ends between the drawing and the writing of this one
-            write(files_of(name, found, sources, "png"), tmp_path)
+            write(files_of(name, picture, sources, "png"), tmp_path)
 
     monkeypatch.setattr(Figure, "savefig", run)
-    (file,) = write(files_of(name, found, sources, "png"), tmp_path)
+    (file,) = write(files_of(name, picture, sources, "png"), tmp_path)
     assert len(runs) == 2
     assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table")])
-def test_tables_are_written_in_three_formats_that_name_their_records(name, made, tmp_path):
-    sources = Sources()
-    found = build(name, sources)
-    assert isinstance(found, Table)
-    files = write(files_of(name, found, sources, "pdf"), tmp_path)
+def test_tables_are_written_in_three_formats_that_name_their_records(name, tmp_path):
+    table, sources = built(name)
+    assert isinstance(table, Table)
+    files = write(files_of(name, table, sources, "pdf"), tmp_path)
     assert [file.suffix for file in files] == [".md", ".tex", ".csv"]
     for file in files[:2]:
         assert "sha256" in file.read_text(encoding="utf-8")
-    assert len(files[2].read_text(encoding="utf-8").splitlines()) >= len(found.rows) + 1
+    assert len(files[2].read_text(encoding="utf-8").splitlines()) >= len(table.rows) + 1
 
 
 def test_lines_of_a_panel_differ_in_dashes_and_the_legend_has_the_order_of_the_parts():
@@ -209,12 +220,3 @@ def test_lines_of_a_panel_differ_in_dashes_and_the_legend_has_the_order_of_the_p
     assert len(dashes) == len({str(one) for one in dashes}) == len(roles)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [part.label for part in parts]
     plt.close("all")
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_the_gallery_shows_the_present_records(name):
-    sources = Sources()
-    told = metadata(build(name, sources), sources)
-    with Image.open(ROOT / "docs" / "figures" / f"{name}.png") as picture:
-        found = {key: picture.text[key] for key in told}
-    assert found == dict(told), "run: python -m paper_figs --format png --out docs/figures"

@@ -1,5 +1,4 @@
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -64,11 +63,10 @@ def test_hidden_states_stand_beside_the_truth_and_the_ceiling(made, estimates, p
     assert shown.y[place] == pytest.approx(found.mean())
 
 
-def test_the_caption_tells_how_many_estimates_are_wrong_and_how_many_unwarned(made):
-    file = Sources().benchmarks / "information_tasks.json"
-    summaries = json.loads(file.read_text(encoding="utf-8"))["result"]["summaries"]
-    both = [one for group in ("published", "hidden states") for one in summaries[group].values()]
-    wrong, silent = (sum(one[key] for one in both) for key in ("wrong", "wrong_without_warning"))
+def test_the_caption_tells_how_many_estimates_are_wrong_and_how_many_unwarned(made, result):
+    summaries = result("information_tasks")["summaries"]
+    both = [row for collection in ("published", "hidden states") for row in summaries[collection].values()]
+    wrong, silent = (sum(row[key] for row in both) for key in ("wrong", "wrong_without_warning"))
     caption = made("information-estimators").caption
     assert f" {wrong} are wrong" in caption
     assert f"; {silent} of these have no warning" in caption

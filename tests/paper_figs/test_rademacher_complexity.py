@@ -1,22 +1,18 @@
-import json
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from paper_figs.pictures import Line, Points, Vacuous
-from paper_figs.sources import Sources
 
 
 @pytest.fixture(scope="module")
-def result():
-    file = Sources().benchmarks / "rademacher_bounds.json"
-    return json.loads(file.read_text(encoding="utf-8"))["result"]
+def bounds(result):
+    return result("rademacher_bounds")
 
 
-def test_complexities_are_means_over_samples_with_intervals(made, result, parts):
+def test_complexities_are_means_over_samples_with_intervals(made, bounds, parts):
     *by_rank, by_size = made("rademacher-complexity").panels
-    for panel, (name, inputs) in zip(by_rank, result["inputs"].items(), strict=True):
+    for panel, (name, inputs) in zip(by_rank, bounds["inputs"].items(), strict=True):
         for own, over, label in (
             (panel, "over_ranks", f"complexity, {name} inputs"),
             (by_size, "over_samples", f"complexity, {name}"),
@@ -29,13 +25,13 @@ def test_complexities_are_means_over_samples_with_intervals(made, result, parts)
             np.testing.assert_allclose(points.y - points.low, half, rtol=1e-6)
 
 
-def test_lines_are_eq_21_and_the_bounds_that_hold(made, result, parts):
-    (m, n), count = result["shape"], result["at_samples"]
-    ranks = np.array(result["ranks"], dtype=float)
+def test_lines_are_eq_21_and_the_bounds_that_hold(made, bounds, parts):
+    (m, n), count = bounds["shape"], bounds["at_samples"]
+    ranks = np.array(bounds["ranks"], dtype=float)
     over = ranks * (m + n) * np.log(count)
     said = f"for B R = 1. There, and at N = {count:,}, it is {over.min():,.0f} to {over.max():,.0f} times B R/√N"
     assert said in made("rademacher-complexity").caption
-    for panel, inputs in zip(made("rademacher-complexity").panels[:-1], result["inputs"].values(), strict=True):
+    for panel, inputs in zip(made("rademacher-complexity").panels[:-1], bounds["inputs"].values(), strict=True):
         lines = parts(panel, Line)
         printed = lines["eq 21 as printed, constant 1, B R = 1"].y
         np.testing.assert_allclose(printed, ranks * (m + n) * np.log(count) / np.sqrt(count))
@@ -50,7 +46,7 @@ def test_lines_are_eq_21_and_the_bounds_that_hold(made, result, parts):
             assert (points.y <= bound.y * (1 + 1e-12)).all(), bound.label
 
 
-def test_what_says_nothing_is_shaded_on_axes_of_one_range(made, result, parts):
+def test_what_says_nothing_is_shaded_on_axes_of_one_range(made, parts):
     panels = made("rademacher-complexity").panels
     assert {panel.y_limits for panel in panels} == {panels[0].y_limits}
     for panel in panels:

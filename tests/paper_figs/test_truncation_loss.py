@@ -1,28 +1,30 @@
-import json
 import re
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 from paper_figs.pictures import Line, Points
-from paper_figs.sources import BENCHMARKS
 
 SPECTRA = {"plain": "plain", "activation-whitened": "activation", "Fisher-whitened": "fisher"}
 PANELS = (("predicted_kl", "same_kind"), ("predicted_kl", "other_kind"), ("half_tail_sum", "same_kind"))
 
 
-def record():
-    return json.loads((BENCHMARKS / "truncation_loss.json").read_text(encoding="utf-8"))["result"]
+@pytest.fixture(scope="module")
+def seeds(result):
+    """Return a function that gives numbers ``[budgets, seeds]``, larger budgets first."""
+    every = result("truncation_loss")["rows"]
+
+    def of(metric, way, number):
+        rows = [row for row in every if (row["metric"], row["ranks"]) == (metric, way)]
+        budgets = sorted({row["budget"] for row in rows}, reverse=True)
+        return np.array([[number(row) for row in rows if row["budget"] == budget] for budget in budgets])
+
+    return of
 
 
-def seeds(metric, way, of):
-    """Return numbers ``[budgets, seeds]``, larger budgets first."""
-    rows = [row for row in record()["rows"] if (row["metric"], row["ranks"]) == (metric, way)]
-    budgets = sorted({row["budget"] for row in rows}, reverse=True)
-    return np.array([[of(row) for row in rows if row["budget"] == budget] for budget in budgets])
-
-
-def test_points_are_those_of_the_record(made, parts):
+def test_points_are_those_of_the_record(made, parts, seeds, result):
+    count = len({row["seed"] for row in result("truncation_loss")["rows"]})
     for panel, (predicted, kind) in zip(made("truncation-loss").panels, PANELS, strict=True):
         found = parts(panel, Points)
         assert len(found) == 6
@@ -31,7 +33,7 @@ def test_points_are_those_of_the_record(made, parts):
             own = SPECTRA[spectrum], way
             measured = seeds(*own, lambda row, kind=kind: row[kind]["kl"])
             expected = seeds(*own, lambda row, predicted=predicted: row[predicted])
-            assert measured.shape[1] == len({row["seed"] for row in record()["rows"]})
+            assert measured.shape[1] == count
             np.testing.assert_allclose(points.x, expected.mean(axis=1))
             np.testing.assert_allclose(points.y, measured.mean(axis=1))
             np.testing.assert_array_equal(points.low, measured.min(axis=1))

@@ -204,7 +204,7 @@ def simulated(loss, size=lambda config: SIZE, fails=lambda config: False):
     def train(students):
         trained = []
         for config in students:
-            seed, name = config.seed[0], sum(map(ord, config.identity))
+            seed, name = config.seed, sum(map(ord, config.identity))
             value = loss(config) + 0.3 * math.sin(seed) + 1e-3 * math.sin(1e3 * seed + name)
             result = {
                 "held_out": value,
@@ -225,10 +225,10 @@ def as_the_paper_has_it(config):
     """Everything that the paper says, in nats per token."""
     loss = 3 + {"kd": 0.1, "lora": 0.2, "pc-lora": -math.log(1 - 0.028)}.get(config.method, 0)
     loss += 0.05 * (config.start == "random") + 0.05 * (config.language_model_weight == 0)
-    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate[0] / 3e-4))
+    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate / 3e-4))
     if config.method == "lrc":
-        loss += 0.1 if config.clone_weight[0] == 0 else 0.05 * abs(math.log10(config.clone_weight[0]))
-    return loss + 0.05 * abs(math.log2(config.rank[0] / 8))
+        loss += 0.1 if config.clone_weight == 0 else 0.05 * abs(math.log10(config.clone_weight))
+    return loss + 0.05 * abs(math.log2(config.rank / 8))
 
 
 def larger_where_dense(config):
@@ -285,7 +285,7 @@ def test_a_gain_of_other_students_is_set_beside_and_never_refuted():
 @pytest.mark.parametrize(("best", "word"), [(1e-4, "HOLDS"), (1e-3, "HOLDS"), (3e-3, "VIOLATED")])
 def test_around_a_rate_are_its_neighbours(best, word):
     def peaked(config):
-        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate[0] / best))
+        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate / best))
 
     result = judged(simulated(peaked), sensitivity_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     assert words(result, "around") == {word}
@@ -312,7 +312,7 @@ def test_one_component_that_does_nothing_is_enough():
 
 
 def test_failed_students_leave_their_claims_open():
-    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed[0] == 3)
+    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed == 3)
     result = judged(train)
     content = content_of(EXPERIMENT.slug, STUDENTS, "cpu", 0, SETTINGS, result)
     assert sum(bool(student.failure) for student in content.students) == 3

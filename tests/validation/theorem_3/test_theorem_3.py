@@ -21,7 +21,7 @@ from validation.theorem_3.gain import PRINTED_GAIN
 from validation.theorem_3.layers import CLONED, PLAIN, information, loss_numbers
 from validation.theorem_3.planted import PlantedSettings, closed_forms, mechanisms
 from validation.theorem_3.theorem import OF_ESTIMATORS
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 EXPERIMENT = find_experiment("cloning-information")
 SETTINGS = {
@@ -75,10 +75,10 @@ class FakeStudent(TrainedStudent):
 
 
 def trainer(cloned: dict, plain: dict, failed: tuple[int, ...] = ()):
-    def train(students: list[RunConfig]) -> list[TrainedStudent]:
+    def train(students: list[StudentConfig]) -> list[TrainedStudent]:
         trained = []
         for number, config in enumerate(students):
-            arm = cloned if config.clone_weight[0] else plain
+            arm = cloned if config.clone_weight else plain
             rows = tuple({"step": step, "hidden_states": {}, "loss_terms": {}} for step in (0, config.steps))
             failure = "the loss is not finite" if number in failed else ""
             trained.append(FakeStudent(config, failure, {"held_out": 1.0}, rows, **arm))
@@ -127,7 +127,7 @@ def test_pairs_differ_in_the_clone_loss_alone():
     students = EXPERIMENT.part(STUDENTS).students(settings_with(), 3)
     assert len(students) == 12
     for cloned, plain in zip(students[::2], students[1::2], strict=True):
-        assert (cloned.clone_weight, plain.clone_weight) == ((1.0,), (0.0,))
+        assert (cloned.clone_weight, plain.clone_weight) == (1.0, 0.0)
         assert dataclasses.replace(cloned, clone_weight=0.0) == plain
 
 
@@ -223,7 +223,7 @@ def test_data_without_a_measurement_or_a_pair_are_refused(with_a_gain):
 
 def test_controls_do_not_move_and_shuffled_pairs_share_nothing():
     pair = tuple(
-        FakeStudent(RunConfig("scratch:tiny", clone_weight=weight), kept=kept).states(10)
+        FakeStudent(StudentConfig("scratch:tiny", clone_weight=weight), kept=kept).states(10)
         for weight, kept in ((1.0, 0.9), (0.0, 0.6))
     )
     values, failures = information(Context(settings_with(), 0, trainer({}, {})), pair, "gaussian", 0)
@@ -238,7 +238,7 @@ def test_controls_do_not_move_and_shuffled_pairs_share_nothing():
 
 
 def test_clone_losses_are_sums_over_coordinates():
-    states = FakeStudent(RunConfig("scratch:tiny"), kept=0.9, shift=1.0).states(10)[1]
+    states = FakeStudent(StudentConfig("scratch:tiny"), kept=0.9, shift=1.0).states(10)[1]
     numbers = loss_numbers(states)
     centred = 2 * 0.1 * (9 + 4 + 1 + 0.25)  # 2 (1 − ρ) Σ σ²
     assert numbers["centred_clone_loss"] == pytest.approx(centred, rel=0.05)
