@@ -19,9 +19,11 @@ import record
 import torch
 
 from theorykit.devices import torch_device
+from validation.claims.grids import GridSettings
+from validation.claims.settings import read_settings
 from validation.corollary_1.students import students
 from validation.presets import check_settings
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 from validation.training.prepare import prepare
 from validation.training.store import group
 
@@ -29,7 +31,7 @@ ALONE = 3
 CACHE = Path(".work/blocks")
 
 
-def seconds_of(batch: RunConfig, device: torch.device) -> float:
+def seconds_of(batch: BatchConfig, device: torch.device) -> float:
     """Train a batch to the end and return the seconds, without those that its teacher takes."""
     training = prepare(batch, cache=CACHE, device=str(device))
     start = time.perf_counter()
@@ -48,10 +50,12 @@ def main() -> None:
     parser.add_argument("--batch-students", type=int, default=32)
     asked = parser.parse_args()
     device = torch_device(asked.device)
-    labels = students({**check_settings(asked.preset, "optimal-rank")["students"], "curves": []}, 0)
+    table = {**check_settings(asked.preset, "optimal-rank")["students"], "curves": []}
+    labels = students(read_settings(GridSettings, table), 0)
     chosen = [labels[place] for place in np.linspace(0, len(labels) - 1, asked.students).astype(int)]
-    seconds_of(chosen[0], device)  # trains the teacher where there is none yet
-    apart = [seconds_of(chosen[place], device) for place in np.linspace(0, len(chosen) - 1, ALONE).astype(int)]
+    seconds_of(BatchConfig((chosen[0],)), device)  # trains the teacher where there is none yet
+    places = np.linspace(0, len(chosen) - 1, ALONE).astype(int)
+    apart = [seconds_of(BatchConfig((chosen[place],)), device) for place in places]
     together = [seconds_of(batch, device) for batch in group(chosen, asked.batch_students)]
     alone, share = statistics.mean(apart), sum(together) / len(chosen)
     result = {

@@ -14,7 +14,7 @@ import numpy as np
 import record
 
 from theorykit.information.estimators.training import TrainingSettings
-from theorykit.information.estimators.variational import mine_estimate, trained_estimates
+from theorykit.information.estimators.variational import trained_estimates
 
 LAYERS = 24
 SAMPLES = 10_000
@@ -38,7 +38,10 @@ def one_after_another(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float
     """Return the seconds and the estimates."""
     start = time.perf_counter()
     children = np.random.default_rng(SEED).spawn(LAYERS)
-    found = [mine_estimate(x, y, generator=own, settings=SETTINGS) for (x, y), own in zip(pairs, children, strict=True)]
+    found = [
+        trained_estimates([pair], generator=child, settings=SETTINGS)[0]
+        for pair, child in zip(pairs, children, strict=True)
+    ]
     return time.perf_counter() - start, [float(one.information) for one in found]
 
 
@@ -52,7 +55,7 @@ def one_batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, list[f
 def main() -> None:
     """Time both, in turn, and record the ratio."""
     pairs = layer_pairs()
-    mine_estimate(*pairs[0], generator=np.random.default_rng(SEED), settings=TrainingSettings(max_steps=10))
+    trained_estimates(pairs[:1], generator=np.random.default_rng(SEED), settings=TrainingSettings(max_steps=10))
     rows = [(one_after_another(pairs), one_batch(pairs)) for _ in range(ROUNDS)]
     apart, together = ([row[side][1] for row in rows][-1] for side in (0, 1))
     result = {

@@ -29,7 +29,7 @@ from theorykit.information.tasks import TASKS, InformationTask
 ROWS = 10_000
 METHODS = (
     "auto", "gaussian", "gaussian_copula", "cca", "ksg", "decoder", "network_decoder",
-    "mine", "anchored_mine", "nwj", "infonce", "smile",
+    "mine", "anchored_mine", "infonce",
 )  # fmt: skip
 HIDDEN = ("auto", "gaussian", "gaussian_copula", "cca", "anchored_mine")
 HIDDEN_STATES = [hidden_state_task(size, degrees_of_freedom=dof) for dof in (None, 5.0) for size in (64, 256, 768)]

@@ -33,8 +33,10 @@ from theorykit.devices import torch_device
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 RANK = 64
 ROUNDS = 5
@@ -50,7 +52,7 @@ def gpt2_small(device: torch.device) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).to(device)
 
 
-def our_training(module: Any, objective: Objective, blocks: np.ndarray, batch: int) -> Training:
+def our_training(module: Any, objective: LossWeights, blocks: np.ndarray, batch: int) -> Training:
     """Return a training of one factored student, before its first step."""
     return Training(
         factored_students(module, [RANK]),
@@ -181,7 +183,7 @@ def main() -> None:
     batch, length = (2, 128) if device.type == "cpu" else (8, 512)
     blocks = np.random.default_rng(SEED).integers(0, 50_257, (64, length)).astype(np.int32)
     module = gpt2_small(device)
-    labels = our_training(module, Objective(1, 0, 0), blocks, batch)
+    labels = our_training(module, LossWeights(1, 0, 0), blocks, batch)
     dense = dense_step(gpt2_small(device), blocks, batch)
 
     def ours() -> None:
@@ -194,7 +196,7 @@ def main() -> None:
     ]
     vocabulary = module.config.vocab_size
     profiles = {"factored": profiled(ours, vocabulary), "dense": profiled(dense, vocabulary)}
-    clone = our_training(module, Objective(1, 1, 1, TEMPERATURE), blocks, batch)
+    clone = our_training(module, LossWeights(1, 1, 1, TEMPERATURE), blocks, batch)
     trainer = trainer_steps(module, blocks, batch)
     clone.run(until=1)
     trainer(1)

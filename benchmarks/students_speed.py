@@ -23,8 +23,10 @@ from theorykit.devices import torch_device
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 STUDENTS = 32
 STEPS = 20
@@ -36,7 +38,7 @@ def training(module: Any, ranks: list[int], blocks: np.ndarray) -> Training:
     """Return a training of students of these ranks, before its first step."""
     return Training(
         factored_students(module, ranks),
-        Objective(1, 1, 0),
+        LossWeights(1, 1, 0),
         TrainingPlan(steps=STEPS, batch_size=4, learning_rates=1e-3),
         BlockOrders([np.arange(len(blocks))] * len(ranks), [SEED] * len(ranks)),
         blocks,

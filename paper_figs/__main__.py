@@ -10,21 +10,18 @@ import typer
 
 from paper_figs.catalogue import NAMES, PICTURES, build, files_of, maker, write
 from paper_figs.sources import RESULTS, Sources
-from theorykit.arguments import one_of
-from theorykit.cli.entry import run
-from theorykit.cli.options import Debug, Quiet
+from theorykit.arguments import did_you_mean, one_of
+from theorykit.cli.entry import Program, run
+from theorykit.cli.options import Debug, Quiet, Seed
 from theorykit.cli.output import fail
 from theorykit.errors import InputError
-from theorykit.statements.statement import did_you_mean
-from validation.commands.once import OnceCommand
-from validation.commands.selection import Seed
 
 FIGURES = Path("figures")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = Program()
 
 
-@app.command(cls=OnceCommand)
+@app.command()
 def figures(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="As figure-1a or table-2; all without it.")

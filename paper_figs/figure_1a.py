@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, box, floats, ticks
-from paper_figs.sources import Data, Sources, verdict_words
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from theorykit.errors import InputError
+from theorykit.verdicts import geometric_interval, student_interval
 from validation.claims.finding import Form
+from validation.claims.record import Record
+from validation.claims.settings import read_settings
 from validation.theorem_1.arms import (
     ADAMW,
     CONTROL,
@@ -23,8 +25,11 @@ from validation.theorem_1.arms import (
     TUNED,
     Constants,
     Curve,
+    StudentsSettings,
+    averages,
 )
-from validation.theorem_1.students import CURVED, eq_11_bound, tuned_excess
+from validation.theorem_1.slopes import RIVALS, Measure, Speeds, set_up
+from validation.theorem_1.students import CURVED, StudentsData, eq_11_bound, tuned_excess
 
 ABOUT = "squared gradient norm over the steps, beside eq 11, and which method is faster"
 _CHECK = ("sgd-convergence", "students")
@@ -32,57 +37,45 @@ _METHODS = {ADAMW: "low rank", HIGH: "high rank", KD: "KD", DENSE: "fine-tuning 
 _OTHERS = {HIGH: "high rank", KD: "KD", DENSE: "fine-tuning", CONTROL: "control:\nother order"}
 """What the low rank is held against."""
 _MEASURES = {
-    "gradient": "mean ‖∇L‖² over its start",
-    "held-out loss": "steps until half of the held-out loss that goes is gone",
+    Measure.GRADIENT: "mean ‖∇L‖² over its start",
+    Measure.LOSS: "steps until half of the held-out loss that goes is gone",
 }
-"""How the speeds of the record are told from another, and what a reader needs to know of them."""
 
 
 def build(sources: Sources) -> Picture:
     """Return averages of ‖∇L‖² over T with eq 11, the same of AdamW, and differences of speeds."""
-    data = sources.data(*_CHECK)
-    settings = sources.record(*_CHECK).content["settings"]
-    margin, level = float(settings["control_margin"]), 1 - 2 * float(settings["alpha"])
-    curves = {arm: [_curve(one) for one in found] for arm, found in data["curves"].items()}
-    known = {arm: Constants(**one) for arm, one in data["constants"].items() if one is not None}
-    seeds = len(data["curves"][SHORT])
+    data, record = sources.data(*_CHECK, StudentsData), sources.record(*_CHECK)
+    settings = read_settings(StudentsSettings, record.content.settings)
+    level = 1 - 2 * settings.alpha
+    known = {arm: constants for arm, constants in data.constants.items() if constants is not None}
+    if not data.curves[SHORT] or not any(data.curves[arm] for arm in _METHODS):
+        raise InputError(f"no student of the {SHORT} or none of AdamW ended", "train them again")
     return Picture(
         "Convergence of low-rank students",
-        [_plain(curves, known), _adamw(curves), _speeds(data["speeds"], margin, level)],
+        [_plain_sgd(data.curves, known), _adamw(data.curves), _speeds(data.speeds, settings.control_margin, level)],
         "Eq 11 as printed goes to zero with T, as corrected it ends at the floor Lησ². Measurements above both printed "
         "lines refute eq 11 without its O(ε²/√T), which has no constant and is left out; with it nothing can refute "
         "eq 11. Theorem 1 says nothing of AdamW with a schedule, which §5.4 shows: that the low rank is faster, above "
-        f"0 on the right, counts where the interval of the control lies in its box. {_set_up(sources)}",
-        f"{seeds} seeds; means (AdamW: geometric) with 95 % intervals, on the right {100 * level:g} %, those of the "
-        f"check's tests. {_judged(sources)} Printed lines have L = 1/η, corrected ones the lesser of 1/η and the "
-        f"measured curvature. {_constants(curves, known)}No bound is drawn where η times the top Hessian eigenvalue "
-        "passed 1: Theorem 1 does not apply. The paper prints no numbers of its Figure 1(a).",
+        "0 on the right, counts where the interval of the control lies in its box. " + set_up(settings.adamw_start),
+        f"{len(data.curves[SHORT])} seeds; means (AdamW: geometric) with 95 % intervals, on the right "
+        f"{100 * level:g} %, those of the check's tests. {_verdicts(record)} Printed lines have L = 1/η, "
+        f"corrected ones the lesser of 1/η and the measured curvature. {_constants(data.curves, known)}"
+        "No bound is drawn where η times the top Hessian eigenvalue passed 1: Theorem 1 does not apply. "
+        "The paper prints no numbers of its Figure 1(a).",
     )
 
 
-def _faster(sources: Sources) -> list[dict[str, Any]]:
-    return sources.findings(*_CHECK, "faster-convergence", Form.PRINTED)
-
-
-def _set_up(sources: Sources) -> str:
-    """Return what the record says of the start and of the learning rate, which are those of no arm of the paper."""
-    reasons: list[str] = _faster(sources)[0]["verdict"]["reasons"]
-    return next(reason for reason in reasons if reason.startswith("The start is"))
-
-
-def _judged(sources: Sources) -> str:
+def _verdicts(record: Record) -> str:
     """Return the verdicts on who is faster, by measure and arm."""
-    said = []
-    for words, label in _MEASURES.items():
-        found = {one["what"]: verdict_words(one) for one in _faster(sources)}
-        told = [
-            f"{_OTHERS[arm]} {verdict}"
-            for arm in (HIGH, KD, DENSE)
-            for what, verdict in found.items()
-            if f"faster than {arm}:" in what and words in what
+    by_measure = []
+    for measure, label in _MEASURES.items():
+        verdicts = [
+            f"{_OTHERS[arm]} "
+            + record.finding("faster-convergence", Form.PRINTED, "speed", rival=arm, measure=measure).sentence_words
+            for arm in RIVALS
         ]
-        said.append(f"{label}: {', '.join(told)}")
-    return f"Is the low rank faster than these? {'; '.join(said)}."
+        by_measure.append(f"{label}: {', '.join(verdicts)}")
+    return f"Is the low rank faster than these? {'; '.join(by_measure)}."
 
 
 def _constants(curves: Mapping[str, Sequence[Curve]], known: Mapping[str, Constants]) -> str:
@@ -94,25 +87,21 @@ def _constants(curves: Mapping[str, Sequence[Curve]], known: Mapping[str, Consta
     return f"The bound of the tuned step has curvature and σ² of the short step's runs{none}. "
 
 
-def _curve(one: Data) -> Curve:
-    steps, squares, losses = (floats(one[name]) for name in ("step", "squared_gradient_norm", "loss"))
-    return Curve(steps, squares, losses, float(one["step_size"]))
-
-
 def _averages(curves: Sequence[Curve], sizes: Floats) -> Floats:
-    return np.array([[one.average(0, size) for size in sizes] for one in curves])
+    """Return averages over the first T steps ``[seeds, sizes]``."""
+    return averages([curves] * len(sizes), sizes).T
 
 
-def _plain(curves: Mapping[str, Sequence[Curve]], known: Mapping[str, Constants]) -> Panel:
+def _plain_sgd(curves: Mapping[str, Sequence[Curve]], known: Mapping[str, Constants]) -> Panel:
     """Return constant steps at halves of the whole run, the tuned step at its T, and bounds where they apply."""
     parts: list[Part] = []
-    looks = curves[SHORT][0].steps[1:]
+    looks = curves[SHORT][0].step[1:]
     sizes = np.array([size for size in looks[-1] / 2.0 ** np.arange(12)[::-1] if size >= looks[0]])
     for arm in (SHORT, ONE_OVER_L):
         if curves.get(arm):
             excess = max(known[arm].excess) if arm in known else np.inf
             label = f"SGD, {arm}" + ("" if excess <= CURVED else " (too long: no bound)")
-            parts.append(Points(label, sizes, *over_seeds(_averages(curves[arm], sizes))))
+            parts.append(Points(label, sizes, *student_interval(_averages(curves[arm], sizes))))
             parts += _bounds(arm, curves[arm], known[arm], sizes) if excess <= CURVED else []
     if curves.get(TUNED):
         parts += _tuned(curves[TUNED], known.get(SHORT))
@@ -141,8 +130,8 @@ def _tuned(curves: Sequence[Curve], known: Constants | None) -> list[Part]:
     """Return averages over whole runs whose step was tuned to their length, with the bound where it applies."""
     groups = _by_length(curves)
     sizes = list(groups)
-    found = [over_seeds(_averages(group, floats([size]))) for size, group in groups.items()]
-    mean, low, high = (np.concatenate(part) for part in zip(*found, strict=True))
+    intervals = [student_interval(_averages(group, floats([size]))) for size, group in groups.items()]
+    mean, low, high = (np.concatenate(part) for part in zip(*intervals, strict=True))
     parts: list[Part] = [Points("SGD, step tuned to each T", floats(sizes), mean, low, high)]
     if known is not None:
         excess = tuned_excess(groups, known)
@@ -155,8 +144,8 @@ def _tuned(curves: Sequence[Curve], known: Constants | None) -> list[Part]:
 
 
 def _by_length(curves: Sequence[Curve]) -> dict[int, list[Curve]]:
-    sizes = sorted({int(one.steps[-1]) for one in curves})
-    return {size: [one for one in curves if one.steps[-1] == size] for size in sizes}
+    sizes = sorted({int(curve.step[-1]) for curve in curves})
+    return {size: [curve for curve in curves if curve.step[-1] == size] for size in sizes}
 
 
 def _adamw(curves: Mapping[str, Sequence[Curve]]) -> Panel:
@@ -164,24 +153,23 @@ def _adamw(curves: Mapping[str, Sequence[Curve]]) -> Panel:
     parts: list[Points] = []
     for arm, label in _METHODS.items():
         if curves[arm]:
-            sizes = curves[arm][0].steps[1:]
-            over_start = _averages(curves[arm], sizes) / floats([one.squares[0] for one in curves[arm]])[:, None]
-            parts.append(Points(label, sizes, *geometric_over_seeds(over_start), joined=True))
+            sizes, starts = curves[arm][0].step[1:], floats([curve.squared_gradient_norm[0] for curve in curves[arm]])
+            over_start = _averages(curves[arm], sizes) / starts[:, None]
+            parts.append(Points(label, sizes, *geometric_interval(over_start), joined=True))
     x, first = parts[0].x, parts[0].y[0]
     slope = Line("T^-½, slope only (§5.4)", x, first * np.sqrt(x[0] / x), Role.RIVAL)
     y_label = "average of ‖∇L‖² over its start"
     return Panel("AdamW: no theorem applies", "T, steps", y_label, [*parts, slope], "log", "log", x_ticks=ticks(x))
 
 
-def _speeds(speeds: Data, margin: float, level: float) -> Panel:
+def _speeds(speeds: Speeds, margin: float, level: float) -> Panel:
     """Return for each other arm how much faster the low rank is, by both measures of the record."""
     parts: list[Part] = []
     places = np.arange(len(_OTHERS), dtype=float)
-    for number, (words, label) in enumerate(_MEASURES.items()):
-        (measure,) = (name for name in speeds if words in name)
-        found = {arm: floats(values) for arm, values in speeds[measure].items()}
-        differences = np.stack([found[ADAMW] - found[arm] for arm in _OTHERS], axis=1)
-        parts.append(Points(label, places + 0.2 * number - 0.1, *over_seeds(differences, level)))
+    for number, (measure, label) in enumerate(_MEASURES.items()):
+        by_arm = speeds[measure]
+        differences = np.stack([by_arm[ADAMW] - by_arm[arm] for arm in _OTHERS], axis=1)
+        parts.append(Points(label, places + 0.2 * number - 0.1, *student_interval(differences, level)))
     parts.append(box("where the control must lie", places[-1] - 0.4, places[-1] + 0.4, margin))
     zero = Line("no difference", floats([-0.5, places[-1] + 0.5]), floats([0, 0]), Role.TRIVIAL)
     y_label = "ln(speed of low rank / speed of the other)"

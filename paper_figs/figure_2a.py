@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from theorykit.verdicts import geometric_interval, student_interval
 from theorykit.verdicts.exponents import censored_points
 from validation.claims.finding import Form
 from validation.claims.grids import DISTILLATION, LABELS
@@ -34,16 +34,16 @@ def build(sources: Sources) -> Picture:
     name = next(name for name, curve in curves.items() if curve.objective == LABELS)
     seeds = [len(curve.seeds) for curve in curves.values()]
     size = _common_size(curves)
-    told = _least(sources, curves, size)
-    soft = [f"{own}: {what}" for own, what in told.items() if curves[own].objective == DISTILLATION]
-    said = f"Over all seeds at n = {size}, {'; '.join(soft)}. " if soft else ""
+    turns = _turning_words(sources, curves, size)
+    soft = [f"{curve}: {words}" for curve, words in turns.items() if curves[curve].objective == DISTILLATION]
+    of_soft = f"Over all seeds at n = {size}, {'; '.join(soft)}. " if soft else ""
     return Picture(
         "Best rank over the sample size",
-        [_best(curves, name, limit), _turns(name, curves[name]), _objectives(curves, told, size)],
+        [_best(curves, name, limit), _turns(name, curves[name]), _objectives(curves, turns, size)],
         "r* is the rank of least held-out loss. Where a seed has it at an end of the grid or at full rank the point is "
         "no optimum, though nothing lies beyond rank 1 and full rank. √n is drawn with constant 1, as the paper's own "
         "advice takes it; slopes of the other laws alone, as their constants are open. "
-        f"{said}{_own(curves[name])}",
+        f"{of_soft}{_prediction(curves[name])}",
         f"{_range(seeds)} seeds; means (of r*: geometric) with 95 % intervals; dots: single seeds. r* lies on a grid "
         f"of ranks{_alike(curves, limit)}. {_slope(sources, name)} n in sequences: the paper does not say its unit. "
         f"Full rank is {limit:g}.",
@@ -53,24 +53,24 @@ def build(sources: Sources) -> Picture:
 def _common_size(curves: Mapping[str, CurveData]) -> int:
     """Return the sample size that most curves have, the largest of them."""
     counts = Counter(int(size) for curve in curves.values() for size in curve.sizes)
-    return max(counts, key=lambda one: (counts[one], one))
+    return max(counts, key=lambda size: (counts[size], size))
 
 
-def _least(sources: Sources, curves: Mapping[str, CurveData], size: int) -> dict[str, str]:
+def _turning_words(sources: Sources, curves: Mapping[str, CurveData], size: int) -> dict[str, str]:
     """Return r* over the seeds of each curve at one size, and whether the loss is judged to turn there."""
     record = sources.record(*_CHECK)
-    told = {}
+    words = {}
     for name, curve in curves.items():
         if size in curve.sizes:
             optima = curve.optima[:, curve.sizes.index(size)]
             known = optima[np.isfinite(optima)].astype(int).tolist()
             if known:
                 turns = record.finding("eq-17", Form.PRINTED, "turns", curve=name, size=size)
-                told[name] = f"r* = {_range(known)}, a U: {turns.sentence_words}"
-    return told
+                words[name] = f"r* = {_range(known)}, a U: {turns.sentence_words}"
+    return words
 
 
-def _own(curve: CurveData) -> str:
+def _prediction(curve: CurveData) -> str:
     """Return what theorykit predicts from the spectra, which is no form of the paper's rule."""
     ranks = [row.uniform for row in curve.predicted]
     least = ", the least there is, at every n" if max(ranks) == 1 else ""
@@ -79,16 +79,15 @@ def _own(curve: CurveData) -> str:
 
 def _alike(curves: Mapping[str, CurveData], limit: float) -> str:
     """Return where an interval has no width, as all seeds share one rank of the grid."""
-    said = []
+    places = []
     for name, curve in curves.items():
         if curve.objective == LABELS:
             optima, inner = _inner(curve, limit)
-            flat = (
-                inner & (np.sum(np.isfinite(optima), axis=0) > 1) & (np.fmax.reduce(optima) == np.fmin.reduce(optima))
-            )
+            several = np.isfinite(optima).sum(axis=0) > 1
+            flat = inner & several & (np.fmax.reduce(optima) == np.fmin.reduce(optima))
             if flat.any():
-                said.append(f"{name}, n = {', '.join(str(size) for size in np.array(curve.sizes)[flat])}")
-    return f"; intervals have no width where all seeds share one ({'; '.join(said)})" if said else ""
+                places.append(f"{name}, n = {', '.join(str(size) for size in np.array(curve.sizes)[flat])}")
+    return f"; intervals have no width where all seeds share one ({'; '.join(places)})" if places else ""
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -136,11 +135,11 @@ def _optima(curves: Sequence[tuple[str, CurveData]], limit: float) -> list[Part]
     parts: list[Part] = []
     for number, (name, curve) in enumerate(curves):
         optima, inner = _inner(curve, limit)
-        sizes, (mean, low, high) = floats(curve.sizes), geometric_over_seeds(optima)
-        parts += [Points("", sizes, one, scatter=True, series=number) for one in optima]
+        sizes, (mean, low, high) = floats(curve.sizes), geometric_interval(optima)
+        parts += [Points("", sizes, of_seed, scatter=True, series=number) for of_seed in optima]
         if inner.any():
-            own = sizes[inner], mean[inner], low[inner], high[inner]
-            parts.append(Points(name, *own, series=number, hollow=False))
+            points = sizes[inner], mean[inner], low[inner], high[inner]
+            parts.append(Points(name, *points, series=number, hollow=False))
         if not inner.all():
             parts.append(
                 Points(f"{name}, a seed at an end: no optimum", sizes[~inner], mean[~inner], series=number, hollow=True)
@@ -158,17 +157,17 @@ def _inner(curve: CurveData, limit: float) -> tuple[Floats, NDArray[np.bool_]]:
 def _turns(name: str, curve: CurveData) -> Panel:
     ranks, sizes, losses = floats(curve.ranks), curve.sizes, curve.end
     places = sorted({int(k) for k in np.linspace(0, len(sizes) - 1, min(_AT_MOST, len(sizes))).round()})
-    parts = [Points(f"n = {sizes[k]}", ranks, *over_seeds(losses[:, k]), joined=True) for k in places]
+    parts = [Points(f"n = {sizes[k]}", ranks, *student_interval(losses[:, k]), joined=True) for k in places]
     return Panel(f"Loss over rank: {name}", RANK, LOSS, parts, "log", x_ticks=ticks(ranks))
 
 
-def _objectives(curves: Mapping[str, CurveData], told: Mapping[str, str], size: int) -> Panel:
+def _objectives(curves: Mapping[str, CurveData], turns: Mapping[str, str], size: int) -> Panel:
     """Return every objective and start at one sample size, with where its least loss lies."""
     parts, ranks = [], set()
-    for name, what in told.items():
+    for name, words in turns.items():
         curve = curves[name]
-        own = curve.end[:, curve.sizes.index(size)]
-        parts.append(Points(f"{name}: {what}", floats(curve.ranks), *over_seeds(own), joined=True))
+        losses = curve.end[:, curve.sizes.index(size)]
+        parts.append(Points(f"{name}: {words}", floats(curve.ranks), *student_interval(losses), joined=True))
         ranks |= set(curve.ranks)
     return Panel(
         f"Is there a U at n = {size}?", RANK, LOSS, parts, "log", x_ticks=ticks(floats(sorted(ranks))), width=1.1

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 import theorykit as tk
-from paper_figs.intervals import geometric_over_seeds, over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, box, floats
 from paper_figs.sources import Data, Sources
 from theorykit.arguments import Floats
+from theorykit.verdicts import geometric_interval, student_interval
 from validation.theorem_3.gain import PRINTED_GAIN
 from validation.theorem_3.layers import CLONED, PLAIN, resolution
 
@@ -66,7 +66,9 @@ def _resolutions(data: Data, settings: dict[str, Any]) -> str:
 def _decoder(data: Data) -> str:
     """Return what the decoder's bound does: it is no information, and stands in no panel beside it."""
     bound = floats(data["losses"]["decoder"])
-    mean, low, high = (float(part[0]) for part in over_seeds((bound[CLONED] - bound[PLAIN]).mean(axis=0)[:, None]))
+    mean, low, high = (
+        float(part[0]) for part in student_interval((bound[CLONED] - bound[PLAIN]).mean(axis=0)[:, None])
+    )
     return (
         f"Not shown: the lower bound of a linear decoder without noise moves by {mean:.2f} [{low:.2f}, {high:.2f}] "
         "nats; a lower bound that moves is no gain of information."
@@ -91,7 +93,9 @@ def _information(data: Data, settings: dict[str, Any]) -> Panel:
     ]
     for number, (method, arm) in enumerate((method, arm) for method in alike for arm in _ARMS):
         found = floats(methods[method]["states"])[arm]
-        parts.append(Points(f"{method}, {_ARMS[arm]}", _dodged(places, number, 2 * len(alike)), *over_seeds(found.T)))
+        parts.append(
+            Points(f"{method}, {_ARMS[arm]}", _dodged(places, number, 2 * len(alike)), *student_interval(found.T))
+        )
     names = [str(layer) for layer in data["layers"]]
     return Panel(f"Information at noise τ = {noise:g}", "layer", _NATS, parts, y_limits=limits, x_names=names)
 
@@ -116,7 +120,7 @@ def _gains(data: Data, margin: float, level: float) -> Panel:
         states = floats(found["states"])
         gain = states[CLONED] - states[PLAIN]
         values, places = [*gain, gain.mean(axis=0), *_errors(found)], np.concatenate([gains, controls])
-        parts.append(Points(name, _dodged(places, number, len(methods)), *over_seeds(np.array(values).T, level)))
+        parts.append(Points(name, _dodged(places, number, len(methods)), *student_interval(np.array(values).T, level)))
     beside = _dodged(gains[-1:], len(methods), len(methods))
     left, right = controls[0] - 0.45, controls[-1] + 0.45
     parts += [
@@ -142,7 +146,7 @@ def _losses(data: Data) -> Panel:
     start, end = (floats(data["losses"][name]) for name in ("clone_loss at the start", "clone_loss"))
     values = {**{f"{arm}, at the end": end[k] for k, arm in _ARMS.items()}, "at the start": start[CLONED]}
     parts = [
-        Points(label, _dodged(places, number, len(values)), *geometric_over_seeds(own.T))
+        Points(label, _dodged(places, number, len(values)), *geometric_interval(own.T))
         for number, (label, own) in enumerate(values.items())
     ]
     names = [str(layer) for layer in data["layers"]]

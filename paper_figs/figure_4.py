@@ -25,8 +25,8 @@ def build(sources: Sources) -> Picture:
         "Held-out loss over the rank",
         panels,
         "The paper's figure shows a U and its text prints no numbers. A U, the best inner rank better than both ends, "
-        f"judged over seeds: {'; '.join(sentences)}. Each rank has the same steps and tokens, though a larger one takes "
-        "more operations.",
+        f"judged over seeds: {'; '.join(sentences)}. Each rank has the same steps and tokens, though a larger one "
+        "takes more operations.",
         seeds_note(sources),
     )
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
+from theorykit.verdicts import student_interval
 
 ABOUT = "Rademacher complexity over rank and sample size, beside eq 21 and bounds that hold"
 COMPLEXITY = "Rademacher complexity, in units of B R"
@@ -90,12 +90,12 @@ def build(sources: Sources) -> Picture:
 
 def _by_rank(data: RademacherBounds, name: str, series: int) -> Panel:
     ranks, measured = data.ranks, data.inputs[name].over_ranks
-    points = Points(f"complexity, {name} inputs", ranks, *over_seeds(measured.complexity), series=series)
+    points = Points(f"complexity, {name} inputs", ranks, *student_interval(measured.complexity), series=series)
     # bounds that look at the sample are drawn as means: they scatter less than a line is wide
     parts: list[Part] = [
         *_bounds(data, data.over_ranks, ranks),
-        Line("Dudley's integral: ∝ √(r(m + n + 1)/N)", ranks, over_seeds(measured.dudley)[0], Role.CORRECTED),
-        Line("∝ √(r log(m + n)), at most B R/√N", ranks, over_seeds(measured.khintchine)[0], Role.CORRECTED),
+        Line("Dudley's integral: ∝ √(r(m + n + 1)/N)", ranks, student_interval(measured.dudley)[0], Role.CORRECTED),
+        Line("∝ √(r log(m + n)), at most B R/√N", ranks, student_interval(measured.khintchine)[0], Role.CORRECTED),
         Line("√r times the complexity at rank 1", ranks, points.y[0] * np.sqrt(ranks / ranks[0]), Role.RIVAL),
         points,
     ]
@@ -107,8 +107,8 @@ def _by_size(data: RademacherBounds) -> Panel:
     parts = _bounds(data, data.over_samples, sizes)
     for series, (name, inputs) in enumerate(data.inputs.items()):
         measured = inputs.over_samples
-        parts.append(Line(f"Dudley's integral, {name}", sizes, over_seeds(measured.dudley)[0], Role.CORRECTED))
-        parts.append(Points(f"complexity, {name}", sizes, *over_seeds(measured.complexity), series=series))
+        parts.append(Line(f"Dudley's integral, {name}", sizes, student_interval(measured.dudley)[0], Role.CORRECTED))
+        parts.append(Points(f"complexity, {name}", sizes, *student_interval(measured.complexity), series=series))
     return _panel(data, f"Rank {data.at_rank}", "samples N", parts, sizes)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from paper_figs.intervals import over_seeds
 from paper_figs.pictures import Points, floats
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from theorykit.verdicts import student_interval
 from validation.claims.finding import Form
 from validation.claims.settings import read_settings
 from validation.reported_results.design import DesignSettings
@@ -41,7 +41,7 @@ def verdict(sources: Sources, equation: str, key: str, **of: str) -> str:
 
 def curve_points(label: str, x: Any, curve: CurveData) -> Points:
     """Return means over seeds with 95 % t intervals."""
-    return Points(label, floats(x), *over_seeds(curve.losses.T), joined=True)
+    return Points(label, floats(x), *student_interval(curve.losses.T), joined=True)
 
 
 def seeds_note(sources: Sources) -> str:

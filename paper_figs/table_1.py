@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from paper_figs.reported_results import (
@@ -18,7 +18,8 @@ from paper_figs.reported_results import (
     parameter_cells,
     settings_of,
 )
-from paper_figs.sources import Data, Sources
+from paper_figs.sources import Sources
+from theorykit.errors import InputError
 from theorykit.provenance import short
 from theorykit.statements import reported_results as printed
 from theorykit.tables import Table
@@ -42,20 +43,60 @@ _PAPER: Mapping[str, tuple[float, float, float]] = {
 _PAPER_COLUMNS = ("the paper: params (M)", "the paper: WikiText-103 PPL", "the paper: PTB PPL")
 _SMOLLM2 = "methods"
 """Name of the comparison of students of SmolLM2-135M."""
-_GROUP = dataclasses.fields(Group)
+
+
+@dataclass(frozen=True)
+class _Student:
+    """One student of a comparison: the fields of its run."""
+
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Students side by side; see :mod:`validation.training.comparison`.
+
+    Attributes:
+        presets: That their settings come from.
+        trained_at_commit: One or several.
+        groups: Of students that differ in the seed alone.
+        students: All of them.
+    """
+
+    presets: tuple[str, ...]
+    trained_at_commit: tuple[str, ...]
+    groups: tuple[Group, ...]
+    students: tuple[_Student, ...]
+
+    def __post_init__(self) -> None:
+        rates = all(self._configs(group) for group in self.groups)
+        if not any(is_reference(group) and group.facts for group in self.groups) or not rates:
+            raise InputError("a comparison without its reference, or without a group's students", "compare again")
+
+    @property
+    def reference(self) -> Group:
+        """Return the group that the others are held against."""
+        return next(group for group in self.groups if is_reference(group))
+
+    def learning_rate(self, group: Group) -> float:
+        """Return that of the students of a group."""
+        return float(self._configs(group)[0]["learning_rate"][0])
+
+    def _configs(self, group: Group) -> list[Mapping[str, Any]]:
+        configs = (student.config for student in self.students if student.config.get("learning_rate"))
+        return [config for config in configs if all(config.get(key) == value for key, value in group.name.items())]
 
 
 def build(sources: Sources) -> Table:
     """Return the methods each at its own best learning rate, at one rate for all, and on SmolLM2-135M."""
     data, settings = measured(sources), settings_of(sources)
-    compared = sources.comparison(_SMOLLM2)
-    groups = [Group(**{field.name: group[field.name] for field in _GROUP}) for group in compared["groups"]]
+    compared = sources.comparison(_SMOLLM2, _Comparison)
     rates = data.table_1_rates
     rows = [
         _teacher(data),
         *(_row("own best rate", group, rates[_name(group)], paper=True) for group in data.table_1),
         *(_row("one rate", group, settings.learning_rate) for group in data.table_1_one_rate),
-        *_smollm2(groups, compared["students"]),
+        *_smollm2(compared),
     ]
     tuned, common = (_claim(sources.record(CHECK, PART), choice) for choice in (OWN_RATES, ONE_RATE))
     return Table(
@@ -65,7 +106,7 @@ def build(sources: Sources) -> Table:
         "The columns of the paper are of its own teacher and texts, without seeds: no number of ours is one of theirs. "
         "The claim that LRC is the best of the methods of its size, judged over seeds: each at its own best learning "
         f"rate, {tuned}; at one rate for all, {common}. These verdicts leave out the seeds that chose the best rates, "
-        f"which the rows at one rate have. {_beyond(groups)} The paper's LoRA-FT stands beside LoRA on the whole "
+        f"which the rows at one rate have. {_beyond(compared)} The paper's LoRA-FT stands beside LoRA on the whole "
         "teacher, which deploys all of it.",
         f"{INTERVALS} {_chosen(settings, rates)} {data.setting} {_of_smollm2(compared)}",
     )
@@ -88,13 +129,13 @@ def _claim(record: Record, choice: str) -> str:
     return f"{words} ({seeds} seed{'s' * (seeds != 1)}{near}{apart})"
 
 
-def _beyond(groups: Sequence[Group]) -> str:
+def _beyond(compared: _Comparison) -> str:
     """Return which students of SmolLM2-135M contradict the claim."""
-    reference = _reference(groups)
+    reference = compared.reference
     most = (1 + PARAMETERS_WITHIN) * reference.facts["deployed_parameters"]
     better = [
         _other_name(group.name, reference.name)
-        for group in groups
+        for group in compared.groups
         if group.difference_interval and group.difference_interval[1] < 0
         if group.facts["deployed_parameters"] <= most
     ]
@@ -138,17 +179,13 @@ def _chosen(settings: DesignSettings, rates: Mapping[str, float]) -> str:
     )
 
 
-def _smollm2(groups: Sequence[Group], students: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def _smollm2(compared: _Comparison) -> list[list[str]]:
     """Return rows of the students of SmolLM2-135M; a name tells what differs from the reference."""
-    reference = _reference(groups).name
+    names = [_other_name(group.name, compared.reference.name) for group in compared.groups]
     return [
-        _row("SmolLM2-135M", group, _rate(group.name, students), name=_other_name(group.name, reference))
-        for group in groups
+        _row("SmolLM2-135M", group, compared.learning_rate(group), name=name)
+        for group, name in zip(compared.groups, names, strict=True)
     ]
-
-
-def _reference(groups: Sequence[Group]) -> Group:
-    return next(group for group in groups if is_reference(group))
 
 
 def _other_name(name: Mapping[str, str], reference: Mapping[str, str]) -> str:
@@ -156,19 +193,11 @@ def _other_name(name: Mapping[str, str], reference: Mapping[str, str]) -> str:
     return ", ".join([name["method"], *other])
 
 
-def _rate(name: Mapping[str, str], students: Sequence[Mapping[str, Any]]) -> float:
-    """Return the learning rate of the students of a group."""
-    configs = (student["config"] for student in students)
-    return float(
-        next(config["learning_rate"][0] for config in configs if all(config[key] == name[key] for key in name))
-    )
-
-
-def _of_smollm2(compared: Data) -> str:
-    config = compared["students"][0]["config"]
+def _of_smollm2(compared: _Comparison) -> str:
+    config = compared.students[0].config
     return (
-        f"Last block, of preset {' and '.join(compared['presets'])}, trained at commit "
-        f"{' and '.join(map(short, compared['trained_at_commit']))}: factors of SmolLM2-135M on "
+        f"Last block, of preset {' and '.join(compared.presets)}, trained at commit "
+        f"{' and '.join(map(short, compared.trained_at_commit))}: factors of SmolLM2-135M on "
         f"{config['data']}, {config['steps']} steps of {config['batch_size']} × {config['length']} tokens at one rate "
         "for all, from another record: how fast a method repairs a truncation, not where it ends."
     )

@@ -1,4 +1,4 @@
-"""The direction of imports, what is imported when, and how long a file may grow."""
+"""The direction of imports, that none runs in a circle, and what is imported when."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ FLOORS = {
     "models": 2,
     "rank_selection": 3,
     "statements": 4,
-    "cli": 5,
+    "plots": 5,
+    "cli": 6,
 }
 OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
-MOST_LINES = 400
+CIRCLE_FREE = ("theorykit", "paper_figs")
+ROOMS = ("lemma_1", "theorem_1", "corollary_1", "theorem_2", "theorem_3", "reported_results")
+SHARED_BY_FIGURES = ("claims", "presets", *ROOMS)
 
 
 def imported_modules(tree: ast.AST) -> list[str]:
@@ -168,14 +171,93 @@ def test_figures_read_what_the_harness_recorded_and_never_the_other_way(folder, 
         assert not imported & forbidden, path
 
 
-@pytest.mark.parametrize("folder", ["theorykit", "validation", "paper_figs", "benchmarks", "scripts", "tests"])
-def test_no_file_is_longer_than_400_lines(folder):
-    lengths = {
-        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
-        for path in (ROOT / folder).rglob("*.py")
+def modules_of(*folders: str) -> dict[str, str]:
+    """Return the source of every module by its full name."""
+    files = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(
+            encoding="utf-8"
+        )
+        for path in files
     }
-    assert lengths
-    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def imports_between(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Return which of the modules each one imports, wherever in the file."""
+    links = {}
+    for module, source in sources.items():
+        links[module] = set()
+        for name in imported_modules(ast.parse(source)):
+            while name and name not in sources:  # what is imported from a module is no module itself
+                name = name.rpartition(".")[0]
+            links[module] |= {name} - {"", module}
+    return links
+
+
+def circles(links: dict[str, set[str]]) -> list[str]:
+    """Return the modules that can be reached from themselves."""
+    reached = {module: set(others) for module, others in links.items()}
+    for middle in links:
+        for module in links:
+            if middle in reached[module]:
+                reached[module] |= reached[middle]
+    return sorted(module for module in links if module in reached[module])
+
+
+@pytest.mark.parametrize("folder", CIRCLE_FREE)
+def test_no_imports_run_in_a_circle(folder):
+    links = imports_between(modules_of(folder))
+    assert any(links.values())
+    assert circles(links) == []
+
+
+def test_the_check_of_circles_can_say_no():
+    sources = {
+        "a": "from b import c",
+        "b": "def f():\n    import a.d",
+        "a.d": "if TYPE_CHECKING:\n    import a",
+        "e": "import a",
+    }
+    assert circles(imports_between(sources)) == ["a", "a.d", "b"]
+
+
+def imports_of_rooms(links: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Return the imports that the rooms and what they share must not have, as (module, imported module)."""
+    wrong = set()
+    for module, others in links.items():
+        package, part = [*module.split("."), ""][:2]
+        for other in others:
+            home, target = [*other.split("."), ""][:2]
+            if home != "validation":
+                continue
+            if package == "paper_figs":
+                allowed = target in SHARED_BY_FIGURES
+            elif part in ROOMS:
+                allowed = target not in ROOMS or target == part
+            else:
+                allowed = part != "claims" or target not in (*ROOMS, "reports", "commands")
+            if not allowed:
+                wrong.add((module, other))
+    return wrong
+
+
+def test_rooms_do_not_import_one_another():
+    assert imports_of_rooms(imports_between(modules_of("validation", "paper_figs"))) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "other"),
+    [
+        ("validation.lemma_1.experiment", "validation.theorem_1.slopes"),
+        ("validation.claims.finding", "validation.theorem_3.gain"),
+        ("validation.claims.record", "validation.reports.table"),
+        ("paper_figs.figure_3", "validation.training.loop"),
+        ("paper_figs.figure_3", "validation.reports.table"),
+    ],
+)
+def test_the_check_of_rooms_can_say_no(module, other):
+    assert imports_of_rooms({module: {other}}) == {(module, other)}
+    assert imports_of_rooms({module: {"validation.claims.finding", "theorykit.errors"}}) == set()
 
 
 def test_every_folder_of_the_package_is_a_package():

@@ -91,10 +91,6 @@ def noise(**given: Any) -> convergence.GradientVariance:
     return convergence.model_gradient_variance(lambda x: (theta * x).sum(), [theta], [1.0, -1.0] * 4, **given)
 
 
-def counted(**given: Any) -> verdicts.DecisionRates:
-    return verdicts.decision_rates(lambda draw: verdicts.expectation_verdict(draw.normal(size=3), 9.0), **given)
-
-
 def searched(**given: Any) -> verdicts.AdversarialSearch:
     return verdicts.adversarial_search(
         lambda x: float(abs(x.sum()) / abs(x).sum()), lambda generator: generator.standard_normal(2), **given
@@ -128,8 +124,6 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     complexity.vector_rademacher_complexity: {
         "inputs": [[1.0, 3.0]], "n_outputs": 2, "bound": 1.0, "n_draws": 5, "confidence": 0.9, "generator": GENERATOR
     },
-    complexity.bound_value: {"bound": 1.0, "trivial": 2.0, "simpler": 0.5},
-    complexity.chance_error: {"vocabulary": 4},
     complexity.generalization_bound: {
         "empirical_risk": 0.1, "complexity": 0.05, "n_samples": 100, "delta": 0.05, "lipschitz": 1.0,
         "loss_range": 1.0, "trivial_risk": 0.9, "rank_free_complexity": 0.1,
@@ -165,7 +159,6 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     },
     integrated: {"upper": 1.0, "n_samples": 9, "lower": 0.1},
     noise: {"batch_size": 2, "confidence": 0.9},
-    counted: {"n_experiments": 3, "generator": GENERATOR},
     curvature: {"generator": GENERATOR, "tolerance": 1e-3, "max_iterations": 10},
     information.clone_loss: {"covariance": [[1.0, 0.5], [0.5, 1.0]], "split": 1},
     information.clone_loss_from_correlation: {"correlation": 0.5, "dimension": 4, "variance": 2.0},
@@ -196,7 +189,7 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     information.gaussian_differential_entropy: {"variances": [4.0, 1.0]},
     verdicts.expectation_verdict: {
         "measured": [1.0, 2.0, 1.5], "bound": 2.0, "bound_interval": (1.9, 2.1), "kind": "upper", "trivial": 3.0,
-        "rival": 2.5, "support": (0.0, 9.0), "alpha": 0.05, "names": ["a"], "test": "t",
+        "rival": 2.5, "support": (0.0, 9.0), "alpha": 0.05, "names": ["a"],
     },
     verdicts.power_expectation: {"effect": 1.0, "sd": 1.0, "n_seeds": 5, "alpha": 0.05, "n_configurations": 2},
     verdicts.probability_verdict: {
@@ -235,6 +228,7 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     verdicts.order_verdict: {
         "measured": [1.0, 2.0], "order": 1.0, "registered": verdicts.RegisteredConstant(2.0, "a proof"), "alpha": 0.05
     },
+    verdicts.bound_value: {"bound": 1.0, "trivial": 2.0, "simpler": 0.5},
     verdicts.trivial_bound: {"quantity": "squared_gradient_norm", "smoothness": 1.0, "initial_gap": 2.0},
 }  # fmt: skip
 SLOW_COUNTS = {"n_experiments", "n_draws", "n_trials", "n_seeds", "n_outputs", "max_evaluations"}

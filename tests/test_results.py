@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from theorykit.errors import InputError
+from theorykit.information.estimators.blocks import BlockJackknife
 from theorykit.results import Result, plain, to_json, write_whole
 
 
@@ -67,9 +68,10 @@ def test_the_table_is_shown_in_a_notebook():
     assert "0.33333" not in html
 
 
-def test_a_result_without_a_table_says_so():
-    with pytest.raises(NotImplementedError):
-        Result().to_frame()
+def test_a_result_is_one_row_unless_it_says_otherwise():
+    frame = BlockJackknife(0.5, 0.6, 0.1, 0.05, (0.4, 0.6), 20).to_frame()
+    assert frame.shape == (1, 6)
+    assert frame.loc[0, "interval"] == [0.4, 0.6]
 
 
 @pytest.mark.parametrize("content", ["größer\n", b"\x00\xff"])

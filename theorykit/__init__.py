@@ -35,7 +35,6 @@ _RANK_SELECTION = (
     "degrees_of_freedom",
     "derive_optimal_rank",
     "estimation_loss",
-    "layer_objective",
     "optimal_rank",
     "select_ranks",
     "spectrum_law",

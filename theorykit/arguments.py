@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from theorykit.errors import InputError, NonFiniteError
 
 Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many of its steps are done, and how many there are."""
+
 LARGEST = 1e150
 """Numbers beyond it have squares beyond float64, and so no variance."""
 LARGEST_ENTRY = 1e75
@@ -52,11 +56,19 @@ def positive_integer(name: str, value: Any, *, allow_zero: bool = False, maximum
     return int(number)
 
 
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """Return the start of a hint that names the nearest known name, or nothing where none is near."""
+    near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def one_of(name: str, value: Any, options: Iterable[str]) -> Any:
-    """Return ``value`` where it is one of the options, or raise."""
+    """Return ``value`` where it is one of the options, or raise with the nearest one."""
     known = tuple(options)
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} = {shown(value)} is unknown", f"choose one of {', '.join(known)}")
+        raise InputError(
+            f"{name} = {shown(value)} is unknown", f"{did_you_mean(value, known)}choose one of {', '.join(known)}"
+        )
     return value
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
 
 
 class Result:
-    """Base of the frozen result objects: dictionary, table and notebook view from one ``to_frame``."""
+    """Base of the frozen result objects: dictionary, table and notebook view."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain Python values, ready for JSON."""
@@ -89,8 +90,17 @@ class Result:
         return {field.name: plain(getattr(self, field.name)) for field in fields}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the result as a pandas table."""
-        raise NotImplementedError
+        """Return the result as a pandas table: one row of :meth:`to_dict`, where a class says nothing else."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+    def _drawn(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Return what a function of :mod:`theorykit.plots` draws of this result.
+
+        By name: pictures stand above the results that they draw, and only who draws loads matplotlib.
+        """
+        return getattr(import_module("theorykit.plots"), name)(self, *arguments, **options)
 
     def _repr_html_(self) -> str:
         return str(self.to_frame().to_html(max_rows=40, float_format=lambda number: f"{number:.4g}"))

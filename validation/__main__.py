@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
-from theorykit.cli.entry import run
+from theorykit.cli.entry import Program, run
 from validation.commands.compare import compare
 from validation.commands.export import export
 from validation.commands.list_checks import list_checks
-from validation.commands.once import OnceCommand
 from validation.commands.plan import plan
 from validation.commands.run import run as run_checks
 from validation.commands.show import show
 from validation.commands.sweep import sweep
 from validation.commands.train import train
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = Program(no_args_is_help=True)
 for name, command, short in (
     ("list", list_checks, "Statements, and what is measured of each."),
     ("plan", plan, "What a run takes: students, time, power."),
@@ -28,7 +25,7 @@ for name, command, short in (
     ("compare", compare, "Losses over seeds, with intervals."),
     ("export", export, "A trained student as a Hugging Face model."),
 ):
-    app.command(name, cls=OnceCommand, short_help=short)(command)
+    app.command(name, short_help=short)(command)
 
 
 @app.callback()

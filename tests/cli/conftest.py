@@ -7,7 +7,7 @@ import pytest
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama, words
 from theorykit.models.layers import LinearLayer, kind_of
-from theorykit.models.model_spectra import Calibration, LayerSpectra, LossAnchor, ModelSpectra
+from theorykit.models.model_spectra import LayerSpectra, LossAnchor, LossCalibration, ModelSpectra
 from theorykit.spectra.spectrum import Spectrum
 from theorykit.spectra.whitening import WhitenedSpectrum
 
@@ -63,7 +63,7 @@ def small(tmp_path_factory):
         values = np.sort(rng.exponential(size=min(shape)))[::-1]
         whitened = WhitenedSpectrum(0.1 * values**2, shape, metric="fisher")
         layers.append(LayerSpectra(layer, Spectrum(values, shape), {"fisher": whitened}))
-    calibration = Calibration("text", 1024, 512, 0, 0.03, (LossAnchor(0.9, 0.01, 0.02), LossAnchor(0.6, 0.5, 0.9)))
+    calibration = LossCalibration("text", 1024, 512, 0, 0.03, (LossAnchor(0.9, 0.01, 0.02), LossAnchor(0.6, 0.5, 0.9)))
     file = tmp_path_factory.mktemp("spectra") / "small.npz"
     return ModelSpectra("small", tuple(layers), calibration).save(file)
 

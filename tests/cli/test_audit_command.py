@@ -93,9 +93,9 @@ def test_a_file_is_written_whole(run, tmp_path):
 
 
 def test_a_refuted_correction_ends_with_3(run, monkeypatch):
-    from theorykit.statements import gradient_deviation
+    from theorykit.statements import lemma_1
 
-    monkeypatch.setattr(gradient_deviation, "factor_gradient_bound", gradient_deviation.printed_gradient_bound)
+    monkeypatch.setattr(lemma_1, "factor_gradient_bound", lemma_1.printed_gradient_bound)
     done = run("audit", "eq-37", "--trials", 5000)
     assert done.code == 3
     assert "one layer, one factor: a ratio of" in done.err

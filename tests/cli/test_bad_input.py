@@ -94,6 +94,27 @@ def test_the_option_n_is_required(refuse):
     assert hint == "hint: theorykit rank-select --help"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["rank-select", "--n", "5", "--n", "100000"], "--n is given 2 times: 5, 100000"),
+        (["rank-select", "--n", "5", "-qo", "a", "--output=b", "-oc"], "--output is given 3 times: a, b, c"),
+        (["spectrum", "model", "--device", "--json", "--device", "cpu"], "--device is given 2 times: --json, cpu"),
+        (["mi", "x.npy", "y.npy", "--seed", "1", "--seed", "1"], "--seed is given 2 times: 1, 1"),
+        (["audit", "--format", "md", "--format", "html"], "--format is given 2 times: md, html"),
+    ],
+)
+def test_an_option_that_holds_one_value_is_given_once(refuse, arguments, match):
+    error, hint = refuse(*arguments, outputs=False)
+    assert error == f"error: {match}"
+    assert hint == f"hint: give one {match.split()[0]}"
+
+
+def test_what_follows_two_dashes_is_no_option(run):
+    done = run("spectrum", "--device", "cpu", "--", "./--device")
+    assert done.lines("error: ") == ["error: there is no model at './--device'"]
+
+
 def test_an_unknown_command(refuse):
     error, hint = refuse("rank-pick", "--n", "5", outputs=False)
     assert "'rank-pick'" in error

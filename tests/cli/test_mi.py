@@ -98,6 +98,8 @@ def test_a_failed_method_is_exit_code_2(run, files):
         ("x.npy", "y.npy", ["--draws", "-5"], "--draws -5 is below 1"),
         ("x.txt", "y.npy", [], "does not end in .npy"),
         ("x.npy", "y.npy", ["--method", "kl"], "method = 'kl' is unknown"),
+        ("x.npy", "y.npy", ["--method", "nwj"], "method = 'nwj' is unknown"),
+        ("x.npy", "y.npy", ["--method", "smile"], "method = 'smile' is unknown"),
         ("x.npy", "y.npy", ["--noise", "-1"], "noise = -1"),
         ("x.npy", "y.npy", ["--seed", "-1"], "--seed -1 is negative"),
         ("x.npy", "y.npy", ["--groups", "x.npy"], "does not exist"),

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theorykit.complexity import (
-    bound_value,
-    chance_error,
     generalization_bound,
     printed_generalization_bound,
     rank_free_rademacher_bound,
 )
 from theorykit.errors import InputError, NonFiniteError
+from theorykit.verdicts import trivial_bound
 
 PAPER = {"shape": (768, 768)}
 
@@ -90,28 +89,11 @@ def test_it_holds_for_a_class_that_overfits(rng):
     assert complexity > 0.3
 
 
-@pytest.mark.parametrize(
-    ("bound", "simpler", "value"),
-    [
-        (0.2, None, "informative"),
-        (0.2, 0.3, "informative"),
-        (0.2, 0.2, "informative"),
-        (0.2, 0.1, "dominated"),
-        (1.0, None, "vacuous"),
-        (1.0, 0.1, "vacuous"),
-        (7.0, 9.0, "vacuous"),
-    ],
-)
-def test_what_a_bound_is_worth(bound, simpler, value):
-    assert bound_value(bound, trivial=1.0, simpler=simpler) == value
-
-
 def test_a_guess_makes_an_error_bound_vacuous():
-    assert chance_error(4) == 0.75
-    assert chance_error([2, 50_257]).tolist() == [0.5, 1 - 1 / 50_257]
     arguments = {"empirical_risk": 0.3, "complexity": 0.2, "n_samples": 10_000}
     assert generalization_bound(**arguments).value == "informative"
-    assert generalization_bound(**arguments, trivial_risk=chance_error(2)).value == "vacuous"
+    guess = trivial_bound("next_token_error", vocabulary=2)
+    assert generalization_bound(**arguments, trivial_risk=guess).value == "vacuous"
 
 
 def test_a_rank_free_competitor_dominates():
@@ -172,10 +154,3 @@ def test_the_printed_bound_refuses(change, message):
     arguments = {"rank": 8, "n_samples": 1000, **PAPER} | change
     with pytest.raises(InputError, match=message):
         printed_generalization_bound(arguments.pop("rank"), arguments.pop("n_samples"), **arguments)
-
-
-def test_values_refuse():
-    with pytest.raises(NonFiniteError, match="bound = nan"):
-        bound_value(np.nan, trivial=1.0)
-    with pytest.raises(InputError, match="vocabulary = 0"):
-        chance_error(0)

@@ -80,12 +80,12 @@ def test_the_supremum_is_met_and_never_exceeded(rng, norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_interval_covers_as_often_as_it_says(rng, norm):
-    """Budget: 400 intervals of 60 draws; the binomial limits of a 95 % interval, and 6 less for skewness."""
+    """Budget: 400 intervals of 30 draws; the binomial limits of a 95 % interval, and 6 less for skewness."""
     left, right = factors(rng, 7, (3, 4))
     exact = exact_rademacher_complexity(left=left, right=right, norm=norm)
     covered = np.zeros(3)
     for _ in range(400):
-        found = empirical_rademacher_complexity(left=left, right=right, norm=norm, n_draws=60, generator=rng)
+        found = empirical_rademacher_complexity(left=left, right=right, norm=norm, n_draws=30, generator=rng)
         covered += (found.lower <= exact) & (exact <= found.upper)
     low, high = binom.ppf([0.0005, 0.9995], 400, 0.95)
     assert (covered >= low - 6).all()

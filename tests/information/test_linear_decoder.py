@@ -12,7 +12,7 @@ from theorykit.information import (
     rate_distortion,
     water_level,
 )
-from theorykit.information.decoder import tangent_bound
+from theorykit.information.estimators.decoder import tangent_bound
 
 
 def halves(teacher: np.ndarray, student: np.ndarray, train: int) -> tuple[np.ndarray, ...]:

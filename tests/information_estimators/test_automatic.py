@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, mutual_information
-from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators import choice
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
+from theorykit.information.estimators import automatic
 from theorykit.information.estimators.automatic import automatic_estimate
 from theorykit.information.tasks import find_task
 
@@ -163,9 +167,24 @@ def estimate(method: str, value: float, error: float = 0.01) -> InformationEstim
 
 
 def test_disagreement():
-    assert choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
-    (said,) = choice._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
+    assert automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.04)) == ()
+    (said,) = automatic._far_apart(estimate("ksg1", 1.0), estimate("mine", 1.05))
     assert said == "methods disagree: ksg1 1 nats, a trained critic 1.05"
+
+
+@pytest.mark.parametrize(
+    ("doubt", "reason"), [(Doubt.TIED_VALUES, "tied"), (Doubt.NOT_GAUSSIAN, "fail the tests"), (Doubt.LOWER_BOUND, "")]
+)
+def test_the_key_of_a_warning_decides_and_not_its_words(doubt, reason):
+    copula = replace(estimate("gaussian copula", 1.0), warnings=(KeyedWarning("any words", doubt),))
+    words = replace(copula, warnings=("ties: not jointly Gaussian, the relation is not that of Gaussian vectors",))
+    for found in (copula, pickle.loads(pickle.dumps(copula)), deepcopy(copula)):
+        against = automatic._against_gaussian(found, estimate("mine", 1.0), None)
+        assert reason in against
+        assert bool(against) == bool(reason)
+        assert found.to_dict()["warnings"] == ["any words"]
+        assert found.has(doubt)
+    assert automatic._against_gaussian(words, estimate("mine", 1.0), None) == ""
 
 
 def test_sequences_widen_the_interval():
@@ -186,7 +205,7 @@ def test_every_method_answers_and_repeats_itself():
         first, second = (mutual_information(x, y, method, settings=QUICK) for _ in range(2))
         assert first.information == second.information
         assert first.information == pytest.approx(-np.log(0.6), abs=0.2), method
-    assert isinstance(mutual_information(x, y, settings=QUICK), CombinedEstimate)
+        assert isinstance(first, CombinedEstimate) == (method == "auto")
 
 
 def test_tables_show_all_candidates():

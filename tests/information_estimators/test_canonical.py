@@ -16,7 +16,7 @@ from theorykit.information.estimators.canonical import (
     noise_edge,
 )
 from theorykit.information.estimators.gaussian import gaussian_estimate
-from theorykit.information.estimators.records import LOWER_BOUND
+from theorykit.information.estimators.outcomes import LOWER_BOUND
 
 STRONG = np.r_[0.95, 0.8, 0.6, np.zeros(17)]
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from theorykit.information.estimators.copies import near_copies
-from theorykit.information.estimators.pairs import checked_pair
+from theorykit.information.estimators.pairs import checked_pair, near_copies
 from theorykit.information.tasks import TASKS
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
 from theorykit.information.estimators.canonical import correlation_matrix, correlations_of
-from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
+from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate, replicate_law
 from theorykit.information.estimators.ranks import normal_scores
-from theorykit.information.estimators.replicates import GaussianReplicates
 
 
 @pytest.mark.parametrize(
@@ -71,14 +70,14 @@ def test_replicates_have_the_information_that_is_asked_for(rng):
     x, y = canonical_pairs(rng, 200, np.r_[0.9, np.zeros(7)])
     joint = correlation_matrix(x, y[:, :5])
     for information in (0.0, 0.5, correlations_of(joint, 8).plug_in):
-        law = GaussianReplicates.like(joint, 8, information)
+        law = replicate_law(joint, 8, information)
         assert information_of(law.correlations) == pytest.approx(information, abs=1e-12)
-        drawn = law.drawn(200_000, rng)
-        assert gaussian_estimate(drawn[:, :8], drawn[:, 8:]).information == pytest.approx(information, abs=0.02)
-        inside = np.corrcoef(drawn.T)[:8, :8]
+        left, right = law.sample(200_000, rng)
+        assert gaussian_estimate(left, right).information == pytest.approx(information, abs=0.02)
+        inside = np.corrcoef(left.T)
         np.testing.assert_allclose(inside, joint[:8, :8], atol=0.015)
-    assert (GaussianReplicates.like(joint, 8, -1.0).correlations == 0).all()
-    assert (GaussianReplicates.like(joint, 8, 0.5).correlations[1:] == 0).all()  # what is left is the strong pair's
+    assert (replicate_law(joint, 8, -1.0).correlations == 0).all()
+    assert (replicate_law(joint, 8, 0.5).correlations[1:] == 0).all()  # what is left is the strong pair's
 
 
 @pytest.mark.parametrize(("count", "left"), [(100, 4e-4), (1000, 1e-4)])

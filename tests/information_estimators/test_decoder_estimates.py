@@ -7,10 +7,9 @@ from scipy.stats import ortho_group
 
 from tests.information_estimators.gaussian_pairs import canonical_pairs, information_of
 from theorykit.errors import InputError, NonFiniteError
-from theorykit.information.estimators import network
-from theorykit.information.estimators.decoder import decoder_estimate
-from theorykit.information.estimators.network import fitted_network
-from theorykit.information.estimators.records import LOWER_BOUND
+from theorykit.information.estimators import decoder as module
+from theorykit.information.estimators.decoder import decoder_estimate, fitted_network
+from theorykit.information.estimators.outcomes import LOWER_BOUND
 
 UNEQUAL = np.array([0.95, 0.6, 0.0])
 
@@ -18,8 +17,8 @@ UNEQUAL = np.array([0.95, 0.6, 0.0])
 @pytest.fixture
 def short(monkeypatch):
     """A network that is fitted in a tenth of a second."""
-    monkeypatch.setattr(network, "MOST_STEPS", 200)
-    monkeypatch.setattr(network, "PATIENCE", 5)
+    monkeypatch.setattr(module, "MOST_STEPS", 200)
+    monkeypatch.setattr(module, "PATIENCE", 5)
 
 
 def test_it_is_tight_for_gaussian_pairs_whatever_their_covariance(rng):
@@ -134,7 +133,7 @@ def test_a_network_keeps_the_bound(rng):
 
 
 def test_a_network_that_is_cut_short_is_said(rng, monkeypatch):
-    monkeypatch.setattr(network, "MOST_STEPS", 2)
+    monkeypatch.setattr(module, "MOST_STEPS", 2)
     found = decoder_estimate(*canonical_pairs(rng, 200, np.array([0.8])), decoder="network", folds=2)
     assert not found.converged
     assert "still improving" in found.warnings[0]
@@ -153,8 +152,8 @@ def test_a_seed_repeats_itself_and_the_global_state_is_left_alone(rng):
 
 def test_the_network_restores_its_best_weights(rng, monkeypatch):
     """Targets of pure noise: 300 steps after its best the network knows the train rows by heart."""
-    monkeypatch.setattr(network, "PATIENCE", 300)
-    monkeypatch.setattr(network, "MOST_EPOCHS", 1000)
+    monkeypatch.setattr(module, "PATIENCE", 300)
+    monkeypatch.setattr(module, "MOST_EPOCHS", 1000)
     inputs, targets = rng.standard_normal((2, 120, 5))
     predict, settled = fitted_network((inputs[:60], targets[:60]), (inputs[60:], targets[60:]), rng)
     assert settled

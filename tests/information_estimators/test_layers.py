@@ -13,10 +13,10 @@ import torch
 
 from tests.information_estimators.gaussian_pairs import information_of
 from theorykit.errors import InputError
-from theorykit.information.estimators import layers as layers_file
+from theorykit.information import layers as layers_file
 from theorykit.information.estimators.canonical import canonical_pairs_of_moments, canonical_reduction
-from theorykit.information.estimators.layers import layer_information
 from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.layers import layer_information
 
 QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, partners=4, max_steps=400, validate_every=50, patience=3)
 gaussian_layers = partial(layer_information, method="gaussian")
@@ -190,7 +190,7 @@ def test_too_little_memory_is_refused(rng, monkeypatch):
         gaussian_layers(stream(*two_layers(rng)))
 
 
-@pytest.mark.parametrize("method", ["mine", "anchored_mine", "smile"])
+@pytest.mark.parametrize("method", ["mine", "anchored_mine"])
 def test_critics_of_all_layers_train_as_one_batch(rng, monkeypatch, method):
     calls = []
     original = layers_file.trained_estimates

@@ -10,43 +10,36 @@ from theorykit.information.estimators import neighbours as module
 from theorykit.information.estimators.neighbours import grouped_information, ksg_estimate, local_information
 
 
-def by_definition(x: np.ndarray, y: np.ndarray, neighbours: int, variant: int) -> float:
-    """Kraskov et al. (2004), eqs 8 and 9, one row at a time."""
+def by_definition(x: np.ndarray, y: np.ndarray, neighbours: int) -> float:
+    """Kraskov et al. (2004), eq 8, one row at a time."""
     count, total = len(x), 0.0
     for row in range(count):
         left, right = np.abs(x - x[row]).max(axis=1), np.abs(y - y[row]).max(axis=1)
         others = np.arange(count) != row
         both = np.where(others, np.maximum(left, right), np.inf)
-        nearest = np.argsort(both)[:neighbours]
-        if variant == 1:
-            inside = [(side[others] < both[nearest[-1]]).sum() for side in (left, right)]
-            total += digamma(neighbours) - digamma(inside[0] + 1) - digamma(inside[1] + 1)
-        else:
-            inside = [(side[others] <= side[nearest].max()).sum() for side in (left, right)]
-            total += digamma(neighbours) - 1 / neighbours - digamma(inside[0]) - digamma(inside[1])
+        inside = [(side[others] < np.sort(both)[neighbours - 1]).sum() for side in (left, right)]
+        total += digamma(neighbours) - digamma(inside[0] + 1) - digamma(inside[1] + 1)
     return total / count + digamma(count)
 
 
-@pytest.mark.parametrize("variant", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 3)])
 @pytest.mark.parametrize("trees", [True, False])
-def test_it_is_the_published_formula(rng, monkeypatch, variant, size, trees):
+def test_it_is_the_published_formula(rng, monkeypatch, size, trees):
     monkeypatch.setattr(module, "_TREE_DIMENSIONS", 100 if trees else 0)
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", 1000)
     x, y = rng.standard_normal((150, size[0])), rng.standard_normal((150, size[1]))
     y[:, 0] += 2 * x[:, 0]
     for neighbours in (1, 4):
-        found = local_information(x, y, neighbours, variant)
-        assert found.shape == (150,)
-        assert found.mean() == pytest.approx(by_definition(x, y, neighbours, variant), abs=1e-12)
+        terms = local_information(x, y, neighbours)
+        assert terms.shape == (150,)
+        assert terms.mean() == pytest.approx(by_definition(x, y, neighbours), abs=1e-12)
 
 
-@pytest.mark.parametrize("variant", [1, 2])
 @pytest.mark.parametrize("rho", [0.0, 0.6, 0.9])
-def test_a_single_pair(rng, variant, rho):
+def test_a_single_pair(rng, rho):
     """Budget: 60 repetitions of 500 rows."""
     truth = information_of([rho])
-    found = [ksg_estimate(*canonical_pairs(rng, 500, np.array([rho])), variant=variant) for _ in range(60)]
+    found = [ksg_estimate(*canonical_pairs(rng, 500, np.array([rho]))) for _ in range(60)]
     values = np.array([one.information for one in found])
     assert values.mean() == pytest.approx(truth, abs=0.02)
     assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= 52
@@ -76,21 +69,18 @@ def test_normal_margins_are_blind_to_increasing_maps(rng):
     x, y = canonical_pairs(rng, 400, np.array([0.7]))
     plain = ksg_estimate(x, y)
     assert ksg_estimate(np.exp(3 * x), np.tanh(y)).information == plain.information
-    assert ksg_estimate(np.exp(3 * x), np.tanh(y), margins="standard").information != plain.information
-    standard = ksg_estimate(x, y, margins="standard")
-    assert ksg_estimate(100 * x - 5, y, margins="standard").information == pytest.approx(standard.information, abs=1e-9)
 
 
-@pytest.mark.parametrize(("variant", "neighbours"), [(1, 3), (2, 3), (1, 1)])
-def test_the_ceiling_is_met_by_a_copy_and_never_passed(rng, variant, neighbours):
+@pytest.mark.parametrize("neighbours", [3, 1])
+def test_the_ceiling_is_met_by_a_copy_and_never_passed(rng, neighbours):
     x = rng.standard_normal((300, 1))
-    found = ksg_estimate(x, x, variant=variant, neighbours=neighbours, margins="standard")
-    assert found.ceiling == pytest.approx(digamma(300) - digamma(neighbours) - (variant == 2) / neighbours)
+    found = ksg_estimate(x, x, neighbours=neighbours)
+    assert found.ceiling == pytest.approx(digamma(300) - digamma(neighbours))
     assert found.information == pytest.approx(found.ceiling, abs=1e-9)
     assert any("near the ceiling" in warning for warning in found.warnings)
     for _ in range(20):
         noisy = x + 10.0 ** rng.uniform(-8, 0) * rng.standard_normal((300, 1))
-        assert ksg_estimate(x, noisy, variant=variant, neighbours=neighbours).information <= found.ceiling + 1e-9
+        assert ksg_estimate(x, noisy, neighbours=neighbours).information <= found.ceiling + 1e-9
 
 
 def test_many_dimensions_are_said_and_too_many_refused(rng):
@@ -99,16 +89,15 @@ def test_many_dimensions_are_said_and_too_many_refused(rng):
     assert "d_x + d_y = 202 is above 200" in ksg_estimate(*rng.standard_normal((2, 60, 101))).failure
 
 
-@pytest.mark.parametrize("margins", ["normal", "standard"])
-def test_ties_are_broken_and_said(rng, margins):
+def test_ties_are_broken_and_said(rng):
     x, y = canonical_pairs(rng, 3000, np.array([0.8]))
     x = np.round(x)
-    found = ksg_estimate(x, y, margins=margins)
+    found = ksg_estimate(x, y)
     assert any("ties: 100%" in warning for warning in found.warnings)
-    assert found.information == ksg_estimate(x, y, margins=margins).information
-    assert found.information != ksg_estimate(x, y, margins=margins, generator=rng).information
-    if margins == "normal":  # the randomised transform keeps I(round(x); y), by quadrature over y
-        assert found.information == pytest.approx(rounded_information(0.8), abs=0.03)
+    assert found.information == ksg_estimate(x, y).information
+    assert found.information != ksg_estimate(x, y, generator=rng).information
+    # the randomised transform keeps I(round(x); y), by quadrature over y
+    assert found.information == pytest.approx(rounded_information(0.8), abs=0.03)
 
 
 def rounded_information(rho: float) -> float:
@@ -179,7 +168,7 @@ def test_groups_of_one_row_are_no_groups(rng):
         plain.ceiling,
     )
     terms, ceilings = grouped_information(x, y, labels, 5)
-    np.testing.assert_allclose(terms, local_information(x, y, 5, 1), atol=1e-12)
+    np.testing.assert_allclose(terms, local_information(x, y, 5), atol=1e-12)
     np.testing.assert_allclose(ceilings, plain.ceiling, atol=1e-12)
 
 
@@ -189,7 +178,7 @@ def test_copies_count_as_one(rng):
     groups = np.repeat(np.arange(200), 50)
     jitter = 1e-6 * rng.standard_normal((2, 10_000, 1))
     terms, ceilings = grouped_information(x[groups] + jitter[0], y[groups] + jitter[1], groups, 5)
-    assert terms.mean() == pytest.approx(local_information(x, y, 5, 1).mean(), abs=0.06)
+    assert terms.mean() == pytest.approx(local_information(x, y, 5).mean(), abs=0.06)
     assert ceilings.mean() == pytest.approx(digamma(200) - digamma(5), abs=0.02)
 
 
@@ -212,7 +201,6 @@ def test_grouped_counts_are_those_by_hand(rng, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "groups", "failure"),
     [
-        ({"variant": 2}, 20, "variant = 2 does not know groups"),
         ({"neighbours": 1}, 20, "neighbours = 1 is not from 2 to below half of the 20 groups"),
         ({}, 10, "neighbours = 5 is not from 2 to below half of the 10 groups"),
     ],
@@ -227,8 +215,6 @@ def test_groups_that_neighbours_cannot_use(rng, options, groups, failure):
     [
         ({"neighbours": 0}, "neighbours"),
         ({"neighbours": 1.5}, "not a whole number"),
-        ({"variant": 3}, "variant = 3 is unknown"),
-        ({"margins": "raw"}, "margins = 'raw' is unknown"),
     ],
 )
 def test_refused(rng, options, message):

@@ -14,8 +14,8 @@ from theorykit.information.estimators import pairs
 from theorykit.information.estimators.canonical import cca_estimate
 from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
+from theorykit.information.estimators.outcomes import Outcome, in_range, recorded
 from theorykit.information.estimators.pairs import check_memory, checked_pair
-from theorykit.information.estimators.records import Outcome, in_range, recorded
 
 
 def samples(rng: np.random.Generator, count: int = 60, width: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from theorykit.information.estimators.automatic import PLANTED, planted_pair
 from theorykit.information.estimators.canonical import noise_edge
 from theorykit.information.estimators.gaussian import gaussian_estimate
 from theorykit.information.estimators.pairs import checked_pair
-from theorykit.information.estimators.power import PLANTED, planted_pair
-from theorykit.information.estimators.reduction import critic_estimate
 from theorykit.information.estimators.training import TrainingSettings
+from theorykit.information.estimators.variational import critic_estimate
 
 
 @pytest.mark.parametrize("size", [1, 4])

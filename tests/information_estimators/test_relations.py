@@ -5,9 +5,8 @@ import pytest
 
 from tests.information_estimators.gaussian_pairs import canonical_pairs
 from theorykit.errors import InputError, NonFiniteError
+from theorykit.information import mutual_information
 from theorykit.information.estimators.gaussian import gaussian_estimate
-from theorykit.information.estimators.neighbours import ksg_estimate
-from theorykit.information.estimators.noise import noisy_information
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 
 FUNCTIONS = {
@@ -86,7 +85,7 @@ def test_refused_relations(rng):
 def test_a_copy_through_noise_is_a_channel(rng, noise):
     """I(X; X + τZ) = ½ log(1 + 1/τ²) per coordinate."""
     x = rng.standard_normal((5000, 3))
-    found = noisy_information(x, x, noise, generator=rng)
+    found = mutual_information(x, x, "gaussian", noise=noise, generator=rng)
     truth = 1.5 * np.log1p(1 / noise**2)
     assert found.interval[0] < truth < found.interval[1]
     assert found.method == f"gaussian at noise {noise:g}"
@@ -95,19 +94,19 @@ def test_a_copy_through_noise_is_a_channel(rng, noise):
 def test_noise_is_in_the_unit_of_y_and_never_adds(rng):
     x, y = canonical_pairs(rng, 5000, np.full(2, 0.9))
     values = [
-        noisy_information(x, y, noise, generator=np.random.default_rng(3)).information for noise in (1e-6, 0.5, 2)
+        mutual_information(x, y, "gaussian", noise=noise, generator=np.random.default_rng(3)).information
+        for noise in (1e-6, 0.5, 2)
     ]
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(gaussian_estimate(x, y).information, abs=1e-4)
-    scaled = noisy_information(x, 100 * y, 50.0, generator=np.random.default_rng(3)).information
+    scaled = mutual_information(x, 100 * y, "gaussian", noise=50.0, generator=np.random.default_rng(3)).information
     assert scaled == pytest.approx(values[1], abs=1e-9)
 
 
 def test_other_estimators_groups_and_warnings_go_through(rng):
     x = rng.standard_normal(400)
-    found = noisy_information(
-        x, np.c_[x, np.ones(400)], 0.3, generator=rng, estimator=ksg_estimate, neighbours=3, groups=np.arange(400) // 4
-    )
+    y, groups = np.c_[x, np.ones(400)], np.arange(400) // 4
+    found = mutual_information(x, y, "ksg", noise=0.3, generator=rng, groups=groups)
     assert found.method == "ksg1 at noise 0.3"
     assert found.dimensions == (1, 2)
     assert found.warnings[0] == "y: 1 of 2 columns is constant and was left out"
@@ -117,4 +116,4 @@ def test_other_estimators_groups_and_warnings_go_through(rng):
 @pytest.mark.parametrize("noise", [0.0, -1.0, np.inf, "much"])
 def test_refused_noise(rng, noise):
     with pytest.raises(InputError, match="noise"):
-        noisy_information(np.arange(9.0), np.arange(9.0), noise, generator=rng)
+        mutual_information(np.arange(9.0), np.arange(9.0), "gaussian", noise=noise, generator=rng)

@@ -29,8 +29,8 @@ def test_surrogates_have_the_spectra_and_the_information_that_was_asked_for(rng)
     first, second = family.sample(0.7, rng)
     found = gaussian_estimate(first, second)
     assert found.interval[0] < 0.7 < found.interval[1]
-    for mapped, side in ((family.x_map, x), (family.y_map, y)):  # the exact covariance of the surrogate is the sample's
-        np.testing.assert_allclose(mapped.T @ mapped, np.cov(side, rowvar=False, ddof=0), rtol=1e-8, atol=1e-10)
+    for root, side in ((family.left, x), (family.right, y)):  # the exact covariance of the surrogate is the sample's
+        np.testing.assert_allclose(root @ root.T, np.cov(side, rowvar=False, ddof=0), rtol=1e-8, atol=1e-10)
     shares = -np.log1p(-(correlations_of(correlation_matrix(first, second), 4).correlations ** 2))
     np.testing.assert_allclose(shares / shares.sum(), family.profile, atol=0.03)
 

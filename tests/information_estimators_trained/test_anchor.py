@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from theorykit.information.estimators.anchor import gaussian_anchor
 from theorykit.information.estimators.critics import Critic
 from theorykit.information.estimators.pairs import checked_pair
-from theorykit.information.estimators.reduction import MOST_COMPONENTS, critic_estimate, reduced
-from theorykit.information.estimators.splits import split_rows
-from theorykit.information.estimators.training import TrainingSettings
-from theorykit.information.estimators.variational import mine_estimate
+from theorykit.information.estimators.training import TrainingSettings, split_rows
+from theorykit.information.estimators.variational import (
+    MOST_COMPONENTS,
+    critic_estimate,
+    gaussian_anchor,
+    reduced,
+    trained_estimates,
+)
 
 QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, max_steps=200, validate_every=50, patience=2, anchored=True)
 
@@ -60,8 +63,10 @@ def test_an_anchor_makes_many_gaussian_dimensions_reachable_and_the_gain_small()
     rho = [0.95] * 4
     truth = -2 * np.log1p(-(0.95**2))
     x, y = pair(1, rho, 4000, 40)
-    found = mine_estimate(x, y, generator=np.random.default_rng(0), settings=QUICK)
-    plain = mine_estimate(x, y, generator=np.random.default_rng(0), settings=dataclasses.replace(QUICK, anchored=False))
+    found, plain = (
+        trained_estimates([(x, y)], generator=np.random.default_rng(0), settings=settings)[0]
+        for settings in (QUICK, dataclasses.replace(QUICK, anchored=False))
+    )
     assert abs(found.information - truth) < 0.2 * truth
     assert plain.information < 0.6 * truth
     assert plain.gain is None
@@ -70,7 +75,8 @@ def test_an_anchor_makes_many_gaussian_dimensions_reachable_and_the_gain_small()
 
 def test_the_gain_is_what_the_gaussian_relation_misses():
     x, z = np.random.default_rng(0).standard_normal((2, 4000, 1))
-    found = mine_estimate(x, np.abs(x) + 0.3 * z, generator=np.random.default_rng(0), settings=QUICK)
+    pairs = [(x, np.abs(x) + 0.3 * z)]
+    (found,) = trained_estimates(pairs, generator=np.random.default_rng(0), settings=QUICK)
     assert found.gain[0] > 20 * found.gain[1] > 0
     assert found.gain[0] == pytest.approx(found.information, abs=0.02)  # |x| is uncorrelated with x
 

@@ -6,7 +6,7 @@ import pytest
 from theorykit.errors import InputError
 from theorykit.information import gaussian_mutual_information_from_samples
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.self_consistency import self_consistency
+from theorykit.information.estimators.surrogates import self_consistency
 
 
 def record(information: float | None, count: int = 100) -> InformationEstimate:

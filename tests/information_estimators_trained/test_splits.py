@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from theorykit.errors import InputError
-from theorykit.information.estimators.splits import partner_shifts, scaled, split_rows
+from theorykit.information.estimators.training import partner_shifts, scaled, split_rows
 
 
 @given(lengths=st.lists(st.integers(1, 4), min_size=100, max_size=130), seed=st.integers(0, 99))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from theorykit.errors import InputError
-from theorykit.information.estimators.objectives import OBJECTIVES
+from theorykit.information.estimators.critics import OBJECTIVES
 from theorykit.information.estimators.training import Rows, TrainedCritics, TrainingSettings, train_critics
 
 SMALL = TrainingSettings(
@@ -95,7 +95,7 @@ def test_a_broken_pair_fails_alone():
 
 def test_a_small_train_split_is_one_batch():
     rows = gaussian_rows(0, [0.9], 30)
-    assert train("nwj", rows, rows).failures == [""]
+    assert train("infonce", rows, rows).failures == [""]
 
 
 @pytest.mark.parametrize(

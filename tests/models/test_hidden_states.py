@@ -6,7 +6,7 @@ import torch
 
 from tests.models.tiny import VOCABULARY, language_model, random_tokens, tiny_gpt2, tiny_llama, write_tokenizer
 from theorykit.errors import InputError
-from theorykit.information.estimators.layers import layer_information
+from theorykit.information.layers import layer_information
 from theorykit.models.hidden_states import hidden_states
 
 

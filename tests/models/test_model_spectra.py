@@ -10,9 +10,9 @@ from theorykit.errors import CheckpointError, InputError
 from theorykit.models.analysis import model_spectra
 from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import (
-    Calibration,
     LayerSpectra,
     LossAnchor,
+    LossCalibration,
     ModelSpectra,
     bundled_spectra,
     load_spectra,
@@ -39,7 +39,9 @@ def example():
         layer = LinearLayer(name, f"{name}.weight", shape, kind, expert=1 if "[" in name else None, active_share=0.5)
         whitened = {metric: WhitenedSpectrum(values(min(shape)), shape, "gram", metric=metric) for metric in metrics}
         layers.append(LayerSpectra(layer, Spectrum(values(min(shape)), shape, "gram"), whitened))
-    calibration = Calibration("text.txt", 1024, 512, 7, 0.03, (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9)))
+    calibration = LossCalibration(
+        "text.txt", 1024, 512, 7, 0.03, (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9))
+    )
     return ModelSpectra("an example", tuple(layers), calibration, {"files": ["a.safetensors"], "licence": None})
 
 
@@ -184,14 +186,14 @@ def test_the_zero_matrix_has_a_row():
 
 
 def test_calibrated_loss_meets_its_anchors():
-    calibration = Calibration("t", 1, 1, 0, 0.0, (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9)))
+    calibration = LossCalibration("t", 1, 1, 0, 0.0, (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9)))
     assert calibration.calibrated_loss(0.1) == pytest.approx(0.2)
     assert calibration.calibrated_loss(0.4) == pytest.approx(0.9)
     assert calibration.calibrated_loss(0.2) == pytest.approx((0.2 * 0.9) ** 0.5)  # halfway on both logarithmic scales
     assert calibration.calibrated_loss(0.0) == 0.0
-    single = Calibration("t", 1, 1, 0, 0.0, (LossAnchor(0.9, 0.1, 0.2),))
+    single = LossCalibration("t", 1, 1, 0, 0.0, (LossAnchor(0.9, 0.1, 0.2),))
     assert single.calibrated_loss(0.3) == pytest.approx(0.6)
-    assert Calibration("t", 1, 1, 0, 0.0).calibrated_loss(0.3) == 0.3
+    assert LossCalibration("t", 1, 1, 0, 0.0).calibrated_loss(0.3) == 0.3
 
 
 def test_the_bundled_spectra():

@@ -95,7 +95,7 @@ def test_curves_are_mean_losses(made, data, content, parts, interval):
     size = int(objectives.title.split()[-1].rstrip("?"))
     found = parts(objectives, Points)
     names = [name for name, curve in data["curves"].items() if size in curve["sizes"]]
-    verdicts = {one["what"]: one["words"][0] for one in content("optimal-rank")["findings"]}
+    verdicts = {finding["what"]: finding["words"][0] for finding in content("optimal-rank")["findings"]}
     for name, (label, points) in zip(names, found.items(), strict=True):
         curve = data["curves"][name]
         place = curve["sizes"].index(size)

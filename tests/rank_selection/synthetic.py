@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from theorykit.models.layers import LinearLayer
-from theorykit.models.model_spectra import Calibration, LayerSpectra, LossAnchor, ModelSpectra
+from theorykit.models.model_spectra import LayerSpectra, LossAnchor, LossCalibration, ModelSpectra
 from theorykit.spectra import Spectrum, WhitenedSpectrum
 
 LINEAR_ANCHORS = (LossAnchor(0.9, 1e-3, 2e-3), LossAnchor(0.5, 1e-2, 2e-2))
@@ -30,8 +30,8 @@ def layer_spectra(
     return LayerSpectra(layer, Spectrum(values, shape), whitened)  # type: ignore[arg-type]
 
 
-def calibration(anchors: Sequence[LossAnchor] = LINEAR_ANCHORS) -> Calibration:
-    return Calibration("made up", 1000, 10, 0, 0.0, tuple(anchors))
+def calibration(anchors: Sequence[LossAnchor] = LINEAR_ANCHORS) -> LossCalibration:
+    return LossCalibration("made up", 1000, 10, 0, 0.0, tuple(anchors))
 
 
 def model(*layers: LayerSpectra, anchors: Sequence[LossAnchor] | None = LINEAR_ANCHORS) -> ModelSpectra:

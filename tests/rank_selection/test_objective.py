@@ -5,12 +5,10 @@ import pytest
 
 from theorykit.errors import InputError
 from theorykit.rank_selection import (
-    LayerObjective,
     Objective,
     SampleSize,
     degrees_of_freedom,
     estimation_loss,
-    layer_objective,
 )
 from theorykit.spectra import tail_energies
 
@@ -156,46 +154,9 @@ def test_estimation_loss_scales_with_the_noise_and_keeps_the_shape():
     np.testing.assert_allclose(estimation_loss(np.array([[2.0, 4.0]]), 10, 0.5), [[0.05, 0.1]])
 
 
-def objective_of(rng: np.random.Generator, shape: tuple[int, int], **given: float) -> LayerObjective:
-    tails = tail_energies(np.sort(rng.random(min(shape)))[::-1]) / 2
-    return layer_objective(tails, shape, 300, **given)
-
-
-def test_the_terms_come_back_separately(rng):
-    shape, tails = (6, 4), np.array([4.0, 2.0, 1.0, 0.5, 0.0])
-    found = layer_objective(tails, shape, 100, noise_share=0.5, scale=3.0)
-    np.testing.assert_allclose(found.approximation, 3 * tails)
-    np.testing.assert_allclose(found.estimation, 0.5 * np.array([0, 9, 16, 21, 24]) / 200)
-    np.testing.assert_allclose(found.total, found.approximation + found.estimation)
-
-
-@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (1, 5), (8, 8)])
-@pytest.mark.parametrize("multiple", [1, 3, 8])
-def test_the_best_rank_is_that_of_the_full_grid(rng, shape, multiple):
-    if multiple > min(shape):
-        with pytest.raises(InputError, match=f"rank multiple = {multiple} is above its maximum"):
-            objective_of(rng, shape).optimal_rank(multiple)
-        return
-    for noise in (0.0, 0.3, 1.0):
-        found = objective_of(rng, shape, noise_share=noise)
-        grid = {rank: found.total[rank] for rank in range(multiple, min(shape) + 1, multiple)}
-        assert found.optimal_rank(multiple) == min(grid, key=lambda rank: (grid[rank], rank))
-
-
-def test_the_smallest_of_equals():
-    assert LayerObjective(np.array([9.0, 2.0, 1.0, 1.0]), np.zeros(4)).optimal_rank() == 2
-
-
-@pytest.mark.parametrize("multiple", [0, -1, 1.5])
-def test_a_bad_multiple(multiple):
-    with pytest.raises(InputError, match="rank multiple"):
-        LayerObjective(np.ones(5), np.ones(5)).optimal_rank(multiple)
-
-
-@pytest.mark.parametrize("size", [4, 6])
-def test_one_loss_per_rank(size):
-    with pytest.raises(InputError, match=rf"tail_losses has shape \({size},\), not \(5,\)"):
-        layer_objective(np.zeros(size), (6, 4), 100)
+def test_the_estimation_term_at_every_rank():
+    estimation = estimation_loss(degrees_of_freedom((6, 4), np.arange(5)), 100, 0.5)
+    np.testing.assert_allclose(estimation, 0.5 * np.array([0, 9, 16, 21, 24]) / 200)
 
 
 @pytest.mark.parametrize(("power", "rate", "exponent"), [(1.0, 1.0, 1 / 2), (1.0, 0.5, 1 / 4), (0.5, 0.5, 1 / 3)])
@@ -203,11 +164,7 @@ def test_the_reduced_forms_have_the_exponents_of_their_laws(power, rate, exponen
     """The whole-number optimum of C1/r + C2 r^b n^−c on the full grid, against n: slopes ½, ¼, ⅓."""
     ranks = np.arange(1.0, 100_001)
     sizes = np.geomspace(1e5, 1e9, 9)
-    best = []
-    for n in sizes:
-        approximation = np.concatenate([[np.inf], 1.0 / ranks])
-        estimation = np.concatenate([[0.0], 0.5 * ranks**power * n**-rate])
-        best.append(LayerObjective(approximation, estimation).optimal_rank())
+    best = [ranks[np.argmin(1.0 / ranks + 0.5 * ranks**power * n**-rate)] for n in sizes]
     slope = np.polyfit(np.log(sizes), np.log(best), 1)[0]
     assert slope == pytest.approx(exponent, abs=2e-3)
 
@@ -219,7 +176,8 @@ def test_the_full_objective_follows_the_law_of_its_spectrum(alpha):
     tails = tail_energies(np.arange(1.0, size + 1) ** -alpha) / 2
     expected = np.array([30, 50, 80, 130, 200, 300])
     samples = 2 * size * (expected + 0.5) ** (2 * alpha)
-    best = [layer_objective(tails, (size, size), n).optimal_rank() for n in samples]
+    freedom = degrees_of_freedom((size, size), np.arange(size + 1))
+    best = [np.argmin(tails + estimation_loss(freedom, n)) for n in samples]
     np.testing.assert_allclose(best, expected, rtol=0.02)
     slope = np.polyfit(np.log(samples), np.log(best), 1)[0]
     assert slope == pytest.approx(1 / (2 * alpha), rel=0.02)

@@ -7,22 +7,11 @@ import pytest
 import sympy as sp
 
 from theorykit.errors import InputError
-from theorykit.statements import (
-    STATEMENTS,
-    cloning_information,
-    covering_number,
-    descent_lemma,
-    find_statement,
-    gradient_deviation,
-    gradient_preservation,
-    rademacher_complexity,
-    sgd_convergence,
-    smoothness,
-)
+from theorykit.statements import STATEMENTS, find_statement, lemma_1, theorem_1, theorem_2, theorem_3
 from theorykit.statements.audit import run_audit, summary_of
 from theorykit.statements.enclosure import certainly, enclose
-from theorykit.statements.evidence import Effort, Method, Side, Witness, search, witness
-from theorykit.statements.noisy_quadratic import second_moments
+from theorykit.statements.evidence import Effort, EvidenceKind, Form, Witness, search, witness
+from theorykit.statements.theorem_1 import second_moments
 
 EFFORT = Effort(trials=2_000)
 # the verdicts on the printed forms that shared knowledge about the paper leads one to expect; None: a definition
@@ -85,7 +74,7 @@ def test_corrected_forms_survive_and_are_nearly_met(audit):
         part.title: part.numbers["largest_ratio"]
         for row in audit.rows
         for part in row.evidence
-        if part.side == Side.CORRECTED and part.method == Method.SEARCH
+        if part.side == Form.CORRECTED and part.method == EvidenceKind.SEARCH
     }
     assert len(largest) >= 9
     assert all(ratio <= 1 + 1e-9 for ratio in largest.values()), largest
@@ -127,12 +116,12 @@ def test_the_audit_is_the_same_when_it_is_run_again(audit):
 @pytest.mark.parametrize(
     ("module", "name", "key"),
     [
-        (smoothness, "factored_smoothness_bound", "eq-5"),
-        (gradient_preservation, "gradient_preservation_bound", "eq-8"),
-        (sgd_convergence, "sgd_convergence_bound", "eq-11"),
-        (covering_number, "log_covering_number", "eq-20"),
-        (rademacher_complexity, "rank_free_rademacher_bound", "eq-21"),
-        (gradient_deviation, "factor_gradient_bound", "eq-37"),
+        (theorem_1, "factored_smoothness_bound", "eq-5"),
+        (lemma_1, "gradient_preservation_bound", "eq-8"),
+        (theorem_1, "sgd_convergence_bound", "eq-11"),
+        (theorem_2, "log_covering_number", "eq-20"),
+        (theorem_2, "rank_free_rademacher_bound", "eq-21"),
+        (lemma_1, "factor_gradient_bound", "eq-37"),
     ],
 )
 def test_a_halved_upper_bound_is_refuted_by_the_search(monkeypatch, module, name, key):
@@ -149,15 +138,15 @@ def test_a_layer_that_sees_only_its_own_truncation_is_refuted(monkeypatch):
         own = weight_smoothness * projection_norm**2 * (norms * errors).sum(axis=-1)
         return 2 * projection_norm * (own + gradient_norm * errors.sum(axis=-1))
 
-    monkeypatch.setattr(gradient_preservation, "gradient_preservation_bound", per_layer)
+    monkeypatch.setattr(lemma_1, "gradient_preservation_bound", per_layer)
     assert run_audit([find_statement("eq-8")], effort=EFFORT).rows[0].corrected_truth == "REFUTED"
 
 
 @pytest.mark.parametrize("term", ["weight_smoothness", "gradient_norm"])
 def test_each_term_of_the_corrected_eq_37_is_met(monkeypatch, term):
-    right = gradient_deviation.factor_gradient_bound
+    right = lemma_1.factor_gradient_bound
     monkeypatch.setattr(
-        gradient_deviation,
+        lemma_1,
         "factor_gradient_bound",
         lambda *given, **named: right(*given, **named | {term: 0.9 * named[term]}),
     )
@@ -171,18 +160,18 @@ def test_no_sentence_is_cut_off(audit):
 
 
 def test_a_doubled_lower_bound_is_refuted_by_the_search(monkeypatch):
-    right = cloning_information.rate_distortion
-    monkeypatch.setattr(cloning_information, "rate_distortion", lambda *given: 2 * np.asarray(right(*given)))
+    right = theorem_3.rate_distortion
+    monkeypatch.setattr(theorem_3, "rate_distortion", lambda *given: 2 * np.asarray(right(*given)))
     row = run_audit([find_statement("eq-23")], effort=EFFORT).rows[0]
     assert row.corrected_truth == "REFUTED"
-    searches = [part for part in row.evidence if part.method == Method.SEARCH]
+    searches = [part for part in row.evidence if part.method == EvidenceKind.SEARCH]
     assert [part.truth for part in searches] == ["REFUTED", "REFUTED"]
 
 
 def test_dudleys_bound_is_searched_alone(monkeypatch):
-    right = rademacher_complexity.low_rank_dudley_bound
+    right = theorem_2.low_rank_dudley_bound
     monkeypatch.setattr(
-        rademacher_complexity,
+        theorem_2,
         "low_rank_dudley_bound",
         lambda *given, **named: 0.02 * np.asarray(right(*given, **named)),
     )
@@ -190,7 +179,7 @@ def test_dudleys_bound_is_searched_alone(monkeypatch):
 
 
 def test_another_constant_of_dudleys_integral_breaks_its_proof(monkeypatch):
-    monkeypatch.setattr(rademacher_complexity, "dudley_constant", lambda: 11.7514)
+    monkeypatch.setattr(theorem_2, "dudley_constant", lambda: 11.7514)
     assert "11.751456" in run_audit("eq-21", effort=EFFORT).rows[0].broken[0].sentence
 
 
@@ -220,7 +209,7 @@ def test_the_rows_are_in_the_order_of_the_numbers(audit):
 @pytest.mark.parametrize("key", ["eq-23", "eq-25", "eq-31", "eq-32"])
 def test_what_is_cited_is_said(audit, key):
     row = next(row for row in audit.rows if row.key == key)
-    cited = [part for part in row.evidence if part.method == Method.LITERATURE]
+    cited = [part for part in row.evidence if part.method == EvidenceKind.LITERATURE]
     assert all(part.truth == "UNDECIDED" for part in cited)
     assert any(part.sentence.startswith("cited, not computed here: ") for part in cited)
     assert "literature" in summary_of(row)["evidence"]
@@ -228,7 +217,7 @@ def test_what_is_cited_is_said(audit, key):
 
 def test_eqs_31_and_32_share_one_search(audit):
     searches = {
-        row.key: sum(part.method == Method.SEARCH for part in row.evidence)
+        row.key: sum(part.method == EvidenceKind.SEARCH for part in row.evidence)
         for row in audit.rows
         if row.key in ("eq-31", "eq-32")
     }
@@ -236,13 +225,13 @@ def test_eqs_31_and_32_share_one_search(audit):
 
 
 WITNESSES = [
-    (sgd_convergence, "_noise", "eq-11"),
-    (gradient_deviation, "_lost_factor", "eq-37"),
-    (cloning_information, "_without_constant", "eq-23"),
-    (descent_lemma, "_noise_floor", "eq-16"),
-    (smoothness, "_steep", "eq-5"),
-    (cloning_information, "_reversed_at_half", "eq-27"),
-    (gradient_deviation, "_joint_layers", "appendix-sum"),
+    (theorem_1, "_noise", "eq-11"),
+    (lemma_1, "_lost_factor", "eq-37"),
+    (theorem_3, "_without_constant", "eq-23"),
+    (theorem_1, "_noise_floor", "eq-16"),
+    (theorem_1, "_steep", "eq-5"),
+    (theorem_3, "_reversed_at_half", "eq-27"),
+    (lemma_1, "_joint_layers", "appendix-sum"),
 ]
 
 
@@ -268,7 +257,7 @@ def test_the_recursion_of_sgd_is_the_closed_form():
     given = {"curvature": 3, "step": sp.Rational(1, 4), "start": 2, "noise": sp.Rational(1, 2), "bias": -1}
     squares = second_moments(6, **given)
     average = 9 * sum(squares[:6]) / sp.Integer(6)
-    closed = sgd_convergence.quadratic_average(*(np.float64(given[name]) for name in given), np.float64(6))
+    closed = theorem_1.quadratic_average(*(np.float64(given[name]) for name in given), np.float64(6))
     assert float(average) == pytest.approx(float(closed), rel=1e-12)
 
 
@@ -289,13 +278,13 @@ def test_a_witness_that_refutes_the_corrected_form_as_well_does_not_verify():
 
 
 def test_a_search_that_meets_a_ratio_above_one_refutes():
-    found = search(Side.PRINTED, "planted", lambda generator, count: generator.uniform(0, 1.01, count)).run(EFFORT)
+    found = search(Form.PRINTED, "planted", lambda generator, count: generator.uniform(0, 1.01, count)).run(EFFORT)
     assert found.truth == "REFUTED"
     assert found.numbers["largest_ratio"] > 1
 
 
 def test_a_search_that_gives_no_number_decides_nothing():
-    found = search(Side.PRINTED, "broken", lambda _, count: np.full(count, np.nan)).run(EFFORT)
+    found = search(Form.PRINTED, "broken", lambda _, count: np.full(count, np.nan)).run(EFFORT)
     assert found.truth == "UNDECIDED"
     assert "nan" in found.sentence
 

@@ -7,9 +7,9 @@ from theorykit import statements
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS, Equation, Kind, Statement, find_statement, register
 from theorykit.statements.audit import run_audit
-from theorykit.statements.evidence import Effort, Side, search
-from theorykit.verdicts import Instance, Verdict
-from validation.claims.finding import Finding, Form
+from theorykit.statements.evidence import Effort, search
+from theorykit.verdicts import Form, Instance, Verdict
+from validation.claims.finding import Finding
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _forgotten(monkeypatch):
 
 
 def equation(key="own-bound", label="own bound", printed="x² ≤ x"):
-    check = search(Side.PRINTED, "normal numbers", lambda generator, count: abs(generator.standard_normal(count)))
+    check = search(Form.PRINTED, "normal numbers", lambda generator, count: abs(generator.standard_normal(count)))
     return Equation(key, label, printed, "", (check,))
 
 

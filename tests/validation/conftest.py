@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.models.tiny import save_runnable, save_words, tiny_gpt2
+from tests.models.tiny import save_runnable, save_words, tiny_gpt2, tiny_llama
 from tests.validation.fakes import install, settings_of
 from validation.__main__ import main
 from validation.reports import audit
@@ -21,13 +21,23 @@ class Done(NamedTuple):
     err: str
 
 
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    return str(save_runnable(tiny_gpt2(), tmp_path_factory.mktemp("teacher") / "gpt2"))
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory):
+    """Folders of tiny teachers that run on text, by name; not to be changed."""
+    folder = tmp_path_factory.mktemp("teachers")
+    return {
+        name: str(save_runnable(make(), folder / name)) for name, make in (("gpt2", tiny_gpt2), ("llama", tiny_llama))
+    }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def teacher(teachers):
+    return teachers["gpt2"]
+
+
+@pytest.fixture(scope="session")
 def words(tmp_path_factory):
+    """A text file of 6,000 tokens, some of them frequent."""
     return save_words(tmp_path_factory.mktemp("words"))
 
 

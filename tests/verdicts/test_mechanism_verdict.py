@@ -8,6 +8,7 @@ from scipy import stats
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.verdicts import Instance, ReferenceTask, equivalence, mechanism_verdict, paired_effect
+from theorykit.verdicts.mechanisms import _above_ceiling
 
 STILL = ReferenceTask("rotation", [0.01, -0.02, 0.01, 0.0, 0.02, -0.01], 0.0, margin=0.1)
 MOVING = ReferenceTask("shuffled pairs", [0.5, 0.6, 0.4, 0.5, 0.55, 0.45], 0.0, margin=0.1)
@@ -146,11 +147,8 @@ def test_bad_input(rng, call, error, message):
 def test_ceilings_are_one_family(rng):
     """Holm over arms and ceilings: an estimator at its ceilings is rejected with probability at most alpha."""
     ceilings = {f"ceiling {number}": 1.0 + 1e-9 * number for number in range(4)}
-    rejected = 0
-    for _ in range(400):
-        arms = rng.normal(1.0, 0.1, (2, 8))
-        verdict = mechanism_verdict(*arms, rng, negative_controls=[STILL], ceilings=ceilings)
-        rejected += verdict.instance is Instance.NOT_APPLICABLE
+    draws = rng.normal(1.0, 0.1, (400, 2, 8))
+    rejected = sum(bool(_above_ceiling({"treated": a, "control": b}, ceilings, 0.05)) for a, b in draws)
     assert stats.binom.sf(rejected - 1, 400, 0.05) > 1e-3  # two tests of each arm at 0.05 would give about 39
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from theorykit.errors import InputError
-from theorykit.verdicts import TRIVIAL_BOUNDS, Value, expectation_verdict, trivial_bound
+from theorykit.errors import InputError, NonFiniteError
+from theorykit.verdicts import TRIVIAL_BOUNDS, Value, bound_value, expectation_verdict, trivial_bound
 
 
 def test_every_bound_of_the_paper_has_its_trivial_competitor():
@@ -13,7 +13,6 @@ def test_every_bound_of_the_paper_has_its_trivial_competitor():
         "bits_per_token": ("upper", "log2 V"),
         "mutual_information": ("lower", "0"),
         "squared_gradient_norm": ("upper", "2LΔ"),
-        "rademacher_complexity": ("upper", "B R/√N"),
         "gradient_deviation": ("upper", "‖g1‖ + ‖g2‖"),
     }
     assert all(bound.unit and bound.holds for bound in TRIVIAL_BOUNDS.values())
@@ -22,11 +21,10 @@ def test_every_bound_of_the_paper_has_its_trivial_competitor():
 @pytest.mark.parametrize(
     ("quantity", "arguments", "value"),
     [
-        ("next_token_error", {"vocabulary": 50257}, 1 - 1 / 50257),
+        ("next_token_error", {"vocabulary": [2, 4, 50257]}, [0.5, 0.75, 1 - 1 / 50257]),
         ("bits_per_token", {"vocabulary": 50257}, np.log2(50257)),
         ("mutual_information", {}, 0.0),
         ("squared_gradient_norm", {"smoothness": 2.0, "initial_gap": 3.0}, 12.0),
-        ("rademacher_complexity", {"n_samples": 100, "frobenius_bound": 2.0, "input_norm": 3.0}, 0.6),
         ("gradient_deviation", {"first_norm": [1.0, 2.0], "second_norm": 3.0}, [4.0, 5.0]),
     ],
 )
@@ -46,6 +44,22 @@ def test_the_uniform_prediction_meets_its_two_bounds(rng):
     assert trivial_bound("bits_per_token", vocabulary=8) == 3.0
 
 
+@pytest.mark.parametrize(
+    ("bound", "simpler", "value"),
+    [
+        (0.2, None, Value.INFORMATIVE),
+        (0.2, 0.3, Value.INFORMATIVE),
+        (0.2, 0.2, Value.INFORMATIVE),
+        (0.2, 0.1, Value.DOMINATED),
+        (1.0, None, Value.VACUOUS),
+        (1.0, 0.1, Value.VACUOUS),
+        (7.0, 9.0, Value.VACUOUS),
+    ],
+)
+def test_what_a_bound_is_worth(bound, simpler, value):
+    assert bound_value(bound, trivial=1.0, simpler=simpler) is value
+
+
 def test_a_verdict_takes_it():
     trivial = trivial_bound("next_token_error", vocabulary=4)
     assert expectation_verdict([0.1, 0.2, 0.15], 447.0, trivial=trivial).value is Value.VACUOUS
@@ -59,6 +73,7 @@ def test_a_verdict_takes_it():
         ("bits_per_token", {}, "bits_per_token takes vocabulary, not nothing"),
         ("mutual_information", {"rank": 1}, "mutual_information takes no arguments, not rank"),
         ("bits_per_token", {"vocabulary": 2.5}, r"vocabulary = 2\.5 is not a whole number"),
+        ("next_token_error", {"vocabulary": 0}, "vocabulary = 0"),
         ("squared_gradient_norm", {"smoothness": [1.0, 2.0], "initial_gap": [1.0] * 3}, "do not broadcast"),
         ("gradient_deviation", {"first_norm": -1.0, "second_norm": 1.0}, "first_norm = -1 lies outside"),
     ],
@@ -66,3 +81,8 @@ def test_a_verdict_takes_it():
 def test_refusals(quantity, arguments, message):
     with pytest.raises(InputError, match=message):
         trivial_bound(quantity, **arguments)
+
+
+def test_a_bound_without_a_number_is_refused():
+    with pytest.raises(NonFiniteError, match="bound = nan"):
+        bound_value(np.nan, trivial=1.0)

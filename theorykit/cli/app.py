@@ -9,16 +9,13 @@ import typer
 
 from theorykit.cli.audit import audit
 from theorykit.cli.bound import bound
-from theorykit.cli.entry import run
+from theorykit.cli.entry import Program, run
 from theorykit.cli.mi import mi
 from theorykit.cli.rank_select import rank_select
 from theorykit.cli.spectrum import spectrum
 
-app = typer.Typer(
-    add_completion=False,
+app = Program(
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Tells whether a theory about low-rank knowledge distillation is true, and which rank each layer needs.",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from theorykit.arguments import did_you_mean
 from theorykit.cli.options import Debug, Json, Quiet, check_outputs
 from theorykit.errors import InputError
 
@@ -43,7 +44,9 @@ def audit(
     """
     form = "json" if json else form
     if form not in FORMATS:
-        raise InputError(f"format {form!r} is not known", f"give one of {', '.join(FORMATS)}")
+        raise InputError(
+            f"format {form!r} is not known", f"{did_you_mean(form, FORMATS)}give one of {', '.join(FORMATS)}"
+        )
     check_outputs(output=output)
     from theorykit.cli.output import progress
     from theorykit.results import write_whole

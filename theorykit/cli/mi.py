@@ -13,7 +13,7 @@ from theorykit.errors import InputError
 
 if TYPE_CHECKING:
     from theorykit.information.estimate import InformationEstimate
-    from theorykit.information.estimators.surrogates import Calibration
+    from theorykit.information.estimators.surrogates import EstimatorCalibration
 
 UNITS = {
     "information": "nats; null for infinity and for a failure",
@@ -30,8 +30,7 @@ def mi(
     method: Annotated[
         str,
         typer.Option(
-            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine, nwj, "
-            "infonce or smile."
+            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine or infonce."
         ),
     ] = "auto",
     groups: Annotated[
@@ -127,7 +126,7 @@ def _check_header(path: Path) -> None:
 
 def _calibration(
     x: Any, y: Any, found: InformationEstimate, draws: int, seed: int, step: Any, options: dict[str, Any]
-) -> Calibration | None:
+) -> EstimatorCalibration | None:
     """Return the method's errors on known pairs around its own answer; None for an infinite one."""
     import numpy as np
 
@@ -143,18 +142,18 @@ def _calibration(
     )
 
 
-def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool) -> None:
+def _print(found: InformationEstimate, known: EstimatorCalibration | None, *, quiet: bool) -> None:
     from rich.text import Text
 
     from theorykit.cli.output import console, warn
-    from theorykit.information.estimators.records import BOUND
+    from theorykit.information.estimate import Doubt
 
     screen = console()
     if known is not None:
         _print_calibration(known)
         screen.print()
     if found.information is not None:
-        bound = any(BOUND in warning for warning in found.warnings)
+        bound = found.has(Doubt.LOWER_BOUND)
         interval = "no interval" if found.interval is None else "95 % interval {:.4g} to {:.4g}".format(*found.interval)
         of_bound = " of the bound, which I may exceed" if bound else ""
         screen.print(Text(f"I(X; Y) {'≥' if bound else '='} {found.information:.4g} nats, {interval}{of_bound}"))
@@ -172,7 +171,7 @@ def _print(found: InformationEstimate, known: Calibration | None, *, quiet: bool
     warn(found.warnings, quiet=quiet)
 
 
-def _print_calibration(known: Calibration) -> None:
+def _print_calibration(known: EstimatorCalibration) -> None:
     from rich.table import Table
     from rich.text import Text
 

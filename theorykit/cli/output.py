@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from theorykit.provenance import environment
@@ -80,26 +81,52 @@ def fail(message: str, hint: str) -> None:
         sys.stderr.write(f"hint: {_one_line(hint)}\n")
 
 
-def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
+def warn(messages: Iterable[str], *, quiet: bool) -> None:
     """Write warnings to stderr."""
-    if not quiet:
-        for message in messages:
-            sys.stderr.write(f"warning: {message}\n")
+    for message in () if quiet else messages:
+        sys.stderr.write(f"warning: {message}\n")
+
+
+def print_lines(*lines: str, style: str = "") -> None:
+    """Print lines to stdout, names in brackets as they are; what a narrow terminal folds keeps its indentation."""
+    from rich.text import Text
+
+    screen = console()
+    for line in lines:
+        text = line.lstrip()
+        indent = " " * (len(line) - len(text))
+        for row in Text(text, style=style).wrap(screen, max(screen.width - len(indent), 1)):
+            screen.print(Text(indent) + row)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    Example:
+        >>> duration(12.4), duration(90), duration(5400)
+        ('12 s', '2 min', '1.5 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def write_json(
-    command: str, inputs: dict[str, Any], result: Any, *, units: dict[str, str], warnings: tuple[str, ...]
-) -> None:
-    """Write the one JSON object of a command to stdout."""
-    sys.stdout.write(document(command, inputs, result, units=units, warnings=warnings) + "\n")
+def write_json(command: str, inputs: Mapping[str, Any], result: Any, **more: Any) -> None:
+    """Write the one JSON object of a command to stdout; see :func:`document`."""
+    sys.stdout.write(document(command, inputs, result, **more) + "\n")
 
 
 def document(
-    command: str, inputs: dict[str, Any], result: Any, *, units: dict[str, str], warnings: tuple[str, ...]
+    command: str,
+    inputs: Mapping[str, Any],
+    result: Any,
+    *,
+    units: Mapping[str, str] = MappingProxyType({}),
+    warnings: Sequence[str] = (),
 ) -> str:
     """Return the JSON of a command: what was asked, the result with its units, and where it was computed."""
     return to_json(
@@ -108,41 +135,53 @@ def document(
             "command": command,
             "inputs": inputs,
             "result": result,
-            "units": units,
+            "units": dict(units),
             "warnings": list(warnings),
             "environment": environment(),
         }
     )
 
 
-class Progress:
-    """A progress bar on stderr; silent in pipes and with ``--quiet``."""
+class ProgressBar:
+    """A bar on stderr that follows a :data:`theorykit.arguments.Progress`; silent in pipes and with ``--quiet``."""
 
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
         self._task: Any = None
         self._what = ""
 
     def __call__(self, what: str, done: int, count: int) -> None:
         """Show that ``done`` of ``count`` steps of ``what`` are done."""
-        if self._bar is None:
+        if self._bars is None:
             return
         if what != self._what:
             if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._what, self._task = what, self._bar.add_task(what, total=count)
-        self._bar.update(self._task, completed=done)
+                self._bars.remove_task(self._task)
+            self._what, self._task = what, self._bars.add_task(what, total=count)
+        self._bars.update(self._task, completed=done)
+
+    def below(self) -> ProgressBar:
+        """Return another bar, below this one."""
+        return ProgressBar(self._bars)
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Give a progress callback for the time of a command."""
+def progress(*, quiet: bool, elapsed: bool = False) -> Iterator[ProgressBar]:
+    """Give a progress bar for the time of a command, with the time that is left or, of uneven steps, that passed."""
     if quiet or not sys.stderr.isatty():
-        yield Progress(None)
+        yield ProgressBar(None)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console(stderr=True), transient=True) as bar:
-        yield Progress(bar)
+    time = TimeElapsedColumn() if elapsed else TimeRemainingColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), time)
+    # a result that goes into a pipe stays out of the way of the bars
+    with Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
+        yield ProgressBar(bars)

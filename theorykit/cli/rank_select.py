@@ -191,13 +191,12 @@ def _check_early(count: float, options: dict[str, Any]) -> None:
     from theorykit.arguments import positive_integer
     from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
-    from theorykit.rank_selection.rules import RULE_KEYS
+    from theorykit.rank_selection.rules import checked_rule
 
     SampleSize(count, options["unit"], options["seq_len"])
     Objective(options["objective"])
     read_budget(options["budget"])
-    if options["rule"] not in RULE_KEYS:
-        raise InputError(f"rule {options['rule']!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
+    checked_rule(options["rule"])
     if options["rank_multiple"] is not None:
         positive_integer("rank multiple", options["rank_multiple"])
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from theorykit.cli.output import console, fitted_table
+from theorykit.cli.output import console, fitted_table, print_lines
 from theorykit.cli.spectrum import common_prefix
 from theorykit.rank_selection.budget import quantity
 from theorykit.rank_selection.rules import COMMON_PRICE
@@ -27,8 +25,7 @@ def print_selection(selection: RankSelection) -> None:
     screen.print()
     screen.print(_rules(selection, screen.width))
     screen.print()
-    for line in _summary(selection):
-        screen.print(Text(f"• {line}"), soft_wrap=False)
+    print_lines(*(f"• {line}" for line in _summary(selection)))
 
 
 def _layers(selection: RankSelection, width: int) -> Table:

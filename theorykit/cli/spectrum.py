@@ -44,7 +44,7 @@ def spectrum(
 ) -> None:
     """Show spectra, truncation errors, decay fits and noise edges of every layer."""
     from theorykit.cli.output import progress, warn, write_json
-    from theorykit.models.plots import check_picture
+    from theorykit.plots import check_picture
 
     if plot is not None:
         check_picture(plot)

@@ -14,8 +14,6 @@ from theorykit.complexity.dudley import (
 )
 from theorykit.complexity.generalization import (
     GeneralizationBound,
-    bound_value,
-    chance_error,
     generalization_bound,
     printed_generalization_bound,
 )
@@ -36,8 +34,6 @@ from theorykit.complexity.rademacher_bounds import (
 __all__ = [
     "GeneralizationBound",
     "RademacherComplexity",
-    "bound_value",
-    "chance_error",
     "contracted_complexity",
     "covering_number",
     "dudley_constant",

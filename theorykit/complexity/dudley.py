@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.integrate import IntegrationWarning, quad
+from scipy.special import erfc
 
 from theorykit.arguments import calculation, positive_array, positive_number, shape_2d, whole_number_array
 from theorykit.complexity.covering import CONSTANTS, TWO_FACTOR, Constant, checked_constant
@@ -35,8 +37,6 @@ def _root_entropy(log_covering: LogCovering, radius: float) -> float:
 
 def _entropy_integral(log_covering: LogCovering, lower: float, upper: float) -> float:
     """Integrate sqrt(log N) from lower to upper, over ε/upper from 0, over its logarithm from any other end."""
-    from scipy.integrate import IntegrationWarning, quad
-
     if lower >= upper:
         return 0.0
 
@@ -147,8 +147,6 @@ def dudley_constant(constant: Constant = "provable") -> float:
 def _covering_factor(name: Constant) -> float:
     if name == "sharpened":
         return float(dudley_entropy_integral(lambda part: np.log1p(TWO_FACTOR / part), upper=0.5, n_samples=1))
-    from scipy.special import erfc
-
     c = CONSTANTS[name]
     edge = np.sqrt(np.log(2.0 * c))
     return float(12.0 * (edge / 2.0 + c * np.sqrt(np.pi) / 2.0 * erfc(edge)))

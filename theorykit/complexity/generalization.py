@@ -10,7 +10,6 @@ import numpy as np
 from theorykit.arguments import (
     Floats,
     calculation,
-    number_array,
     positive_array,
     positive_number,
     probability_array,
@@ -19,50 +18,10 @@ from theorykit.arguments import (
 from theorykit.complexity.dudley import printed_rademacher_bound
 from theorykit.errors import InputError
 from theorykit.results import Result
+from theorykit.verdicts.competitors import bound_value
 
 if TYPE_CHECKING:
     import pandas as pd
-
-INFORMATIVE, DOMINATED, VACUOUS = "informative", "dominated", "vacuous"
-
-
-def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
-    """Say what an upper bound is worth: ``"informative"``, ``"dominated"`` or ``"vacuous"``.
-
-    Vacuous where the trivial bound is at least as tight; otherwise dominated where a simpler known bound is strictly
-    tighter; otherwise informative. All three in one unit.
-
-    Args:
-        bound: The upper bound, finite; broadcasts.
-        trivial: What holds without any theorem: the range of the loss, :func:`chance_error`.
-        simpler: A simpler known bound on the same quantity, such as the rank-free one; None for none.
-
-    Returns:
-        A string, or an array of them in the broadcast shape.
-
-    Raises:
-        NonFiniteError: NaN or infinity.
-
-    Example:
-        >>> bound_value([0.3, 0.7, 1.2], trivial=1.0, simpler=0.5).tolist()
-        ['informative', 'dominated', 'vacuous']
-    """
-    values, ceiling = number_array("bound", bound), number_array("trivial", trivial)
-    rival = ceiling if simpler is None else number_array("simpler", simpler)
-    with calculation(bound=values, trivial=ceiling, simpler=rival):
-        beaten = values > np.minimum(rival, ceiling)
-        found = np.where(values >= ceiling, VACUOUS, np.where(beaten, DOMINATED, INFORMATIVE))
-    return found if found.ndim else str(found)
-
-
-def chance_error(vocabulary: Any) -> Any:
-    """Compute 1 − 1/V, the next-token error of a guess that is uniform over V tokens: a trivial bound on error rates.
-
-    Example:
-        >>> float(chance_error(4))
-        0.75
-    """
-    return (1.0 - 1.0 / whole_number_array("vocabulary", vocabulary))[()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +36,8 @@ class GeneralizationBound(Result):
         risk_bound: Empirical risk plus that.
         trivial_risk: What the risk cannot exceed, or does not for a guess.
         delta: The bound fails with at most this probability over the sample.
-        value: ``"informative"``, ``"dominated"`` or ``"vacuous"``, for the risk.
+        value: ``"informative"``, ``"dominated"`` or ``"vacuous"``, for the risk: in small letters what
+            :func:`theorykit.verdicts.bound_value` says.
     """
 
     empirical_risk: Any
@@ -104,19 +64,16 @@ def _assemble(
     with calculation(empirical_risk=empirical_risk, complexity=complexity, confidence=confidence, trivial_risk=trivial):
         risk = empirical_risk + complexity + confidence
         simpler = None if rival is None else empirical_risk + rival + confidence
-    value = bound_value(risk, trivial=trivial, simpler=simpler)
+    value = np.char.lower(bound_value(risk, trivial=trivial, simpler=simpler))
     arrays = np.broadcast_arrays(empirical_risk, complexity, confidence, trivial, delta, risk, value)
-    parts = [array[()] for array in arrays]
-    return GeneralizationBound(
-        empirical_risk=parts[0],
-        complexity_term=parts[1],
-        confidence_term=parts[2],
-        gap_bound=parts[1] + parts[2],
-        risk_bound=parts[5],
-        trivial_risk=parts[3],
-        delta=parts[4],
-        value=parts[6] if arrays[6].ndim else str(parts[6]),
-    )
+    mean_loss, complexity, confidence, trivial, delta, risk, value = (array[()] for array in arrays)
+    gap = complexity + confidence
+    words = value if np.ndim(value) else str(value)
+    return GeneralizationBound(mean_loss, complexity, confidence, gap, risk, trivial, delta, words)
+
+
+def _rank_free(complexity: Any) -> Floats | None:
+    return None if complexity is None else positive_array("rank_free_complexity", complexity, allow_zero=True)
 
 
 def generalization_bound(
@@ -146,7 +103,8 @@ def generalization_bound(
         delta: δ in (0, 1).
         lipschitz: ρ ≥ 0.
         loss_range: c > 0.
-        trivial_risk: Against which the bound is called vacuous; c if None. An error rate takes ``chance_error``.
+        trivial_risk: Against which the bound is called vacuous; c if None. An error rate
+            takes ``trivial_bound("next_token_error", …)``.
         rank_free_complexity: B R/√N; if given, a bound that it beats is called dominated.
 
     Returns:
@@ -184,10 +142,6 @@ def generalization_bound(
         confidence_term = 3.0 * ceiling * np.sqrt(np.log(2.0 / failure) / 2.0 / counts)
         rival = None if rank_free is None else 2.0 * slope * rank_free
     return _assemble(risk, complexity_term, confidence_term, trivial, failure, rival)
-
-
-def _rank_free(complexity: Any) -> Floats | None:
-    return None if complexity is None else positive_array("rank_free_complexity", complexity, allow_zero=True)
 
 
 def printed_generalization_bound(

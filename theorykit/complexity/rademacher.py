@@ -33,6 +33,7 @@ from theorykit.arguments import (
 from theorykit.complexity.samples import Norm, checked_norm, checked_samples, compressed
 from theorykit.errors import InputError
 from theorykit.results import Result
+from theorykit.verdicts.intervals import student_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,14 +103,11 @@ def _estimate(
     sums: Iterable[Floats], norm: Norm, *, shape: tuple[int, int], n_samples: int, bound: float, confidence: float
 ) -> RademacherComplexity:
     """Average the suprema over the signed sums, with Student's interval for each rank."""
-    from scipy.stats import t
-
     with calculation(samples=None, bound=bound):
         draws = np.array([_suprema(matrix, norm, min(shape)) for matrix in sums])
         count = draws.shape[0]
-        half = t.ppf(0.5 + confidence / 2.0, count - 1) * draws.std(axis=0, ddof=1) / np.sqrt(count)
-        values, half = draws.mean(axis=0) * (bound / n_samples), half * (bound / n_samples)
-        lower, upper = np.maximum(values - half, 0.0), values + half
+        values, lower, upper = (part * (bound / n_samples) for part in student_interval(draws, confidence))
+        lower = np.maximum(lower, 0.0)
     return RademacherComplexity(values, lower, upper, confidence, count, n_samples, shape, norm, bound)
 
 

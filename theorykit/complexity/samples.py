@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -14,30 +14,6 @@ from theorykit.errors import InputError
 Norm = Literal["frobenius", "spectral"]
 """The norm of W that is bounded by B."""
 _BATCH_BYTES = 64 * 2**20
-
-
-class Samples(Protocol):
-    """N matrices X_i of one shape (m, n)."""
-
-    @property
-    def n_samples(self) -> int:
-        """Return N."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return (m, n)."""
-
-    def squared_norms(self) -> Floats:
-        """Return ‖X_i‖_F², ``[N]``."""
-
-    def second_moments(self) -> tuple[Floats, Floats]:
-        """Return Σ X_i X_iᵀ ``[m, m]`` and Σ X_iᵀ X_i ``[n, n]``."""
-
-    def signed_sums(self, signs: Floats) -> Iterator[Floats]:
-        """Yield for each row of ``signs`` ``[draws, N]`` a matrix with the singular values of Σ σ_i X_i.
-
-        Zeros may be left out, so that it can be smaller than m × n.
-        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +43,7 @@ class StackedSamples:
         return rows, columns
 
     def signed_sums(self, signs: Floats) -> Iterator[Floats]:
-        """Yield Σ σ_i X_i for each row of signs."""
+        """Yield Σ σ_i X_i for each row of ``signs`` ``[draws, N]``."""
         flat = self.matrices.reshape(self.n_samples, -1)
         step = max(1, _BATCH_BYTES // (8 * flat.shape[1]))
         for start in range(0, signs.shape[0], step):
@@ -101,8 +77,9 @@ class FactoredSamples:
         return (self.left.T * left_weights) @ self.left, (self.right.T * right_weights) @ self.right
 
     def signed_sums(self, signs: Floats) -> Iterator[Floats]:
-        """Yield Σ σ_i y_i x_iᵀ for each row of signs, at half the work of the product of left and right.
+        """Yield for each row of ``signs`` ``[draws, N]`` a matrix with the singular values of Σ σ_i y_i x_iᵀ.
 
+        Zeros may be left out, so that it can be smaller than m × n; half the work of the product of left and right.
         It is the sum without signs minus twice the part with sign −1, or the negative of that with sign +1,
         whichever is fewer samples. The cancellation costs a factor of √N in rounding, not more.
         """
@@ -113,6 +90,10 @@ class FactoredSamples:
             fewer = np.flatnonzero(negative if 2 * negative.sum() <= row.size else ~negative)
             part = left.take(fewer, axis=0).T @ right.take(fewer, axis=0)
             yield unsigned - 2.0 * part
+
+
+Samples = StackedSamples | FactoredSamples
+"""N matrices X_i of one shape (m, n)."""
 
 
 def compressed(factor: Floats) -> Floats:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from theorykit.arguments import Floats, data_matrix, positive_integer, single_probability
 from theorykit.errors import InputError, NonFiniteError
@@ -74,8 +75,6 @@ class GradientVariance(Result):
 
 def _log_interval(estimate: float, values: Floats, scale: float, confidence: float) -> tuple[float, float]:
     """Return exp of the t interval of log(estimate), whose standard error is that of scale · mean(values)."""
-    from scipy.special import stdtrit
-
     if estimate == 0:
         return 0.0, 0.0
     error = scale * float(values.std(ddof=1)) / np.sqrt(values.size) / estimate

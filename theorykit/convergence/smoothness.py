@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from theorykit.arguments import (
     Floats,
@@ -27,7 +28,6 @@ from theorykit.errors import ConvergenceError, InputError, NonFiniteError
 from theorykit.results import Result
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
 _RESIDUAL_MARGIN = 3.0
@@ -100,12 +100,6 @@ class HessianEigenvalue(Result):
         """
         return abs(self.eigenvalue)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
-
 
 class _Hessian:
     """Products of the Hessian of a scalar loss with float64 vectors, through one retained graph."""
@@ -159,8 +153,6 @@ def _dominant(
     Raises:
         ConvergenceError: Lanczos did not converge, or what it returned is no eigenvector to the tolerance.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
     vector = start / np.linalg.norm(start)
     image = product(vector)
     if vector.size > 1 and image.any():  # Lanczos cannot start from a vector that H maps to 0

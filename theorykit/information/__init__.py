@@ -9,22 +9,23 @@ from theorykit.information.cloning import (
     largest_printed_constant,
     printed_cloning_bound,
 )
-from theorykit.information.decoder import DecoderInformation, linear_decoder_information_bound
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimation import METHODS, calibrate_mutual_information, mutual_information
 from theorykit.information.estimators.automatic import CombinedEstimate
 from theorykit.information.estimators.blocks import block_jackknife
-from theorykit.information.estimators.layer_result import LayerInformation
-from theorykit.information.estimators.layers import layer_information
-from theorykit.information.estimators.self_consistency import self_consistency
+from theorykit.information.estimators.decoder import DecoderInformation, linear_decoder_information_bound
+from theorykit.information.estimators.surrogates import self_consistency
 from theorykit.information.estimators.training import TrainingSettings
 from theorykit.information.estimators.variational import trained_estimates
 from theorykit.information.gaussian import (
+    GaussianInformation,
     canonical_correlations,
     gaussian_mutual_information,
+    gaussian_mutual_information_from_samples,
     isotropic_gaussian_mutual_information,
     printed_isotropic_bound,
 )
+from theorykit.information.layers import LayerInformation, layer_information
 from theorykit.information.rate_distortion import (
     distortion_rate,
     gaussian_differential_entropy,
@@ -32,7 +33,6 @@ from theorykit.information.rate_distortion import (
     shannon_lower_bound,
     water_level,
 )
-from theorykit.information.samples import GaussianInformation, gaussian_mutual_information_from_samples
 
 __all__ = [
     "METHODS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma
 
 from theorykit.arguments import Floats, calculation, probability_array, unwrapped, whole_number_array
 from theorykit.errors import InputError
@@ -72,8 +73,6 @@ def high_confidence_ceiling(n_samples: Any, failure: Any = 0.01) -> Any:
 
 def _difference_of_digammas(degrees: float, larger: float, smaller: float) -> float:
     """Return ½ Σ_{i < smaller} [ψ((n − i)/2) − ψ((n − larger − i)/2)]."""
-    from scipy.special import digamma
-
     half = (degrees - np.arange(smaller)) / 2
     return float(0.5 * (digamma(half) - digamma(half - larger / 2)).sum())
 

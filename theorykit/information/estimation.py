@@ -9,21 +9,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from theorykit.arguments import checked_generator
+from theorykit.arguments import Progress, checked_generator, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.automatic import automatic_estimate
 from theorykit.information.estimators.canonical import cca_estimate
+from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
 from theorykit.information.estimators.decoder import decoder_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import ksg_estimate
-from theorykit.information.estimators.noise import noisy_information, with_noise
-from theorykit.information.estimators.objectives import OBJECTIVES, Method
-from theorykit.information.estimators.pairs import checked_pair
+from theorykit.information.estimators.pairs import Pair, checked_pair
 from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.reduction import critic_estimate
-from theorykit.information.estimators.surrogates import Calibration, Progress, calibrate_estimator
+from theorykit.information.estimators.surrogates import EstimatorCalibration, calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
+from theorykit.information.estimators.variational import critic_estimate
 
 _UNTRAINED: dict[str, Callable[..., InformationEstimate]] = {
     "gaussian": gaussian_estimate,
@@ -65,12 +64,15 @@ def mutual_information(
     ``network_decoder`` the same with a small network                                  Gaussian x, any relation
     ``mine``            Donsker-Varadhan lower bound of a trained critic               any relation
     ``anchored_mine``   the same on top of the Gaussian relation                       many dimensions
-    ``nwj``             the bound of Nguyen, Wainwright and Jordan                     small information
     ``infonce``         512 candidates, never above 6.24 nats                          low variance
-    ``smile``           clipped ratio, no bound                                        large information
     =================== ============================================================== =================================
 
     Trained critics see a pair of more than 128 columns through canonical pairs fitted on half of the rows.
+
+    With ``noise`` it is I(X; Y + τZ), Z independent standard normal: finite for τ > 0 whatever the relation, at most
+    ½ Σ log(1 + λ_i/τ²), λ_i the eigenvalues of the covariance of Y, the capacity of the channel. Never above I(X; Y)
+    (data processing), and never rising with τ. The value belongs to its τ: two estimates can be compared at the same τ
+    in the same unit alone, and ``method`` says it.
 
     Args:
         x: ``[N, d_x]`` or ``[N]``: arrays, tensors or lists.
@@ -78,7 +80,7 @@ def mutual_information(
         method: One of :data:`METHODS`.
         groups: Label ``[N]`` of each row's sequence, where tokens of one sequence are not independent; the intervals
             and splits then go by whole sequences.
-        noise: τ > 0 for I(X; Y + τZ), Z standard normal, in the unit of y: what is finite where y is a function of x.
+        noise: τ > 0 for I(X; Y + τZ), the standard deviation of the noise on every coordinate, in the unit of y.
         generator: For splits, starting weights, ties and noise; None for a fixed seed.
         settings: Of trained critics (:class:`TrainingSettings`).
         progress: Called with (what, done, count) by ``auto``.
@@ -93,21 +95,33 @@ def mutual_information(
         NonFiniteError: NaN or infinity.
 
     References:
-        Czyż et al. (2023), NeurIPS (arXiv 2306.11078); Song & Ermon (2020), ICLR (arXiv 1910.06222); McAllester &
-        Stratos (2020), AISTATS (arXiv 1811.04251).
+        Czyż et al. (2023), NeurIPS (arXiv 2306.11078); McAllester & Stratos (2020), AISTATS (arXiv 1811.04251);
+        Goldfeld et al. (2019), ICML, and Cover & Thomas (2006), Theorem
+        9.4.1, for noise.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, z = rng.standard_normal((2, 2000, 3))
         >>> mutual_information(x, 0.6 * x + 0.8 * z, "gaussian")  # 3 log 1.25 = 0.669
         InformationEstimate(gaussian: 0.6788 nats (0.634 to 0.726))
+        >>> estimate = mutual_information(x, x, "gaussian", noise=0.5)  # 3/2 log(1 + 1/0.25) = 2.414
+        >>> estimate.method, estimate.interval[0] < 2.414 < estimate.interval[1]
+        ('gaussian at noise 0.5', True)
     """
-    estimator = partial(_estimate, checked_method(method), settings=settings, progress=progress)
-    generator = _own(generator)
-    if noise is not None:
-        noisy = partial(estimator, generator=generator, noisy=True)
-        return noisy_information(x, y, noise, generator=generator, estimator=noisy, groups=groups)
-    return estimator(x, y, groups=groups, generator=generator)
+    options: dict[str, Any] = {"settings": settings, "progress": progress}
+    name, generator = checked_method(method), _child(generator)
+    if noise is None:
+        return _estimate(name, x, y, groups=groups, generator=generator, **options)
+    deviation = positive_number("noise", noise)
+    pair = checked_pair(x, y, groups)
+    noisy = _with_noise(pair, deviation, generator)
+    estimate = _estimate(name, noisy.x, noisy.y, groups=noisy.groups, generator=generator, noisy=True, **options)
+    return replace(
+        estimate,
+        method=f"{estimate.method} at noise {deviation:g}",
+        dimensions=pair.dimensions,
+        warnings=tuple(dict.fromkeys(pair.warnings + estimate.warnings)),
+    )
 
 
 def checked_method(method: Any) -> str:
@@ -118,9 +132,14 @@ def checked_method(method: Any) -> str:
     return name
 
 
-def _own(generator: np.random.Generator | None) -> np.random.Generator:
+def _child(generator: np.random.Generator | None) -> np.random.Generator:
     """Return a child of the generator: its draws are not those that a sample of the same seed was made from."""
     return seeded(None if generator is None else checked_generator(generator)).spawn(1)[0]
+
+
+def _with_noise(pair: Pair, deviation: float, generator: np.random.Generator) -> Pair:
+    """Return (x, y + τZ), Z standard normal."""
+    return replace(pair, y=pair.y + deviation * generator.standard_normal(pair.y.shape))
 
 
 def _estimate(
@@ -144,7 +163,7 @@ def _estimate(
     chosen = checked_settings(settings)
     if method == _ANCHORED:
         chosen, method = replace(chosen, anchored=True), "mine"
-    return critic_estimate(checked_pair(x, y, groups), cast(Method, method), generator, chosen)
+    return critic_estimate(checked_pair(x, y, groups), cast(CriticMethod, method), generator, chosen)
 
 
 def calibrate_mutual_information(
@@ -159,7 +178,7 @@ def calibrate_mutual_information(
     generator: np.random.Generator | None = None,
     settings: TrainingSettings | None = None,
     progress: Progress | None = None,
-) -> Calibration:
+) -> EstimatorCalibration:
     """Compute the error of a method on Gaussian pairs of known information with the N, the d and the spectra of a pair.
 
     It says what N and d allow the method, not whether the relation at hand is Gaussian: ``auto`` takes its Gaussian
@@ -179,7 +198,7 @@ def calibrate_mutual_information(
         progress: Called with (what, done, count).
 
     Returns:
-        Error, spread and coverage by level: :class:`~theorykit.information.estimators.surrogates.Calibration`.
+        Error, spread and coverage by level: :class:`~theorykit.information.estimators.surrogates.EstimatorCalibration`.
 
     Raises:
         InputError: the pair is refused, N ≤ d_x + d_y, or an argument out of range.
@@ -192,13 +211,13 @@ def calibrate_mutual_information(
         (0.0, 0.25, 0.5, 1.0)
     """
     name = checked_method(method)
-    generator = _own(generator)
+    generator = _child(generator)
     pair = checked_pair(x, y, groups)
     if noise is not None:
-        pair = with_noise(pair, noise, generator)
+        pair = _with_noise(pair, positive_number("noise", noise), generator)
     if information is None:
-        found = gaussian_estimate(pair.x, pair.y).information
-        information = 0.1 if found is None or not np.isfinite(found) else max(0.1, found)
+        value = gaussian_estimate(pair.x, pair.y).information
+        information = 0.1 if value is None or not np.isfinite(value) else max(0.1, value)
     estimator = partial(mutual_information, method=name, groups=pair.groups, generator=generator, settings=settings)
     return calibrate_estimator(
         estimator,

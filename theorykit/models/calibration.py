@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 POSITIONS = 32
 """Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
 
-Progress = Callable[[int, int], None]
-
 
 def linear_modules(module: torch.nn.Module) -> list[tuple[LinearLayer, Any]]:
     """Pair every factorable linear layer of a live model with its ``nn.Linear`` or ``Conv1D`` module.
@@ -131,7 +129,7 @@ def collect_statistics(
     *,
     generator: torch.Generator,
     batch: int = 2,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[LayerStatistics]:
     """Collect the second moments of all factorable layers in one forward and one backward pass.
 

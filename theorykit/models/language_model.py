@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CheckpointError, InputError
-from theorykit.models.locations import locate
-from theorykit.models.sources import open_weights, require_runnable
+from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
+from theorykit.models.sources import open_weights
 
 if TYPE_CHECKING:
     import torch
 
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
-_STANDARD = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     from transformers.utils import logging
 
     path = locate(model)
-    require_runnable(path)
     gguf_file = _gguf_file(path)
+    if path.is_dir() and not (path / "config.json").exists() and not list(path.glob("*.gguf")):
+        raise InputError(f"{path} has no config.json, so the model cannot be run on text", "pass --calibration none")
     if gguf_file is None:
         open_weights(path)  # refuses quantised weights, which transformers casts to numbers without a word
     place = torch_device(device)
@@ -64,8 +64,8 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     folder = path if path.is_dir() else path.parent
     if gguf_file is not None:
         options["gguf_file"] = gguf_file.name
-    elif path.is_file() and path.name != _STANDARD[0]:
-        raise InputError(f"{path} cannot be run: only {_STANDARD[0]} can", "pass --calibration none")
+    elif path.is_file() and path.name != SINGLE:
+        raise InputError(f"{path} cannot be run: only {SINGLE} can", "pass --calibration none")
     logging.disable_progress_bar()
     # the GGUF reader draws a bar of its own
     with redirect_stderr(io.StringIO()), _errors_only():
@@ -79,9 +79,8 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         except Exception as error:  # transformers raises many kinds of error for unreadable folders
             if gguf_file is not None:
                 open_weights(path)  # tells better what is wrong with a damaged file
-            reason = " ".join(str(error).split())[:160]
             raise CheckpointError(
-                f"{path} cannot be run as a causal language model: {reason}",
+                f"{path} cannot be run as a causal language model: {reason_of(error)}",
                 "pass --calibration none for its weights alone",
             ) from error
     # transformers fills what a checkpoint lacks with random numbers
@@ -105,11 +104,12 @@ def _forget_quantisation(module: torch.nn.Module) -> None:
 
 
 def _gguf_file(path: Path) -> Path | None:
-    """Return the GGUF file to run: the one that is named, or the only one in a folder without safetensors."""
-    if path.is_file():
-        return path if path.suffix == ".gguf" else None
-    files = [] if list(path.glob("*.safetensors")) else list(path.glob("*.gguf"))
-    return files[0] if len(files) == 1 else None
+    """Return the GGUF file to run, or None where the weights lie in other files."""
+    try:
+        weights = weight_files(path)
+    except CheckpointError:
+        return None
+    return weights.files[0] if weights.kind == "gguf" else None
 
 
 @contextmanager
@@ -132,13 +132,13 @@ def why_not_runnable(model: str) -> str:
     gguf_file = _gguf_file(path)
     if gguf_file is not None:
         size = 8 * gguf_file.stat().st_size  # from about 4 bits to 32
-    elif path.is_file() and path.name != _STANDARD[0]:
-        return f"only GGUF files and {_STANDARD[0]} can be run on text, not {path.name}"
+    elif path.is_file() and path.name != SINGLE:
+        return f"only GGUF files and {SINGLE} can be run on text, not {path.name}"
     else:
         weights = list(folder.glob("*.safetensors"))
-        if not [name for name in _STANDARD if (folder / name).exists()] or not (folder / "config.json").exists():
+        if not any((folder / name).exists() for name in (SINGLE, INDEX)) or not (folder / "config.json").exists():
             return f"{folder} has no config.json with safetensors weights, so the model cannot be run on text"
-        if not [name for name in _TOKENIZERS if (folder / name).exists()]:
+        if not any((folder / name).exists() for name in _TOKENIZERS):
             return f"{folder} has no tokenizer"
         size = 2 * sum(file.stat().st_size for file in weights)  # from 16 bits to 32
     free = free_bytes()

@@ -15,6 +15,7 @@ import numpy as np
 from theorykit.arguments import Floats, positive_number
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.layers import LinearLayer
+from theorykit.models.locations import reason_of
 from theorykit.results import Result, plain, write_whole
 from theorykit.spectra.decay import PowerLawFit, fit_power_law
 from theorykit.spectra.random_matrix import marchenko_pastur_edges, noise_level
@@ -50,7 +51,7 @@ class LossAnchor:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class LossCalibration:
     """Where whitened spectra come from, and how their scale was measured.
 
     Attributes:
@@ -164,7 +165,7 @@ class ModelSpectra(Result):
 
     name: str
     layers: tuple[LayerSpectra, ...]
-    calibration: Calibration | None = None
+    calibration: LossCalibration | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -211,10 +212,9 @@ class ModelSpectra(Result):
         }
 
     def plot(self) -> Figure:
-        """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.models.plots`."""
-        from theorykit.models.plots import plot_model_spectra
-
-        return plot_model_spectra(self)
+        """Draw the spectra by kind of layer and what a truncation leaves; see :mod:`theorykit.plots`."""
+        figure: Figure = self._drawn("plot_model_spectra")
+        return figure
 
     def save(self, path: str | Path) -> Path:
         """Write all spectra to one ``.npz`` (float32, no pickles), whole or not at all."""
@@ -265,8 +265,9 @@ def load_spectra(path: str | Path) -> ModelSpectra:
                     meta["origin"],
                 )
     except Exception as error:  # zipfile, zlib, NumPy and json each report damage in their own way
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise CheckpointError(f"{path} is not a file of spectra: {reason}", "write one with --save-spectra") from error
+        raise CheckpointError(
+            f"{path} is not a file of spectra: {reason_of(error)}", "write one with --save-spectra"
+        ) from error
     raise CheckpointError(f"{path} has schema version {version}, not {SCHEMA_VERSION}", "compute the spectra again")
 
 
@@ -305,7 +306,7 @@ def _layer(entry: dict[str, Any], stored: dict[Metric, _Values]) -> LayerSpectra
     )
 
 
-def _calibration(entry: dict[str, Any] | None) -> Calibration | None:
+def _calibration(entry: dict[str, Any] | None) -> LossCalibration | None:
     if entry is None:
         return None
-    return Calibration(**entry | {"anchors": tuple(LossAnchor(**anchor) for anchor in entry["anchors"])})
+    return LossCalibration(**entry | {"anchors": tuple(LossAnchor(**anchor) for anchor in entry["anchors"])})

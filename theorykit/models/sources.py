@@ -7,18 +7,18 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from theorykit.errors import CheckpointError, InputError
+from theorykit.errors import CheckpointError
 from theorykit.models.layers import LinearLayer, find_layers
+from theorykit.models.locations import locate, reason_of, weight_files
 
 if TYPE_CHECKING:
     import torch
 
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _INDICES = ("I64", "BOOL")
 _GPT2 = ("lm_head", "transformer.")
@@ -57,7 +57,7 @@ def fingerprint(source: WeightSource) -> str | None:
 class SafetensorsSource:
     """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
 
-    def __init__(self, name: str, files: list[Path], config: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str, files: Sequence[Path], config: Mapping[str, Any] | None = None) -> None:
         self.name = name
         self.files = tuple(files)
         self._where: dict[str, Path] = {}
@@ -128,7 +128,7 @@ class GGUFSource:
             shapes = {key: tuple(int(size) for size in self._tensors[key].shape[::-1]) for key in ordered}
         except Exception as error:  # the reader raises whatever its parsing stumbles over
             raise CheckpointError(
-                f"{file} is not a readable GGUF file: {_one_line(error)}", "fetch it again"
+                f"{file} is not a readable GGUF file: {reason_of(error)}", "fetch it again"
             ) from error
         if pieces > 1:
             raise CheckpointError(
@@ -146,7 +146,7 @@ class GGUFSource:
         try:
             matrix = gguf.dequantize(stored, part.tensor_type)
         except (NotImplementedError, ValueError) as error:
-            raise CheckpointError(f"{layer.tensor}: {_one_line(error)}", "give another quantisation") from error
+            raise CheckpointError(f"{layer.tensor}: {reason_of(error)}", "give another quantisation") from error
         yield matrix
 
 
@@ -232,49 +232,18 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
         CheckpointError: nothing readable there, or pickled weights without ``allow_pickle``.
         InputError: no such model.
     """
-    from theorykit.models.locations import locate
-
-    path = locate(str(model))
-    if path.is_file():
-        return _open_file(str(model), path, allow_pickle)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path} is neither a file nor a folder", "give a folder, or a .safetensors or .gguf file"
-        )
-    config = read_config(path)
-    index = sorted(path.glob("*.safetensors.index.json"))
-    if index:
-        return SafetensorsSource(str(model), _shards(index[0]), config)
-    single = path / "model.safetensors"
-    files = [single] if single.exists() else sorted(path.glob("*.safetensors"))
-    if files:
-        return SafetensorsSource(str(model), files, config)
-    quantised = sorted(path.glob("*.gguf"))
-    if len(quantised) == 1:
-        return GGUFSource(str(model), quantised[0])
-    if quantised:
-        raise CheckpointError(
-            f"{path} holds {len(quantised)} GGUF files", f"name one of them, for example {quantised[0]}"
-        )
-    pickled = sorted(path.glob("pytorch_model*.bin")) or sorted(
-        file for file in path.iterdir() if file.suffix in PICKLED
-    )
-    if pickled:
-        return _open_pickles(str(model), pickled, config, allow_pickle)
-    raise CheckpointError(f"{path} holds no weights", "expected *.safetensors or *.gguf in that folder")
+    name, path = str(model), locate(str(model))
+    config = read_config(path) if path.is_dir() else {}
+    weights = weight_files(path)
+    if weights.kind == "gguf":
+        return GGUFSource(name, weights.files[0])
+    config = config or read_config(weights.files[0].parent)
+    if weights.kind == "pickle":
+        return _open_pickles(name, weights.files, config, allow_pickle)
+    return SafetensorsSource(name, weights.files, config)
 
 
-def _open_file(name: str, path: Path, allow_pickle: bool) -> WeightSource:
-    if path.suffix == ".safetensors":
-        return SafetensorsSource(name, [path], read_config(path.parent))
-    if path.suffix == ".gguf":
-        return GGUFSource(name, path)
-    if path.suffix in PICKLED:
-        return _open_pickles(name, [path], read_config(path.parent), allow_pickle)
-    raise CheckpointError(f"{path} has the unknown ending {path.suffix!r}", "give a .safetensors or .gguf file")
-
-
-def _open_pickles(name: str, files: list[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
+def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
     import torch
 
     if not allow:
@@ -290,7 +259,7 @@ def _open_pickles(name: str, files: list[Path], config: Mapping[str, Any], allow
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # pickle reports damage in many ways
             raise CheckpointError(
-                f"{file} cannot be read with weights_only: {_one_line(error)}", "convert it to safetensors"
+                f"{file} cannot be read with weights_only: {reason_of(error)}", "convert it to safetensors"
             ) from error
         content = content.get("state_dict", content) if isinstance(content, dict) else {}
         if isinstance(content, dict):
@@ -328,22 +297,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not JSON: {_one_line(error)}", "fetch it again") from error
+        raise CheckpointError(f"{file} is not JSON: {reason_of(error)}", "fetch it again") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} is not a JSON object", "fetch it again")
     return config
-
-
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} is not an index of shards: {_one_line(error)}", "fetch it again") from error
-    files = [index.parent / str(name) for name in names]
-    for file in files:
-        if file.parent.resolve() != index.parent.resolve() or not file.is_file():
-            raise CheckpointError(f"{index.name} names the shard {file.name}, which is not there", "fetch it again")
-    return files
 
 
 def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
@@ -356,7 +313,7 @@ def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
             return [(tensor, tuple(part.get_shape()), part.get_dtype()) for tensor, part in slices]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file: {_one_line(error)}",
+            f"{path} is not a whole safetensors file: {reason_of(error)}",
             "it is truncated or corrupt; fetch it again",
         ) from error
 
@@ -365,13 +322,3 @@ def _require_layers(layers: list[LinearLayer], name: str) -> list[LinearLayer]:
     if not layers:
         raise CheckpointError(f"{name} holds no linear layer", "expected floating-point matrices")
     return layers
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
-def require_runnable(path: Path) -> None:
-    """Raise unless a folder or GGUF file holds what is needed to run the model on text."""
-    if path.is_dir() and not (path / "config.json").exists() and not list(path.glob("*.gguf")):
-        raise InputError(f"{path} has no config.json, so the model cannot be run on text", "pass --calibration none")

@@ -11,12 +11,10 @@ from theorykit.rank_selection.laws import (
     spectrum_law,
 )
 from theorykit.rank_selection.objective import (
-    LayerObjective,
     Objective,
     SampleSize,
     degrees_of_freedom,
     estimation_loss,
-    layer_objective,
 )
 from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
 from theorykit.rank_selection.rules import RULE_KEYS, RULES, Rule
@@ -29,7 +27,6 @@ __all__ = [
     "RULE_KEYS",
     "THEOREM_2",
     "Allocation",
-    "LayerObjective",
     "LayerOptions",
     "LayerRank",
     "Objective",
@@ -42,7 +39,6 @@ __all__ = [
     "degrees_of_freedom",
     "derive_optimal_rank",
     "estimation_loss",
-    "layer_objective",
     "optimal_rank",
     "select_ranks",
     "spectrum_law",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from theorykit.arguments import positive_integer
+from theorykit.arguments import Progress, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import LanguageModel, token_blocks
-from theorykit.models.model_spectra import Calibration, LossAnchor, ModelSpectra
+from theorykit.models.model_spectra import LossAnchor, LossCalibration, ModelSpectra
 from theorykit.models.statistics import RIDGE, LayerStatistics
 from theorykit.models.truncation import TruncationLoss, truncation_losses
 from theorykit.rank_selection.selection import select_ranks
@@ -27,7 +26,6 @@ BUILTIN_TEXT = "builtin"
 EVALUATION_TOKENS = 4096
 ANCHOR_SHARES = (0.9, 0.7)
 _UNLIMITED = 1e18
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def calibrate(
     *,
     name: str = "the calibration text",
     settings: CalibrationSettings | None = None,
-    progress: Step | None = None,
+    progress: Progress | None = None,
 ) -> CalibratedModel:
     """Calibrate a model on a text: one forward and backward pass, then a few forward passes for the scale.
 
@@ -137,7 +135,7 @@ def calibrate(
         metrics=settings.metrics,
         progress=lambda done, count, _: step("spectra", done, count),
     )
-    calibration = Calibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE)
+    calibration = LossCalibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE)
     spectra = replace(spectra, calibration=calibration)
     if settings.anchor_tokens:
         step("measuring the scale of the loss", 0, 1)

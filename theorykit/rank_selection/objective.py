@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from theorykit.arguments import Floats, positive_integer, positive_number, shape_2d
+from theorykit.arguments import Floats, did_you_mean, positive_number, shape_2d
 from theorykit.errors import InputError
 
 Unit = Literal["sequences", "tokens", "documents"]
@@ -33,7 +33,9 @@ class SampleSize:
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", positive_number("n", self.count))
         if self.unit not in UNITS:
-            raise InputError(f"unit = {self.unit!r} is not known", f"give one of {', '.join(UNITS)}")
+            raise InputError(
+                f"unit = {self.unit!r} is not known", f"{did_you_mean(self.unit, UNITS)}give one of {', '.join(UNITS)}"
+            )
         tokens = 1.0 if self.unit == "tokens" else positive_number("seq_len", self.tokens_per_sample)
         object.__setattr__(self, "tokens_per_sample", tokens)
 
@@ -55,7 +57,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.name not in _DISTILLATION_WEIGHT:
-            raise InputError(f"objective = {self.name!r} is not known", "give kd, lm or mixed")
+            near = did_you_mean(self.name, _DISTILLATION_WEIGHT)
+            raise InputError(f"objective = {self.name!r} is not known", f"{near}give kd, lm or mixed")
 
     def noise_share(self, approximation: float) -> float:
         """Return the gradient noise of the targets as a share of that of labels.
@@ -112,63 +115,3 @@ def estimation_loss(parameters: Any, n_tokens: float, noise_share: float = 1.0) 
     """
     n_tokens = positive_number("n_tokens", n_tokens)
     return noise_share * np.asarray(parameters, dtype=np.float64) / (2 * n_tokens)
-
-
-@dataclass(frozen=True, eq=False)
-class LayerObjective:
-    """The objective of one layer at every rank 0 … q, as named terms.
-
-    Attributes:
-        approximation: ``[q + 1]``, from the measured spectrum; nats per token where that is Fisher-whitened.
-        estimation: ``[q + 1]``, from n; in the same unit.
-    """
-
-    approximation: Floats
-    estimation: Floats
-
-    @property
-    def total(self) -> Floats:
-        """Return the sum of the terms, ``[q + 1]``."""
-        return self.approximation + self.estimation
-
-    def optimal_rank(self, multiple: int = 1) -> int:
-        """Return the exact minimiser over the multiples of ``multiple`` in [1, q]; the smallest of equals.
-
-        Raises:
-            InputError: ``multiple`` is larger than q.
-        """
-        size = self.total.size - 1
-        multiple = positive_integer("rank multiple", multiple, maximum=size)
-        ranks = np.arange(multiple, size + 1, multiple)
-        return int(ranks[np.argmin(self.total[ranks])])
-
-
-def layer_objective(
-    tail_losses: Floats,
-    shape: tuple[int, int],
-    n_tokens: float,
-    *,
-    noise_share: float = 1.0,
-    scale: float = 1.0,
-) -> LayerObjective:
-    """Build the objective of one layer.
-
-    Args:
-        tail_losses: ``[q + 1]``, the raw second-order loss at ranks 0 … q.
-        shape: (m, n).
-        n_tokens: Training tokens.
-        noise_share: From :meth:`Objective.noise_share`.
-        scale: Measured KL per raw second-order loss.
-
-    Returns:
-        The terms.
-
-    Raises:
-        InputError: not one loss per rank 0 … min(m, n).
-    """
-    ranks = np.arange(min(shape_2d(shape)) + 1)
-    if np.shape(tail_losses) != ranks.shape:
-        raise InputError(
-            f"tail_losses has shape {np.shape(tail_losses)}, not {ranks.shape}", "one loss per rank 0 … min(m, n)"
-        )
-    return LayerObjective(scale * tail_losses, estimation_loss(degrees_of_freedom(shape, ranks), n_tokens, noise_share))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from theorykit.models.model_spectra import Calibration
+from theorykit.models.model_spectra import LossCalibration
 from theorykit.rank_selection.budget import Budget
 from theorykit.rank_selection.objective import Objective, SampleSize
 from theorykit.results import Result, plain
@@ -152,7 +152,7 @@ class RankSelection(Result):
     optimal: bool
     binding: str
     embedding_parameters: int
-    calibration: Calibration | None = None
+    calibration: LossCalibration | None = None
     measured: TruncationLoss | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
@@ -232,9 +232,8 @@ class RankSelection(Result):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""
-        from theorykit.rank_selection.plots import plot_selection
-
-        return plot_selection(self, ax)
+        axes: Axes = self._drawn("plot_selection", ax)
+        return axes
 
     def __repr__(self) -> str:
         loss = "" if self.approximation_loss is None else f", predicted KL {self.approximation_loss:.3g} nats per token"

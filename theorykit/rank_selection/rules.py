@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theorykit.arguments import Floats
+from theorykit.arguments import Floats, did_you_mean
+from theorykit.errors import InputError
 from theorykit.models.model_spectra import LayerSpectra
 from theorykit.rank_selection.laws import CORRECTED, PAPER_EQ17, THEOREM_2, spectrum_law
 from theorykit.spectra.random_matrix import optimal_hard_threshold
@@ -82,6 +83,14 @@ RULES: tuple[Rule, ...] = (
     Rule("gavish-donoho", "Gavish–Donoho", "optimal hard threshold, unknown noise (2014)", _hard_threshold),
 )
 RULE_KEYS = (COMMON_PRICE, *(rule.key for rule in RULES))
+
+
+def checked_rule(key: str) -> str:
+    """Return the key of a rule, or raise where there is none of that name."""
+    if key not in RULE_KEYS:
+        hint = f"{did_you_mean(key, RULE_KEYS)}give one of {', '.join(RULE_KEYS)}"
+        raise InputError(f"rule {key!r} is not known", hint)
+    return key
 
 
 def clipped_rank(rank: float, max_rank: int) -> int:

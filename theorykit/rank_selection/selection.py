@@ -22,7 +22,7 @@ from theorykit.rank_selection.objective import (
     estimation_loss,
 )
 from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
-from theorykit.rank_selection.rules import COMMON_PRICE, RULE_KEYS, RULES, Rule, clipped_rank
+from theorykit.rank_selection.rules import COMMON_PRICE, RULES, Rule, checked_rule, clipped_rank
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
@@ -132,8 +132,7 @@ def select_ranks(
     """
     samples = SampleSize(n, unit, seq_len)  # type: ignore[arg-type]
     goal = Objective(objective)
-    if rule not in RULE_KEYS:
-        raise InputError(f"rule {rule!r} is not known", f"give one of {', '.join(RULE_KEYS)}")
+    checked_rule(rule)
     parts = spectra.factorable
     if not parts:
         raise InputError(f"{spectra.name} has no linear layer that can be factored", "give a model with linear layers")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
-from theorykit.arguments import Floats, finite_matrix, shape_2d
+from theorykit.arguments import Floats, did_you_mean, finite_matrix, shape_2d
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.spectra.spectrum import Spectrum
 
@@ -150,10 +150,11 @@ def _exact_up_to(eigenvalues: Floats, shape: tuple[int, int]) -> int:
 
 def checked_method(method: str) -> Method:
     """Return the name of a method, or raise where there is none of that name."""
-    for known in get_args(Method):
-        if method == known:
-            return cast(Method, known)
-    raise InputError(f"method = {method!r} is not known", "give auto, gram or svd")
+    if method in get_args(Method):
+        return cast(Method, method)
+    raise InputError(
+        f"method = {method!r} is not known", f"{did_you_mean(method, get_args(Method))}give auto, gram or svd"
+    )
 
 
 def spectrum(

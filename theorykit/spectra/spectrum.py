@@ -140,12 +140,7 @@ class Spectrum(Result):
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Draw s_i over i on logarithmic axes."""
-        import matplotlib.pyplot as plt
-
-        axes = ax if ax is not None else plt.subplots()[1]
-        axes.loglog(np.arange(1, self.max_rank + 1), self.singular_values, **style)
-        axes.set_xlabel("index i")
-        axes.set_ylabel("singular value $s_i$")
+        axes: Axes = self._drawn("plot_spectrum", ax, **style)
         return axes
 
     def __repr__(self) -> str:

@@ -5,52 +5,41 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from theorykit.arguments import shown
+from theorykit.arguments import did_you_mean, shown
 from theorykit.errors import InputError
 from theorykit.statements import (
-    cloning_information,
     compression_ratio,
-    covering_number,
-    descent_lemma,
+    corollary_1,
     distillation_objective,
-    generalization_gap,
-    gradient_deviation,
-    gradient_preservation,
-    gradient_variance,
-    mutual_information,
-    optimal_rank,
-    rademacher_complexity,
+    lemma_1,
     reported_results,
-    sgd_convergence,
-    smoothness,
-    truncation_error,
+    theorem_1,
+    theorem_2,
+    theorem_3,
 )
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol, did_you_mean
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
-STATEMENTS: tuple[Statement, ...] = tuple(
-    module.STATEMENT
-    for module in (
-        compression_ratio,
-        distillation_objective,
-        smoothness,
-        gradient_variance,
-        truncation_error,
-        gradient_preservation,
-        sgd_convergence,
-        descent_lemma,
-        optimal_rank,
-        rademacher_complexity,
-        generalization_gap,
-        covering_number,
-        mutual_information,
-        cloning_information,
-        gradient_deviation,
-        reported_results,
-    )
+STATEMENTS: tuple[Statement, ...] = (
+    compression_ratio.STATEMENT,
+    distillation_objective.STATEMENT,
+    theorem_1.ASSUMPTION_1,
+    theorem_1.ASSUMPTION_2,
+    lemma_1.ASSUMPTION_3,
+    lemma_1.STATEMENT,
+    theorem_1.STATEMENT,
+    theorem_1.PROOF,
+    corollary_1.STATEMENT,
+    theorem_2.DEFINITION_1,
+    theorem_2.STATEMENT,
+    theorem_2.COVERING_NUMBER,
+    theorem_3.DEFINITION_2,
+    theorem_3.STATEMENT,
+    lemma_1.APPENDIX_A,
+    reported_results.STATEMENT,
 )
 """In the order of the paper."""
 
-__all__ = ["STATEMENTS", "Equation", "Form", "Kind", "Statement", "Symbol", "find_statement", "register"]
+__all__ = ["STATEMENTS", "Equation", "Kind", "NumericForm", "Statement", "Symbol", "find_statement", "register"]
 
 _OWN: dict[str, Statement] = {}
 """Statements that are not the paper's, by slug, in the order in which they were registered."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import STATEMENTS, find_statement
-from theorykit.statements.evidence import Effort, Evidence, Method, Side, truth_of
+from theorykit.statements.evidence import Effort, Evidence, EvidenceKind, Form, truth_of
 from theorykit.statements.statement import Equation, Kind, Statement
 from theorykit.verdicts import Truth, Value
 
@@ -46,23 +46,23 @@ class AuditRow(Result):
     condition: str
     evidence: tuple[Evidence, ...]
 
-    def _of(self, side: Side) -> list[Evidence]:
+    def _of(self, side: Form) -> list[Evidence]:
         return [part for part in self.evidence if part.side == side]
 
     @property
     def truth(self) -> Truth | None:
         """Return the verdict on the printed form; None for a definition, which is neither true nor false."""
-        return None if self.kind == Kind.DEFINITION else truth_of(self._of(Side.PRINTED))
+        return None if self.kind == Kind.DEFINITION else truth_of(self._of(Form.PRINTED))
 
     @property
     def corrected_truth(self) -> Truth | None:
         """Return the verdict on the corrected form; None where there is none."""
-        return truth_of(self._of(Side.CORRECTED))
+        return truth_of(self._of(Form.CORRECTED))
 
     @property
     def value(self) -> Value | None:
         """Return VACUOUS or DOMINATED where a check found the printed form to say nothing."""
-        found = [part.value for part in self._of(Side.PRINTED) if part.value is not None]
+        found = [part.value for part in self._of(Form.PRINTED) if part.value is not None]
         return Value.VACUOUS if Value.VACUOUS in found else found[0] if found else None
 
     @property
@@ -71,8 +71,8 @@ class AuditRow(Result):
         return tuple(
             part
             for part in self.evidence
-            if (part.side == Side.CORRECTED and part.truth == Truth.REFUTED)
-            or (part.method in (Method.WITNESS, Method.PROOF) and part.truth == Truth.UNDECIDED)
+            if (part.side == Form.CORRECTED and part.truth == Truth.REFUTED)
+            or (part.method in (EvidenceKind.WITNESS, EvidenceKind.PROOF) and part.truth == Truth.UNDECIDED)
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -106,7 +106,7 @@ class Audit(Result):
             float(part.numbers["largest_ratio"])
             for row in self.rows
             for part in row.evidence
-            if part.side == Side.CORRECTED and "largest_ratio" in part.numbers
+            if part.side == Form.CORRECTED and "largest_ratio" in part.numbers
         ]
         return max(ratios, default=0.0)
 
@@ -148,7 +148,7 @@ def _verdict(row: AuditRow) -> str:
 
 def _survival(row: AuditRow) -> str:
     """Say PROVED, REFUTED, or how many trials the corrected form has survived and how near they came."""
-    searched = [part for part in row.evidence if part.side == Side.CORRECTED and "largest_ratio" in part.numbers]
+    searched = [part for part in row.evidence if part.side == Form.CORRECTED and "largest_ratio" in part.numbers]
     words = [] if row.corrected_truth in (None, Truth.UNDECIDED) else [str(row.corrected_truth)]
     if searched:
         nearest = max(searched, key=lambda part: float(part.numbers["largest_ratio"]))
@@ -157,7 +157,7 @@ def _survival(row: AuditRow) -> str:
 
 
 def _evidence_words(part: Evidence) -> str:
-    return "trained students" if part.method == Method.MEASUREMENT else str(part.method)
+    return "trained students" if part.method == EvidenceKind.MEASUREMENT else str(part.method)
 
 
 def _paper() -> list[tuple[Statement, Equation]]:

@@ -9,8 +9,8 @@ import sympy as sp
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.statements.evidence import Check, Found, Side, Truth, computation, identity, proof
-from theorykit.statements.statement import Equation, Form, Kind, Statement, Symbol
+from theorykit.statements.evidence import Check, Form, Found, Truth, computation, identity, proof
+from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK = sp.symbols("m n r", positive=True)
 WIDTH = 768
@@ -103,7 +103,7 @@ def _factors_count() -> Check:
     left = sp.MatrixSymbol("A", _ROWS, _RANK)
     right = sp.MatrixSymbol("B", _RANK, _COLUMNS)
     return identity(
-        Side.CORRECTED,
+        Form.CORRECTED,
         "two factors hold r(m + n) numbers",
         lambda: sp.Integer(1) * left.shape[0] * left.shape[1] + right.shape[0] * right.shape[1],
         lambda: _RANK * (_ROWS + _COLUMNS),
@@ -121,7 +121,7 @@ STATEMENT = Statement(
             label="eq 1",
             printed="W_s = P_left W_t P_right",
             corrected="R1: r × r matrix; R2: rank-r factors of an m × n matrix; R3: one-sided projections, narrow net",
-            checks=(proof(Side.PRINTED, "an r × r matrix, and every one of them", _reached),),
+            checks=(proof(Form.PRINTED, "an r × r matrix, and every one of them", _reached),),
             remark="right algebra, ambiguous student: an r × r matrix cannot replace an m × n layer",
         ),
         Equation(
@@ -130,9 +130,9 @@ STATEMENT = Statement(
             printed="compression ratio r(m + n)/(mn) of the student of eq 1",
             corrected="R1: r²/(mn), one r × r matrix; R2: r(m + n)/(mn), two factors, a saving below r = mn/(m + n)",
             checks=(
-                computation(Side.PRINTED, "the two readings of eq 1 keep different shares", _readings),
+                computation(Form.PRINTED, "the two readings of eq 1 keep different shares", _readings),
                 _factors_count(),
-                proof(Side.CORRECTED, "break-even rank", _break_even),
+                proof(Form.CORRECTED, "break-even rank", _break_even),
             ),
             remark="refuted for eq 1 as it stands; right for the student of §5.1 (R2), which pays for two factors",
         ),
@@ -142,21 +142,19 @@ STATEMENT = Statement(
         Symbol("columns", _COLUMNS, "n, inputs of the layer", low=1, integer=True, open=False),
         Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
     ),
-    printed=Form(
+    printed=NumericForm(
         "r(m + n)/(mn), as said of the student of eq 1",
         _RANK * (_ROWS + _COLUMNS) / (_ROWS * _COLUMNS),
         compression_ratio,
-        ("rows", "columns", "rank"),
         equation="compression",
     ),
-    corrected=Form(
+    corrected=NumericForm(
         "r²/(mn), eq 1 merged into its r × r matrix (R1); kept as two factors of an m × n matrix (R2) it costs the "
         "printed r(m + n)/(mn)",
         _RANK**2 / (_ROWS * _COLUMNS),
         literal_compression_ratio,
-        ("rows", "columns", "rank"),
     ),
-    trivial=Form("1, the dense matrix", sp.Integer(1), lambda: 1.0, ()),
+    trivial=NumericForm("1, the dense matrix", sp.Integer(1), lambda: 1.0),
     assumptions=("1 ≤ r ≤ min(m, n)",),
     references=("Low-Rank Clone, arXiv 2505.12781, for the one-sided reading R3",),
 )

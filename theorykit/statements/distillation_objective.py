@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from theorykit.statements.evidence import Found, Side, Truth, computation, proof
+from theorykit.statements.evidence import Form, Found, Truth, computation, proof
 from theorykit.statements.statement import Equation, Kind, Statement
 
 _GAP = sp.Symbol("Delta", positive=True)
@@ -58,7 +58,7 @@ STATEMENT = Statement(
             label="eq 2",
             printed="L_total = L_KD + L_LM + λ L_clone",
             corrected="the same with stated reductions (means over tokens, layers and entries)",
-            checks=(proof(Side.REMARK, "λ is not scale-free", _scale),),
+            checks=(proof(Form.REMARK, "λ is not scale-free", _scale),),
             kind=Kind.DEFINITION,
             remark="a definition; λ depends on the scale of the hidden states",
         ),
@@ -67,7 +67,7 @@ STATEMENT = Statement(
             label="eq 3",
             printed="L_KD = KL(p_t ‖ p_s)",
             corrected="τ² KL(p_t^τ ‖ p_s^τ), p^τ the softmax of logits/τ",
-            checks=(proof(Side.REMARK, "τ² keeps the scale of the KD term", _temperature),),
+            checks=(proof(Form.REMARK, "τ² keeps the scale of the KD term", _temperature),),
             kind=Kind.DEFINITION,
             remark="a definition; the temperature of §5.1 is missing",
         ),
@@ -76,7 +76,7 @@ STATEMENT = Statement(
             label="eq 4",
             printed="L_clone = Σ_l ‖h_t − h_s‖² + ‖a_t − a_s‖²",
             corrected="compared through the same projection (R3), or same-width students (R2), as a mean",
-            checks=(computation(Side.REMARK, "widths of teacher and student", _widths),),
+            checks=(computation(Form.REMARK, "widths of teacher and student", _widths),),
             kind=Kind.DEFINITION,
             remark="undefined for the narrow students of eq 1",
         ),

@@ -11,9 +11,11 @@ import numpy as np
 from theorykit.arguments import Floats, number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.statements.evidence import Effort, Side, truth_of
-from theorykit.statements.statement import Form, Kind, Statement
-from theorykit.verdicts import Instance, Truth, Value
+from theorykit.statements import find_statement
+from theorykit.statements.evidence import Effort, Form, truth_of
+from theorykit.statements.statement import Kind, NumericForm, Statement
+from theorykit.verdicts import Instance, Truth
+from theorykit.verdicts.competitors import judged_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,13 +92,11 @@ def evaluate_bound(statement: Statement | str, given: Mapping[str, Any]) -> Boun
         InputError: no such argument, one that is missing, no point inside the domain, or a statement without a bound.
 
     Example:
-        >>> found = evaluate_bound("covering-number", {"rows": 2, "columns": 3, "rank": 1, "radius": 0.9})
-        >>> [form.form for form in found.forms]
+        >>> evaluation = evaluate_bound("covering-number", {"rows": 2, "columns": 3, "rank": 1, "radius": 0.9})
+        >>> [form.form for form in evaluation.forms]
         ['printed', 'corrected']
     """
     if isinstance(statement, str):
-        from theorykit.statements import find_statement
-
         statement = find_statement(statement)[0]
     if not statement.forms:
         raise InputError(
@@ -139,63 +139,58 @@ class _Point:
         try:
             arguments = statement.values(given)
             reasons = {name: form.applies(arguments) for name, form in statement.forms.items()}
-            # overflow is told by the value itself
-            with np.errstate(all="ignore"):
-                values = {
-                    name: np.nan if reasons[name] else float(form(arguments)) for name, form in statement.forms.items()
-                }
+            values = dict.fromkeys(reasons, np.nan)
+            for name, form in statement.forms.items():
+                if not reasons[name]:
+                    with np.errstate(all="ignore"):  # overflow is told by the value itself
+                        values[name] = float(statement.bound(form, arguments))
+                    reasons[name] = _NO_NUMBER if np.isnan(values[name]) else ""
         except InputError as error:
             defaults = {
                 symbol.name: symbol.default for symbol in statement.symbols if isinstance(symbol.default, float)
             }
-            return cls(
-                defaults | dict(given),
-                dict.fromkeys(statement.forms, np.nan),
-                dict.fromkeys(statement.forms, str(error)),
-                error,
-            )
-        lost = {name: _NO_NUMBER for name, value in values.items() if np.isnan(value) and not reasons[name]}
-        return cls(arguments, values, reasons | lost)
+            nowhere = dict.fromkeys(statement.forms, np.nan)
+            return cls(defaults | dict(given), nowhere, dict.fromkeys(statement.forms, str(error)), error)
+        return cls(arguments, values, reasons)
 
 
 _NO_NUMBER = "the arguments leave the range of float64: no number is left"
 
 
-def _form_value(statement: Statement, name: str, form: Form, points: list[_Point]) -> FormValue:
+def _form_value(statement: Statement, name: str, form: NumericForm, points: list[_Point]) -> FormValue:
     truth = _truth(statement, form)
-    reasons = tuple(point.reasons[name] for point in points)
-    worth = tuple(
-        str(Instance.NOT_APPLICABLE)
-        if reason
-        else REFUTED
-        if truth == Truth.REFUTED
-        else _worth(statement, name, point)
-        for reason, point in zip(reasons, points, strict=True)
-    )
+    worth = tuple(_worth(statement, name, truth, point) for point in points)
     return FormValue(
-        name, form.text, truth, tuple(point.values[name] for point in points), worth if any(worth) else (), reasons
+        name,
+        form.text,
+        truth,
+        tuple(point.values[name] for point in points),
+        worth if any(worth) else (),
+        tuple(point.reasons[name] for point in points),
     )
 
 
-def _truth(statement: Statement, form: Form) -> Truth | None:
+def _truth(statement: Statement, form: NumericForm) -> Truth | None:
     """Run the checks of the printed equation that the form belongs to; None where it belongs to none."""
     checks = [
         check
         for equation in statement.equations
         if equation.key == form.equation
         for check in equation.checks
-        if check.side == Side.PRINTED
+        if check.side == Form.PRINTED
     ]
     return truth_of(check.run(Effort(trials=1)) for check in checks)
 
 
-def _worth(statement: Statement, name: str, point: _Point) -> str:
+def _worth(statement: Statement, name: str, truth: Truth | None, point: _Point) -> str:
     """Compare with the trivial and the simpler bound; an upper bound is tighter where it is smaller."""
-    rivals = {rival: point.values[rival] for rival in ("trivial", "simpler") if rival in point.values}
+    if point.reasons[name]:
+        return str(Instance.NOT_APPLICABLE)
+    if truth == Truth.REFUTED:
+        return REFUTED
+    rivals = {"trivial", "simpler"} & point.values.keys()
     if name in rivals or not rivals or statement.kind not in (Kind.UPPER, Kind.LOWER):
         return ""
     sign = 1.0 if statement.kind == Kind.UPPER else -1.0
-    own = sign * point.values[name]
-    if own >= sign * rivals.get("trivial", sign * np.inf):
-        return str(Value.VACUOUS)
-    return str(Value.DOMINATED if own > sign * rivals.get("simpler", sign * np.inf) else Value.INFORMATIVE)
+    bound, trivial, simpler = (sign * point.values.get(form, sign * np.inf) for form in (name, "trivial", "simpler"))
+    return str(judged_value(bound, bound, trivial, simpler))

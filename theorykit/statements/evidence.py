@@ -10,31 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
 from theorykit.results import Result
 from theorykit.statements.enclosure import certainly
+from theorykit.verdicts import Form as Form
 from theorykit.verdicts import Truth as Truth
 from theorykit.verdicts import Value as Value
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Numbers = Mapping[str, float | int | str]
 
 
-class Side(StrEnum):
-    """Which form of an equation a check is about; a remark is about neither and decides nothing on them."""
-
-    PRINTED = "printed"
-    CORRECTED = "corrected"
-    REMARK = "remark"
-
-
-class Method(StrEnum):
+class EvidenceKind(StrEnum):
     """What kind of evidence a check gives."""
 
     PROOF = "proof"
@@ -72,19 +62,23 @@ class Evidence(Result):
         numbers: The numbers by name.
     """
 
-    side: Side
-    method: Method
+    side: Form
+    method: EvidenceKind
     title: str
     truth: Truth
     sentence: str
     numbers: Numbers = field(default_factory=dict)
     value: Value | None = None
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
 
-        return pd.DataFrame([self.to_dict()])
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a check: what follows, in a sentence, with its numbers."""
+
+    truth: Truth
+    sentence: str
+    numbers: Numbers = field(default_factory=dict)
+    value: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -95,49 +89,39 @@ class Check:
         side: The form that it is about.
         method: The kind of evidence.
         title: What is checked.
-        run: From the effort to what was found.
+        outcome: From the effort to what was found.
     """
 
-    side: Side
-    method: Method
+    side: Form
+    method: EvidenceKind
     title: str
-    run: Callable[[Effort], Evidence]
+    outcome: Callable[[Effort], Found]
 
-
-@dataclass(frozen=True)
-class Found:
-    """The outcome of a computation: what follows, in a sentence, with its numbers."""
-
-    truth: Truth
-    sentence: str
-    numbers: Numbers = field(default_factory=dict)
-    value: Value | None = None
+    def run(self, effort: Effort) -> Evidence:
+        """Check it anew."""
+        found = self.outcome(effort)
+        return Evidence(self.side, self.method, self.title, found.truth, found.sentence, found.numbers, found.value)
 
 
 def truth_of(evidence: Iterable[Evidence]) -> Truth | None:
     """Draw one verdict: REFUTED outranks PROVED outranks UNDECIDED; None without evidence."""
-    found = {part.truth for part in evidence}
-    return next((truth for truth in (Truth.REFUTED, Truth.PROVED, Truth.UNDECIDED) if truth in found), None)
+    truths = {part.truth for part in evidence}
+    return next((truth for truth in (Truth.REFUTED, Truth.PROVED, Truth.UNDECIDED) if truth in truths), None)
 
 
-def _evidence(side: Side, method: Method, title: str, found: Found) -> Evidence:
-    return Evidence(side, method, title, found.truth, found.sentence, found.numbers, found.value)
-
-
-def identity(side: Side, title: str, left: Callable[[], Any], right: Callable[[], Any]) -> Check:
+def identity(side: Form, title: str, left: Callable[[], Any], right: Callable[[], Any]) -> Check:
     """Check that two sympy expressions (or matrices) are equal: PROVED where their difference simplifies to 0."""
 
-    def run(_: Effort) -> Evidence:
-        first, second = left(), right()
-        rest = sp.simplify(first - second)
+    def outcome(_: Effort) -> Found:
+        rest = sp.simplify(left() - right())
         equal = rest == 0 or (isinstance(rest, sp.MatrixBase) and rest.is_zero_matrix)
         sentence = f"{title}: the difference of both sides is {'0' if equal else sp.sstr(rest)}"
-        return _evidence(side, Method.PROOF, title, Found(Truth.PROVED if equal else Truth.REFUTED, sentence))
+        return Found(Truth.PROVED if equal else Truth.REFUTED, sentence)
 
-    return Check(side, Method.PROOF, title, run)
+    return Check(side, EvidenceKind.PROOF, title, outcome)
 
 
-def proof(side: Side, title: str, reasoning: Callable[[], tuple[bool, str]], *, refutes: bool = False) -> Check:
+def proof(side: Form, title: str, reasoning: Callable[[], tuple[bool, str]], *, refutes: bool = False) -> Check:
     """Check a symbolic argument: a function that returns whether every step held, and says what it showed.
 
     Args:
@@ -147,12 +131,12 @@ def proof(side: Side, title: str, reasoning: Callable[[], tuple[bool, str]], *, 
         refutes: The argument shows the form to be false.
     """
 
-    def run(_: Effort) -> Evidence:
+    def outcome(_: Effort) -> Found:
         held, sentence = reasoning()
-        shown = Truth.REFUTED if refutes else Truth.PROVED
-        return _evidence(side, Method.PROOF, title, Found(shown if held else Truth.UNDECIDED, sentence))
+        truth = Truth.REFUTED if refutes else Truth.PROVED
+        return Found(truth if held else Truth.UNDECIDED, sentence)
 
-    return Check(side, Method.PROOF, title, run)
+    return Check(side, EvidenceKind.PROOF, title, outcome)
 
 
 @dataclass(frozen=True)
@@ -189,23 +173,21 @@ class Witness:
         return certainly(second, first) if self.lower else certainly(first, second)
 
 
-def witness(title: str, example: Callable[[], Witness], *, side: Side = Side.PRINTED) -> Check:
+def witness(title: str, example: Callable[[], Witness], *, side: Form = Form.PRINTED) -> Check:
     """Check a counterexample to a form: REFUTED where it verifies in exact or interval arithmetic."""
 
-    def run(_: Effort) -> Evidence:
-        found = example()
-        if not found.verify():
-            sentence = f"{found.title}: the stored witness does not verify"
-            return _evidence(side, Method.WITNESS, title, Found(Truth.UNDECIDED, sentence))
-        numbers = {"computed": float(found.computed), "printed": float(found.at_instance(found.printed))}
-        if found.corrected is not None:
-            numbers["corrected"] = float(found.at_instance(found.corrected))
-        relation = "≥" if found.lower else "≤"
+    def outcome(_: Effort) -> Found:
+        instance = example()
+        if not instance.verify():
+            return Found(Truth.UNDECIDED, f"{instance.title}: the stored witness does not verify")
+        numbers = {"computed": float(instance.computed), "printed": float(instance.at_instance(instance.printed))}
+        if instance.corrected is not None:
+            numbers["corrected"] = float(instance.at_instance(instance.corrected))
+        relation = "≥" if instance.lower else "≤"
         forms = ", ".join(f"{name} form {relation} {numbers[name]:.4g}" for name in list(numbers)[1:])
-        sentence = f"{found.title}: computed {numbers['computed']:.4g}; {forms}"
-        return _evidence(side, Method.WITNESS, title, Found(Truth.REFUTED, sentence, numbers))
+        return Found(Truth.REFUTED, f"{instance.title}: computed {numbers['computed']:.4g}; {forms}", numbers)
 
-    return Check(side, Method.WITNESS, title, run)
+    return Check(side, EvidenceKind.WITNESS, title, outcome)
 
 
 Ratios = Callable[[np.random.Generator, int], "np.ndarray[Any, np.dtype[np.float64]]"]
@@ -216,17 +198,16 @@ ROUNDING = 1e-9
 _BATCH = 5_000
 
 
-def search(side: Side, title: str, ratios: Ratios, *, hold: Truth = Truth.UNDECIDED) -> Check:
+def search(side: Form, title: str, ratios: Ratios) -> Check:
     """Search for a violation among random instances: REFUTED where a ratio passes 1, else not refuted in K trials.
 
     Args:
         side: The form.
         title: What is searched.
         ratios: Draws instances and returns smaller side / larger side; must include the extreme ones.
-        hold: What follows where none is found; data never prove, so UNDECIDED unless a proof stands elsewhere.
     """
 
-    def run(effort: Effort) -> Evidence:
+    def outcome(effort: Effort) -> Found:
         generator = np.random.default_rng(effort.seed)
         largest, done = 0.0, 0
         while done < effort.trials:
@@ -234,29 +215,30 @@ def search(side: Side, title: str, ratios: Ratios, *, hold: Truth = Truth.UNDECI
             values = ratios(generator, count)
             if not np.isfinite(values).all():
                 sentence = f"{title}: a trial gave {values[~np.isfinite(values)][0]}, which is no ratio"
-                return _evidence(side, Method.SEARCH, title, Found(Truth.UNDECIDED, sentence, {"trials": done}))
+                return Found(Truth.UNDECIDED, sentence, {"trials": done})
             largest, done = max(largest, float(values.max())), done + count
         numbers = {"trials": done, "largest_ratio": largest}
         refuted = largest > 1 + ROUNDING
         words = f"a ratio of {largest:.6g} in" if refuted else f"largest ratio {largest:.4g}, not refuted in"
-        sentence = f"{title}: {words} {done:,} trials"
-        return _evidence(side, Method.SEARCH, title, Found(Truth.REFUTED if refuted else hold, sentence, numbers))
+        return Found(Truth.REFUTED if refuted else Truth.UNDECIDED, f"{title}: {words} {done:,} trials", numbers)
 
-    return Check(side, Method.SEARCH, title, run)
+    return Check(side, EvidenceKind.SEARCH, title, outcome)
 
 
-def computation(side: Side, title: str, compute: Callable[[], Found], *, method: Method = Method.COMPUTATION) -> Check:
+def computation(
+    side: Form, title: str, compute: Callable[[], Found], *, method: EvidenceKind = EvidenceKind.COMPUTATION
+) -> Check:
     """Check by a computation that says itself what follows."""
-    return Check(side, method, title, lambda _: _evidence(side, method, title, compute()))
+    return Check(side, method, title, lambda _: compute())
 
 
-def cited(side: Side, theorem: str, source: str) -> Check:
+def cited(side: Form, theorem: str, source: str) -> Check:
     """State a step that is taken from the literature: it decides nothing here, and what is proved rests on it."""
     found = Found(Truth.UNDECIDED, f"cited, not computed here: {theorem} ({source})")
-    return computation(side, theorem, lambda: found, method=Method.LITERATURE)
+    return Check(side, EvidenceKind.LITERATURE, theorem, lambda _: found)
 
 
-def measured_later(side: Side, title: str, what: str) -> Check:
+def measured_later(side: Form, title: str, what: str) -> Check:
     """Announce evidence that only trained students can give (``python -m validation``)."""
     found = Found(Truth.UNDECIDED, f"only trained students can tell (python -m validation run): {what}")
-    return Check(side, Method.MEASUREMENT, title, lambda _: _evidence(side, Method.MEASUREMENT, title, found))
+    return Check(side, EvidenceKind.MEASUREMENT, title, lambda _: found)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from theorykit.statements.evidence import Check, Found, Method, Side, Truth, computation, measured_later
+from theorykit.statements.evidence import Check, EvidenceKind, Form, Found, Truth, computation, measured_later
 from theorykit.statements.statement import Equation, Kind, Statement
 
 # GPT-2 small (Radford et al. 2019): 12 blocks of width 768, vocabulary 50,257, context 1,024
@@ -103,8 +103,9 @@ def _correlation() -> Found:
             observed = true + noise / np.sqrt(seeds) * generator.standard_normal((draws, sizes.size))
             nearest = grid[np.abs(observed[:, :, None] - grid).argmin(axis=2)]
             for where, ranks in (("any rank", observed), ("tested ranks", nearest)):
-                rows = [row for row in ranks if np.ptp(row) > 0]
-                high = sum(np.corrcoef(sizes, row)[0, 1] >= 0.97 for row in rows)
+                centred = ranks - ranks.mean(axis=1, keepdims=True)
+                norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(sizes - sizes.mean())
+                high = int((centred @ (sizes - sizes.mean()) >= 0.97 * norms)[np.ptp(ranks, axis=1) > 0].sum())
                 shares[f"{name}, {seeds} seeds, {where}"] = high / draws
     root = np.sqrt(_SAMPLES)
     sentence = (
@@ -170,8 +171,8 @@ def _claim(key: str, label: str, printed: str, corrected: str, *checks: Check, r
     return Equation(key, label, printed, corrected, checks, Kind.CLAIM, remark)
 
 
-def _computed(title: str, compute: Callable[[], Found], method: Method = Method.COMPUTATION) -> Check:
-    return computation(Side.PRINTED, title, compute, method=method)
+def _computed(title: str, compute: Callable[[], Found], method: EvidenceKind = EvidenceKind.COMPUTATION) -> Check:
+    return computation(Form.PRINTED, title, compute, method=method)
 
 
 STATEMENT = Statement(
@@ -192,7 +193,7 @@ STATEMENT = Statement(
             "§5.4",
             "low rank leads to faster convergence",
             "Theorem 1 has no such term; AdamW with a cosine schedule is not its SGD",
-            measured_later(Side.PRINTED, "gradient norms", "squared gradient norms over steps, per rank and seed"),
+            measured_later(Form.PRINTED, "gradient norms", "squared gradient norms over steps, per rank and seed"),
         ),
         _claim(
             "table-1-parameters",
@@ -213,7 +214,7 @@ STATEMENT = Statement(
             "Table 1",
             "teacher GPT-2 small at 18.3 and 35.2",
             "37.50 and 65.85 zero-shot",
-            _computed("published perplexities", _teacher, Method.LITERATURE),
+            _computed("published perplexities", _teacher, EvidenceKind.LITERATURE),
         ),
         _claim(
             "table-1-lora",
@@ -227,7 +228,7 @@ STATEMENT = Statement(
             "§5.1",
             "PC-LoRA uses principal component analysis",
             "PC is Progressive Compression",
-            _computed("the source", _principal_components, Method.LITERATURE),
+            _computed("the source", _principal_components, EvidenceKind.LITERATURE),
         ),
         _claim(
             "table-2",
@@ -235,7 +236,7 @@ STATEMENT = Statement(
             "every component is indispensable",
             "paired seeds and negative controls per component",
             _computed("differences", _table_2),
-            measured_later(Side.PRINTED, "ablation", "the same ablation over seeds"),
+            measured_later(Form.PRINTED, "ablation", "the same ablation over seeds"),
         ),
         _claim(
             "correlation",
@@ -263,28 +264,28 @@ STATEMENT = Statement(
             "§5.7",
             "cloning raises mutual information by 1.2 nats (MINE)",
             "with controls, ceilings and an estimator that passes tasks of known value",
-            measured_later(Side.PRINTED, "MI", "MINE and its peers on paired seeds"),
+            measured_later(Form.PRINTED, "MI", "MINE and its peers on paired seeds"),
         ),
         _claim(
             "figure-3-learning-rate",
             "Figure 3, §5.8",
             "robust to learning rates within [1e-4, 1e-2], best around 3e-4",
             "a margin fixed beforehand, paired seeds, the ends of the grid named",
-            measured_later(Side.PRINTED, "learning rate", "held-out loss over learning rates and seeds"),
+            measured_later(Form.PRINTED, "learning rate", "held-out loss over learning rates and seeds"),
         ),
         _claim(
             "figure-3-clone-weight",
             "Figure 3, §5.8",
             "a sweet spot of λ around 1.0",
             "λ has no scale in eq 4: say the clone loss's scale, then paired seeds at both ends",
-            measured_later(Side.PRINTED, "clone weight", "held-out loss over λ and seeds"),
+            measured_later(Form.PRINTED, "clone weight", "held-out loss over λ and seeds"),
         ),
         _claim(
             "figure-4",
             "Figure 4, §5.8",
             "under a fixed budget the validation loss over ranks is U-shaped",
             "it depends on the noise in the targets and on the number of samples",
-            measured_later(Side.PRINTED, "rank", "held-out loss over ranks and seeds"),
+            measured_later(Form.PRINTED, "rank", "held-out loss over ranks and seeds"),
         ),
         _claim(
             "layer-ranks",

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from theorykit.arguments import Floats, number_array
+from theorykit.arguments import Floats, did_you_mean, number_array
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the start of a hint that names the nearest known name, or nothing where none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 class Kind(StrEnum):
@@ -91,14 +84,13 @@ class Symbol:
 
 
 @dataclass(frozen=True)
-class Form:
+class NumericForm:
     """One side of a statement that can be evaluated.
 
     Attributes:
         text: The formula in one line.
         expression: The same in sympy, in the statement's symbols.
-        evaluate: The library's function, called with the arguments below by name; broadcasts.
-        arguments: Names of the symbols that it takes.
+        evaluate: The library's function, called with the symbols of the expression by their names; broadcasts.
         applies: From the arguments of one point to why the form says nothing there; empty where it applies.
         equation: Key of the equation whose verdict is the form's; empty for the forms that are not printed.
     """
@@ -106,13 +98,8 @@ class Form:
     text: str
     expression: sp.Expr
     evaluate: Callable[..., Any]
-    arguments: tuple[str, ...]
     applies: Callable[[Mapping[str, Floats]], str] = lambda _: ""
     equation: str = ""
-
-    def __call__(self, values: Mapping[str, Floats]) -> Floats:
-        """Return the bound at checked values."""
-        return np.asarray(self.evaluate(**{name: values[name] for name in self.arguments}), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -145,7 +132,7 @@ class Statement:
     """One statement of the paper.
 
     Attributes:
-        slug: Its name here, and that of its file.
+        slug: Its name on the command line and in records; its file has the paper's label.
         label: The paper's label, for example ``Theorem 1``.
         title: What it is about.
         kind: What it claims.
@@ -165,10 +152,10 @@ class Statement:
     kind: Kind
     equations: tuple[Equation, ...]
     symbols: tuple[Symbol, ...] = ()
-    printed: Form | None = None
-    corrected: Form | None = None
-    trivial: Form | None = None
-    simpler: Form | None = None
+    printed: NumericForm | None = None
+    corrected: NumericForm | None = None
+    trivial: NumericForm | None = None
+    simpler: NumericForm | None = None
     assumptions: tuple[str, ...] = ()
     references: tuple[str, ...] = field(default=())
 
@@ -178,7 +165,7 @@ class Statement:
         return (self.slug, self.label.lower().replace(" ", "-"), *(equation.key for equation in self.equations))
 
     @property
-    def forms(self) -> dict[str, Form]:
+    def forms(self) -> dict[str, NumericForm]:
         """Return the forms that exist, by name."""
         named = {
             "printed": self.printed,
@@ -187,6 +174,12 @@ class Statement:
             "trivial": self.trivial,
         }
         return {name: form for name, form in named.items() if form is not None}
+
+    def bound(self, form: NumericForm, values: Mapping[str, Floats]) -> Floats:
+        """Return a form at checked values."""
+        needed = form.expression.free_symbols
+        arguments = {symbol.name: values[symbol.name] for symbol in self.symbols if symbol.symbol in needed}
+        return np.asarray(form.evaluate(**arguments), dtype=np.float64)
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Floats]:
         """Return all arguments, checked, with defaults filled in.
@@ -199,10 +192,10 @@ class Statement:
             if name not in known:
                 hint = f"it takes {', '.join(known) or 'no arguments'}"
                 raise InputError(f"{self.slug} has no argument {name!r}", did_you_mean(name, known) + hint)
-        found: dict[str, Floats] = {}
+        values: dict[str, Floats] = {}
         for name, symbol in known.items():
-            value = given[name] if name in given else symbol.default_at(found)
+            value = given[name] if name in given else symbol.default_at(values)
             if value is None:
                 raise InputError(f"{self.slug} needs {name}: {symbol.meaning}", f"give {name}=NUMBER, {symbol.domain}")
-            found[name] = symbol.check(value)
-        return found
+            values[name] = symbol.check(value)
+        return values

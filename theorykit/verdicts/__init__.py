@@ -1,7 +1,7 @@
 """Verdicts: a measurement and a bound in, an answer on separate axes out. Pure functions that know no statement."""
 
-from theorykit.verdicts.axes import Exponent, Instance, Rows, Truth, Value, Verdict
-from theorykit.verdicts.calibration import DecisionRates, decision_rates
+from theorykit.verdicts.axes import Exponent, Form, Instance, Rows, Truth, Value, Verdict
+from theorykit.verdicts.competitors import bound_value
 from theorykit.verdicts.expectation import Configuration, expectation_verdict, power_expectation
 from theorykit.verdicts.exponents import (
     Rival,
@@ -11,6 +11,7 @@ from theorykit.verdicts.exponents import (
     simulated_correlations,
 )
 from theorykit.verdicts.inequality import AdversarialSearch, adversarial_search, inequality_verdict
+from theorykit.verdicts.intervals import geometric_interval, student_interval
 from theorykit.verdicts.mechanisms import (
     Equivalence,
     PairedEffect,
@@ -29,10 +30,10 @@ __all__ = [
     "TRIVIAL_BOUNDS",
     "AdversarialSearch",
     "Configuration",
-    "DecisionRates",
     "Equivalence",
     "Exponent",
     "ExponentPlan",
+    "Form",
     "Instance",
     "PairedEffect",
     "ReferenceTask",
@@ -46,12 +47,13 @@ __all__ = [
     "Value",
     "Verdict",
     "adversarial_search",
+    "bound_value",
     "censored_points",
     "data_fingerprints",
-    "decision_rates",
     "equivalence",
     "expectation_verdict",
     "exponent_verdict",
+    "geometric_interval",
     "inequality_verdict",
     "mechanism_verdict",
     "minimal_trials",
@@ -63,6 +65,7 @@ __all__ = [
     "register_constant",
     "simulated_correlations",
     "slope_power",
+    "student_interval",
     "trivial_bound",
     "violation_interval",
 ]

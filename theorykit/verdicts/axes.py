@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class Form(StrEnum):
+    """Which form of an equation a check or a finding is about."""
+
+    PRINTED = "printed"
+    CORRECTED = "corrected"
+    INSTRUMENT = "instrument"
+    """Neither: whether the measurement itself can be trusted."""
+    REMARK = "remark"
+    """Neither: what a reader should know, which decides nothing on them."""
+
+
 class Truth(StrEnum):
     """Whether the statement is true for all instances: decided by proof or by a stored witness, never by a sample."""
 

@@ -5,15 +5,15 @@ Which trivial bound belongs to which quantity is registered in :mod:`theorykit.v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from theorykit.arguments import Floats, one_of
+from theorykit.arguments import Floats, calculation, number_array, one_of
 from theorykit.errors import InputError
-from theorykit.verdicts.axes import Value
+from theorykit.verdicts.axes import Instance, Value
 from theorykit.verdicts.samples import ordered_pair, shaped_array
 
 Kind = Literal["upper", "lower"]
@@ -39,26 +39,66 @@ class Bound:
     trivial: Floats | None
     rival: Floats | None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what has to be said of a bound that is estimated."""
+        estimated = "The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one."
+        return (estimated,) if (self.low < self.high).any() else ()
+
     def values(self) -> list[Value | None]:
-        """Judge each configuration; None without a trivial competitor or where one lies inside the interval.
+        """Judge each configuration, see :func:`judged_value`."""
+        competitors = (
+            [None] * self.point.size if part is None else part.tolist() for part in (self.trivial, self.rival)
+        )
+        return list(map(judged_value, self.low, self.high, *competitors))
 
-        VACUOUS where the trivial bound is at least as tight, DOMINATED where a simpler one is tighter.
-        """
-        return [self._value(index) for index in range(self.point.size)]
 
-    def _value(self, index: int) -> Value | None:
-        low, high = self.low[index], self.high[index]
-        if self.trivial is not None:
-            if self.trivial[index] <= low:
-                return Value.VACUOUS
-            if self.trivial[index] < high:
-                return None
-        if self.rival is not None:
-            if self.rival[index] < low:
-                return Value.DOMINATED
-            if self.rival[index] < high:
-                return None
-        return None if self.trivial is None else Value.INFORMATIVE
+def judged_value(low: float, high: float, trivial: float | None, simpler: float | None) -> Value | None:
+    """Say what an upper bound in [low, high] is worth; a lower bound and its competitors come negated.
+
+    VACUOUS where the trivial bound is at least as tight, DOMINATED where a simpler one is tighter; None where a
+    competitor lies inside the interval, or without a trivial one.
+    """
+    if trivial is not None:
+        if trivial <= low:
+            return Value.VACUOUS
+        if trivial < high:
+            return None
+    if simpler is not None:
+        if simpler < low:
+            return Value.DOMINATED
+        if simpler < high:
+            return None
+    return None if trivial is None else Value.INFORMATIVE
+
+
+def bound_value(bound: Any, *, trivial: Any, simpler: Any = None) -> Any:
+    """Say what an upper bound is worth: INFORMATIVE, DOMINATED or VACUOUS.
+
+    Vacuous where the trivial bound is at least as tight; otherwise dominated where a simpler known bound is strictly
+    tighter; otherwise informative. All three in one unit.
+
+    Args:
+        bound: The upper bound, finite; broadcasts.
+        trivial: What holds without any theorem: the range of the loss, a :func:`trivial_bound`.
+        simpler: A simpler known bound on the same quantity, such as the rank-free one; None for none.
+
+    Returns:
+        A :class:`Value`, or an array of its words in the broadcast shape.
+
+    Raises:
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> bound_value([0.3, 0.7, 1.2], trivial=1.0, simpler=0.5).tolist()
+        ['INFORMATIVE', 'DOMINATED', 'VACUOUS']
+    """
+    values, ceiling = number_array("bound", bound), number_array("trivial", trivial)
+    rival = ceiling if simpler is None else number_array("simpler", simpler)
+    with calculation(bound=values, trivial=ceiling, simpler=rival):
+        values, ceiling, rival = np.broadcast_arrays(values, ceiling, rival)
+    worth = [judged_value(*numbers) for numbers in zip(values.flat, values.flat, ceiling.flat, rival.flat, strict=True)]
+    return np.array(worth).reshape(values.shape) if values.ndim else worth[0]
 
 
 def turned_bound(
@@ -82,6 +122,14 @@ def turned_bound(
         return None if value is None else sign * shaped_array(name, value, shape)
 
     return Bound(sign, sign * point, sign * low, sign * high, turned("trivial", trivial), turned("rival", rival))
+
+
+def overall_instance(instances: Iterable[Instance]) -> Instance:
+    """Return VIOLATED where one configuration is, HOLDS where all hold, and INCONCLUSIVE otherwise."""
+    kinds = set(instances)
+    if Instance.VIOLATED in kinds:
+        return Instance.VIOLATED
+    return Instance.HOLDS if kinds == {Instance.HOLDS} else Instance.INCONCLUSIVE
 
 
 def overall_value(bound: Bound, values: Sequence[Value | None]) -> tuple[Value | None, tuple[str, ...]]:

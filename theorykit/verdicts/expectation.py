@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtr
+from scipy.stats import nct, t
 
-from theorykit.arguments import Floats, calculation, one_of, positive_array, probability_array, whole_number_array
+from theorykit.arguments import Floats, calculation, positive_array, probability_array, whole_number_array
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
-from theorykit.verdicts.bounded_means import BoundedMeanLimits, bounded_mean_limits
-from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, tightness, turned_bound
-from theorykit.verdicts.samples import (
-    ROUNDING,
-    SKEWED,
-    MeanLimits,
-    error_rate,
-    holm,
-    mean_limits,
-    ordered_pair,
-    row_names,
-    sample_matrix,
-    skewness_z,
+from theorykit.verdicts.competitors import (
+    Bound,
+    Kind,
+    nearest,
+    overall_instance,
+    overall_value,
+    tightness,
+    turned_bound,
 )
+from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
+from theorykit.verdicts.samples import SKEWED, error_rate, holm, ordered_pair, row_names, sample_matrix, skewness_z
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-MeanTest = Literal["t", "hoeffding"]
-_METHODS = {
-    "t": "one-sided t tests over seeds, Holm over configurations",
-    "hoeffding": "one-sided Hoeffding limits over seeds for a bounded quantity, Holm over configurations",
-}
 _HARMFUL_SKEW = {Instance.VIOLATED: -1, Instance.HOLDS: 1}
 """Sign of the skewness of (turned) measurements with which the t test of a verdict errs more often than alpha."""
 
@@ -76,10 +66,6 @@ class Configuration(Result):
     instance: Instance
     value: Value | None
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
-
 
 def _filled(sample: Floats, value: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Return failed runs at ``value`` [k], or at 0 where that is infinite, and which rows that leaves undecided."""
@@ -109,19 +95,11 @@ def _limits(
     return low, high, unknown_low.astype(np.float64)
 
 
-def _bounded_limits(
-    sample: Floats, support: tuple[Floats, Floats], alpha: float
-) -> tuple[BoundedMeanLimits, BoundedMeanLimits, Floats]:
-    """Return the same by Hoeffding's inequality, where no row is left undecided."""
-    low, high = (bounded_mean_limits(_filled(sample, end)[0], support, alpha) for end in support)
-    return low, high, np.zeros(len(sample))
-
-
-def _reasons(rows: Sequence[Configuration], bound: Bound, test: MeanTest) -> list[str]:
+def _reasons(rows: Sequence[Configuration], bound: Bound) -> list[str]:
     n_seeds, reasons = rows[0].n_seeds, []
     violated = [row.name for row in rows if row.instance is Instance.VIOLATED]
     holding = sum(row.instance is Instance.HOLDS for row in rows)
-    if n_seeds < 2 and test == "t":
+    if n_seeds < 2:
         reasons.append("One seed has no variance: at least two are needed. For a deterministic inequality use rule 2.")
     if violated:
         reasons.append(f"Violated in {len(violated)} of {len(rows)} configurations: {', '.join(violated[:5])}.")
@@ -143,8 +121,7 @@ def _reasons(rows: Sequence[Configuration], bound: Bound, test: MeanTest) -> lis
         reasons.append(
             f"All seeds agree in {tied} of {len(rows)} configurations: say deterministic, or run more seeds."
         )
-    if (bound.low < bound.high).any():
-        reasons.append("The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one.")
+    reasons += bound.remarks
     if bound.trivial is not None and any(
         row.interval[0] > bound.trivial[index] if bound.sign > 0 else -row.interval[1] > bound.trivial[index]
         for index, row in enumerate(rows)
@@ -164,7 +141,6 @@ def expectation_verdict(
     support: Any = (-np.inf, np.inf),
     alpha: float = 0.05,
     deterministic: bool = False,
-    test: MeanTest = "t",
     names: Sequence[str] | None = None,
     statement: str = "",
 ) -> Verdict:
@@ -178,10 +154,8 @@ def expectation_verdict(
     left tail, or for a lower bound, the other way round: exponential seeds at alpha = 0.05, 3 to 20 of them, give
     0.02 on the safe side and 0.10 to 0.20 on the other (0.2 to 0.3 somewhere in four configurations). Heavy symmetric
     tails (t with 3 degrees of freedom) do no harm. Silence proves nothing: of the exponential seeds that wrongly HOLD
-    19 % are told with 8 seeds and 60 % with 20. Average within seeds where the tail is long, or, for a quantity
-    with known ends, take ``test="hoeffding"``: both errors stay below alpha for every law on ``support``, at the cost
-    of many more seeds. Sign and signed-rank tests are not offered: they test the median or the centre of a symmetric
-    law, and the statement is about the mean.
+    19 % are told with 8 seeds and 60 % with 20. Average within seeds where the tail is long. Sign and signed-rank
+    tests are not offered: they test the median or the centre of a symmetric law, and the statement is about the mean.
 
     Args:
         measured: ``[configurations, seeds]`` or ``[seeds]``; NaN or infinity marks a failed run.
@@ -195,7 +169,6 @@ def expectation_verdict(
         alpha: One-sided error rate in (0, 1/2).
         deterministic: The quantity does not vary with the seed: equal values are compared directly, up to 1e-12
             relative. Otherwise equal values are a small sample of something that varies, and INCONCLUSIVE.
-        test: ``"t"``, exact for normal seeds, or ``"hoeffding"``, safe for every law on a finite ``support``.
         names: One per configuration.
         statement: What is judged.
 
@@ -203,13 +176,12 @@ def expectation_verdict(
         The verdict; its evidence has one :class:`Configuration` per row. A single seed is INCONCLUSIVE.
 
     Raises:
-        InputError: a shape, alpha, the kind, the test or an interval does not fit, or a value lies outside the support.
+        InputError: a shape, alpha, the kind or an interval does not fit.
         NonFiniteError: the bound is NaN or infinite.
 
     References:
         Holm (1979), Scandinavian Journal of Statistics 6(2); Berger (1982), Technometrics 24(4), for the
-        intersection–union test; Hall (1992), The Bootstrap and Edgeworth Expansion, section 2.6, for skewness;
-        Hoeffding (1963), J. Amer. Statist. Assoc. 58, Theorem 1.
+        intersection–union test; Hall (1992), The Bootstrap and Edgeworth Expansion, section 2.6, for skewness.
 
     Example:
         >>> expectation_verdict([1.0, 1.1, 0.9], 2.0, trivial=1.5).sentence
@@ -219,18 +191,12 @@ def expectation_verdict(
     """
     sample = sample_matrix("measured", measured)
     alpha = error_rate(alpha)
-    one_of("test", test, _METHODS)
     count, n_seeds = sample.shape
     turned = turned_bound(bound, (count,), kind=kind, interval=bound_interval, trivial=trivial, rival=rival)
     lowest, highest = ordered_pair("support", support, (count,))
     if turned.sign < 0:
         lowest, highest = -highest, -lowest
-    low: MeanLimits | BoundedMeanLimits
-    high: MeanLimits | BoundedMeanLimits
-    if test == "t":
-        low, high, floor = _limits(turned.sign * sample, (lowest, highest), alpha, deterministic)
-    else:
-        low, high, floor = _bounded_limits(turned.sign * sample, (lowest, highest), alpha)
+    low, high, floor = _limits(turned.sign * sample, (lowest, highest), alpha, deterministic)
     p_values = np.maximum(low.p_above(turned.high), floor)
     p_holm = holm(p_values)
     below = high.upper <= turned.low + np.where(high.deterministic, ROUNDING * np.abs(turned.low), 0.0)
@@ -262,22 +228,16 @@ def expectation_verdict(
                 value=None,
             )
         )
-    return _collected(rows, turned, alpha, statement, turned.sign * sample, test)
+    return _collected(rows, turned, alpha, statement, turned.sign * sample)
 
 
-def _collected(
-    rows: list[Configuration], bound: Bound, alpha: float, statement: str, sample: Floats, test: MeanTest
-) -> Verdict:
+def _collected(rows: list[Configuration], bound: Bound, alpha: float, statement: str, sample: Floats) -> Verdict:
     """Return the verdict over all configurations; ``sample`` is turned like the bound."""
     values = bound.values()
     judged = tuple(replace(row, value=value) for row, value in zip(rows, values, strict=True))
-    instances = {row.instance for row in judged}
-    if Instance.VIOLATED in instances:
-        instance = Instance.VIOLATED
-    else:
-        instance = Instance.HOLDS if instances == {Instance.HOLDS} else Instance.INCONCLUSIVE
-    reasons = _reasons(judged, bound, test)
-    if test == "t" and instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(sample) > SKEWED:
+    instance = overall_instance(row.instance for row in judged)
+    reasons = _reasons(judged, bound)
+    if instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(sample) > SKEWED:
         reasons.append(f"The seeds are skewed: {instance} by t tests errs more often than alpha = {alpha:g}.")
     value, mixed = overall_value(bound, values)
     ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in judged], bound.sign)
@@ -290,7 +250,7 @@ def _collected(
         reasons=(*reasons, *mixed),
         n_seeds=judged[0].n_seeds,
         alpha=alpha,
-        method=_METHODS[test],
+        method="one-sided t tests over seeds, Holm over configurations",
         evidence=Rows(judged),
     )
 
@@ -325,9 +285,6 @@ def power_expectation(effect: Any, sd: Any, n_seeds: Any, alpha: Any = 0.05, n_c
         >>> bool(power_expectation(1.0, 1.0, 12) > 0.9)
         True
     """
-    from scipy.special import chdtr
-    from scipy.stats import nct, t
-
     shift, spread = positive_array("effect", effect, allow_zero=True), positive_array("sd", sd)
     seeds = whole_number_array("n_seeds", n_seeds, minimum=2)
     level = probability_array("alpha", alpha)

@@ -21,8 +21,9 @@ from theorykit.arguments import (
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
+from theorykit.verdicts.intervals import ROUNDING, mean_limits
 from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
-from theorykit.verdicts.samples import ROUNDING, SKEWED, mean_limits, sample_matrix, skewness_z
+from theorykit.verdicts.samples import SKEWED, sample_matrix, skewness_z
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +47,6 @@ class Rival(Result):
     exponent: float
     distance: float
     in_interval: bool
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def _decide(plan: ExponentPlan, evidence: SlopeEvidence) -> tuple[Exponent, list
     return Exponent.INDISTINGUISHABLE, reasons
 
 
-_INSTANCES = {
+INSTANCES = {
     Exponent.CONSISTENT: Instance.HOLDS,
     Exponent.INCONSISTENT: Instance.VIOLATED,
     Exponent.INDISTINGUISHABLE: Instance.INCONCLUSIVE,
@@ -280,7 +277,7 @@ def exponent_verdict(
         reasons.insert(0, f"{seeds.sum()} seeds at {sizes.sum()} sizes are left; 2 seeds at {LEAST_SIZES} are needed.")
     return Verdict(
         statement=statement,
-        instance=_INSTANCES[exponent],
+        instance=INSTANCES[exponent],
         exponent=exponent,
         reasons=tuple(reasons),
         n_seeds=int(seeds.sum()),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from theorykit.arguments import Floats, checked_generator, number_array, one_of, positive_integer, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts.axes import Instance, Rows, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.axes import Instance, Verdict
 
 Ratio = Callable[[Floats], float]
 Sampler = Callable[[np.random.Generator], Any]
@@ -37,10 +34,6 @@ class AdversarialSearch(Result):
     largest_ratio: float
     argument: Floats
     reproduced: bool
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 class _Record:

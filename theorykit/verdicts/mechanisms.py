@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.stats import permutation_test, wilcoxon
 
 from theorykit.arguments import LARGEST, Floats, checked_generator, positive_number, single_number
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.samples import (
-    SKEWED,
-    error_rate,
-    holm,
-    mean_limits,
-    seed_vector,
-    shaped_array,
-    skewness_z,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import SKEWED, error_rate, holm, seed_vector, shaped_array, skewness_z
 
 _FLIPS = 2**14
 """Sign flips: all of them up to 14 pairs, a random draw beyond."""
@@ -72,10 +63,6 @@ class Equivalence(Result):
     margin: float
     passed: bool
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
-
 
 @dataclass(frozen=True)
 class PairedEffect(Result):
@@ -105,10 +92,6 @@ class PairedEffect(Result):
     def p_value(self) -> float:
         """Return the largest of the three, which decides: no test is picked after the fact."""
         return max(self.p_t, self.p_wilcoxon, self.p_sign_flip)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def equivalence(task: ReferenceTask, role: str, alpha: float) -> Equivalence:
@@ -164,8 +147,6 @@ def paired_effect(
         >>> paired_effect([1.0, 2.0, 3.0, 4.0, 5.0], 0.0, 0.05, np.random.default_rng(0)).p_sign_flip  # 1/2^5
         0.03125
     """
-    from scipy.stats import permutation_test, wilcoxon
-
     values = seed_vector("differences", differences)
     if not np.isfinite(values).all():
         raise NonFiniteError("differences holds NaN or infinity", "leave failed pairs to mechanism_verdict")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from theorykit.arguments import Floats, calculation, positive_number
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts.axes import Instance, Rows, Verdict
+from theorykit.verdicts.axes import Instance, Verdict
 from theorykit.verdicts.expectation import expectation_verdict
-from theorykit.verdicts.samples import error_rate, mean_limits, one_each, sample_matrix, shaped_array
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.samples import error_rate, one_each, sample_matrix, shaped_array
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,6 @@ class RegisteredConstant(Result):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; the fingerprints sorted."""
         return {"constant": self.constant, "source": self.source, "fingerprints": sorted(self.fingerprints)}
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def data_fingerprints(measured: Any, runs: Sequence[str] | None = None) -> frozenset[str]:

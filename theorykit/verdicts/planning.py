@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
+from scipy.stats import chi
 
 from theorykit.arguments import (
     Floats,
@@ -20,11 +22,7 @@ from theorykit.arguments import (
 )
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts.axes import Rows
 from theorykit.verdicts.samples import error_rate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RIVALS: tuple[tuple[str, float], ...] = (("1/4", 1 / 4), ("1/3", 1 / 3), ("1/2", 1 / 2))
 """Exponents that are always listed beside the claimed one."""
@@ -61,10 +59,6 @@ class ExponentPlan(Result):
     def rivals_within_margin(self) -> tuple[str, ...]:
         """Return the rivals that the margin cannot tell from the claim."""
         return tuple(name for name, value in self.rivals if 0 < abs(value - self.claimed) <= self.margin)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
 
 
 def checked_sizes(sizes: Any) -> Floats:
@@ -111,9 +105,6 @@ def slope_power(sizes: Any, n_seeds: Any, sd_log: Any, margin: Any, alpha: float
         >>> slope_power(np.geomspace(1e4, 5e6, 6), [3, 8], 0.35, 0.1).round(3).tolist()
         [0.322, 0.965]
     """
-    from scipy.special import ndtr, stdtrit
-    from scipy.stats import chi
-
     weights = slope_weights(checked_sizes(sizes))
     given = {
         "n_seeds": whole_number_array("n_seeds", n_seeds, minimum=2),

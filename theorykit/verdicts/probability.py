@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrc, betaincc, betainccinv, betaincinv
 
 from theorykit.arguments import Floats, calculation, probability_array, single_probability, whole_number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
-from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_value, turned_bound
-from theorykit.verdicts.samples import (
-    ROUNDING,
-    error_rate,
-    holm,
-    row_names,
-    sample_matrix,
-    two_ends,
-)
-
-if TYPE_CHECKING:
-    import pandas as pd
+from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_instance, overall_value, turned_bound
+from theorykit.verdicts.intervals import ROUNDING
+from theorykit.verdicts.samples import error_rate, holm, row_names, sample_matrix, two_ends
 
 _MOST_TRIALS = 2.0**53
 """Beyond it float64 does not count."""
@@ -62,10 +54,6 @@ class TrialCount(Result):
     instance: Instance
     value: Value | None
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        return Rows((self,)).to_frame()
-
 
 def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
     """Compute the fewest trials from which k violations show P(violation) ≤ δ at level 1 − α; a count.
@@ -88,14 +76,15 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
         >>> minimal_trials([0.1, 0.05, 0.01]).tolist()
         [29, 59, 299]
     """
-    from scipy.special import betaincc
-
     level = probability_array("alpha", alpha)
     rate = probability_array("delta", delta)
     count = whole_number_array("n_violations", n_violations, minimum=0)
     with calculation(delta=rate, alpha=level, n_violations=count):
         shape = np.broadcast_shapes(rate.shape, level.shape, count.shape)
     few, enough = np.broadcast_to(count, shape), np.full(shape, _MOST_TRIALS)
+    # P(Bin(N, δ) ≤ k) ≤ exp(−(Nδ − k)²/(2Nδ)) (Chernoff) is at most α from Nδ = k + x + (x² + 2kx)^½ on, x = −log α
+    cost = -np.log(level)
+    near = np.ceil((count + cost + np.sqrt(cost * (cost + 2 * count))) / rate) + 1
 
     def shown(trials: Floats) -> NDArray[np.bool_]:
         """Say where P(Bin(N, δ) ≤ k) ≤ α."""
@@ -108,6 +97,7 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
             "more than 2^53 trials",
             "no experiment shows so small a probability",
         )
+    enough = np.where(shown(np.minimum(near, enough)), np.minimum(near, enough), enough)
     while (enough - few > 1).any():
         middle = np.floor((few + enough) / 2)
         done = shown(middle)
@@ -137,8 +127,6 @@ def violation_interval(n_violations: Any, n_trials: Any, alpha: float = 0.05) ->
         >>> bool(low == 0.0), round(float(high), 4)
         (True, 0.0981)
     """
-    from scipy.special import betainccinv, betaincinv
-
     count = whole_number_array("n_violations", n_violations, minimum=0)
     trials = whole_number_array("n_trials", n_trials)
     with calculation(n_violations=count, n_trials=trials):
@@ -155,8 +143,6 @@ def _quantile_ratio(
     measured: Floats, bound: Floats, sign: int, delta: float, alpha: float
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Return the quantile of bound / measured beyond which a share δ may lie, with its order-statistic interval."""
-    from scipy.special import bdtr
-
     kept = np.isfinite(measured)
     if not kept.any() or (bound[kept] <= 0).any():
         return None, None
@@ -184,17 +170,11 @@ def _broadcast_bound(value: Any, shape: tuple[int, int]) -> Any:
 
 
 def _medians(bound: Bound) -> Bound:
-    def middle(values: Floats | None) -> Any:
-        return None if values is None else np.median(values, axis=1)
-
-    return Bound(
-        bound.sign,
-        middle(bound.point),
-        middle(bound.low),
-        middle(bound.high),
-        middle(bound.trivial),
-        middle(bound.rival),
-    )
+    parts = {name: getattr(bound, name) for name in ("point", "low", "high", "trivial", "rival")}
+    medians: dict[str, Any] = {
+        name: None if values is None else np.median(values, axis=1) for name, values in parts.items()
+    }
+    return replace(bound, **medians)
 
 
 def probability_verdict(
@@ -240,8 +220,6 @@ def probability_verdict(
         >>> probability_verdict(np.zeros(29), 1.0, 0.1).instance, probability_verdict(np.zeros(28), 1.0, 0.1).instance
         (<Instance.HOLDS: 'HOLDS'>, <Instance.INCONCLUSIVE: 'INCONCLUSIVE'>)
     """
-    from scipy.special import bdtrc
-
     sample = sample_matrix("measured", measured)
     delta, alpha = single_probability("delta", delta), error_rate(alpha)
     shape = (sample.shape[0], sample.shape[1])
@@ -294,11 +272,7 @@ def probability_verdict(
 
 def _collected(rows: tuple[TrialCount, ...], bound: Bound, delta: float, alpha: float, statement: str) -> Verdict:
     """Return the verdict over all configurations."""
-    instances = {row.instance for row in rows}
-    if Instance.VIOLATED in instances:
-        instance = Instance.VIOLATED
-    else:
-        instance = Instance.HOLDS if instances == {Instance.HOLDS} else Instance.INCONCLUSIVE
+    instance = overall_instance(row.instance for row in rows)
     worst = max(rows, key=lambda row: row.n_violations)
     reasons = [
         f"At most {worst.n_violations} violations in {worst.n_trials} trials; delta = {delta:g} "
@@ -310,8 +284,6 @@ def _collected(rows: tuple[TrialCount, ...], bound: Bound, delta: float, alpha: 
     failed = sum(row.n_failed for row in rows)
     if failed:
         reasons.append(f"{failed} trials failed; they count as violations for HOLDS and as none for VIOLATED.")
-    if (bound.low < bound.high).any():
-        reasons.append("The bound is estimated: VIOLATED used its generous confidence limit, HOLDS the strict one.")
     value, mixed = overall_value(bound, [row.value for row in rows])
     ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in rows], bound.sign)
     return Verdict(
@@ -320,7 +292,7 @@ def _collected(rows: tuple[TrialCount, ...], bound: Bound, delta: float, alpha: 
         value=value,
         tightness=ratio,
         tightness_interval=ratio_interval,
-        reasons=(*reasons, *mixed),
+        reasons=(*reasons, *bound.remarks, *mixed),
         n_seeds=rows[0].n_trials,
         alpha=alpha,
         method="exact binomial test of the violation frequency, Holm over configurations",

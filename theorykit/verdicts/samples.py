@@ -1,19 +1,17 @@
-"""Arguments of the verdicts: seeds by configurations, levels, names; one-sided limits of a mean; skewness."""
+"""Arguments of the verdicts: seeds by configurations, levels, names; skewness, and Holm's correction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import skew
 
 from theorykit.arguments import LARGEST, Floats, number_array, shown, single_number
 from theorykit.errors import InputError
+from theorykit.verdicts.intervals import ROUNDING
 
-ROUNDING = 1e-12
-"""Relative difference of two float64 numbers that counts as rounding."""
 SKEWED = 2.0
 """Value of :func:`skewness_z` beyond which seeds count as visibly skewed: about 2 % of normal ones on either side."""
 
@@ -93,68 +91,8 @@ def one_each(what: str, labels: Any, count: int, of: str) -> tuple[str, ...]:
     return tuple(str(label) for label in given)
 
 
-@dataclass(frozen=True)
-class MeanLimits:
-    """Means over the last axis with one-sided t limits, each of level 1 − alpha; all ``[k]``.
-
-    Attributes:
-        mean: Sample means.
-        sd: Sample standard deviations with n − 1.
-        lower: One-sided lower limits.
-        upper: One-sided upper limits.
-        deterministic: Whether all values are equal up to rounding; the limits are then the mean.
-        n: Values per mean.
-    """
-
-    mean: Floats
-    sd: Floats
-    lower: Floats
-    upper: Floats
-    deterministic: NDArray[np.bool_]
-    n: int
-
-    def p_above(self, threshold: Floats) -> Floats:
-        """Return the one-sided p-values of H0: E ≤ threshold; 0 or 1 where the values do not vary."""
-        from scipy.special import stdtr
-
-        gap = self.mean - threshold
-        if self.n < 2:
-            return np.ones_like(gap)
-        error = np.maximum(np.where(self.deterministic, 1.0, self.sd) / np.sqrt(self.n), np.finfo(float).tiny)
-        size = np.maximum(np.abs(self.mean), np.where(np.isfinite(threshold), np.abs(threshold), 0.0))
-        certain = np.where(gap > ROUNDING * size, 0.0, 1.0)
-        with np.errstate(over="ignore"):
-            return np.where(self.deterministic, certain, stdtr(self.n - 1, -gap / error))
-
-    def p_below(self, threshold: Floats) -> Floats:
-        """Return the one-sided p-values of H0: E ≥ threshold."""
-        mirrored = MeanLimits(-self.mean, self.sd, -self.upper, -self.lower, self.deterministic, self.n)
-        return mirrored.p_above(-threshold)
-
-
-def mean_limits(values: Floats, alpha: float) -> MeanLimits:
-    """Compute means and one-sided t limits over the last axis; with one value the limits are infinite.
-
-    Exact for normal values; see :mod:`theorykit.verdicts.expectation` for what skewness does.
-    """
-    from scipy.special import stdtrit
-
-    n = values.shape[-1]
-    with np.errstate(over="ignore", invalid="ignore"):  # NaN limits decide nothing
-        mean = values.mean(axis=-1)
-        if n < 2:
-            infinite = np.full_like(mean, np.inf)
-            return MeanLimits(mean, np.zeros_like(mean), -infinite, infinite, np.zeros(mean.shape, bool), n)
-        sd = values.std(axis=-1, ddof=1)
-        deterministic = sd <= ROUNDING * np.abs(values).max(axis=-1)
-        half = np.where(deterministic, 0.0, stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n))
-        return MeanLimits(mean, sd, mean - half, mean + half, deterministic, n)
-
-
 def skewness_z(sample: Floats) -> float:
     """Return the mean sample skewness of the complete, varying rows over its standard deviation for normal values."""
-    from scipy.stats import skew
-
     rows = sample[np.isfinite(sample).all(axis=1)]
     n = sample.shape[1]
     rows = rows[np.ptp(rows, axis=1) > ROUNDING * np.abs(rows).max(axis=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import calculation, one_of, positive_array, unwrapped, whole_number_array
-from theorykit.complexity.generalization import chance_error
-from theorykit.complexity.rademacher_bounds import rank_free_rademacher_bound
 from theorykit.errors import InputError
 from theorykit.verdicts.competitors import Kind
 
@@ -36,6 +35,10 @@ class TrivialBound:
     compute: Callable[..., Any]
 
 
+def _chance(vocabulary: Any) -> Any:
+    return unwrapped(1.0 - 1.0 / whole_number_array("vocabulary", vocabulary))
+
+
 def _uniform_bits(vocabulary: Any) -> Any:
     return unwrapped(np.log2(whole_number_array("vocabulary", vocabulary)))
 
@@ -57,7 +60,12 @@ TRIVIAL_BOUNDS: dict[str, TrivialBound] = {
     bound.quantity: bound
     for bound in (
         TrivialBound(
-            "next_token_error", "upper", "1 − 1/V", "share of tokens", "for a guess uniform over V tokens", chance_error
+            "next_token_error",
+            "upper",
+            "1 − 1/V",
+            "share of tokens",
+            "for a guess uniform over V tokens",
+            _chance,
         ),
         TrivialBound(
             "bits_per_token", "upper", "log2 V", "bits", "for a prediction uniform over V tokens", _uniform_bits
@@ -71,14 +79,6 @@ TRIVIAL_BOUNDS: dict[str, TrivialBound] = {
             "where the loss is L-smooth everywhere and at most Δ above its least value: at the start, and as long as "
             "noise does not raise the loss above it",
             _initial_squared_gradient,
-        ),
-        TrivialBound(
-            "rademacher_complexity",
-            "upper",
-            "B R/√N",
-            "unit of ⟨W, X⟩",
-            "for every sample and every rank, with ‖W‖_F ≤ B and R the root mean square of ‖X_i‖_F",
-            rank_free_rademacher_bound,
         ),
         TrivialBound(
             "gradient_deviation",
@@ -98,8 +98,8 @@ def trivial_bound(quantity: str, **arguments: Any) -> Any:
 
     Args:
         quantity: A key of :data:`TRIVIAL_BOUNDS`.
-        **arguments: What its formula needs: ``vocabulary``; ``smoothness`` and ``initial_gap``; ``n_samples``,
-            ``frobenius_bound`` and ``input_norm``; ``first_norm`` and ``second_norm``; nothing for information.
+        **arguments: What its formula needs: ``vocabulary``; ``smoothness`` and ``initial_gap``; ``first_norm`` and
+            ``second_norm``; nothing for information.
 
     Returns:
         The bound, the broadcast shape of the arguments.
@@ -111,8 +111,6 @@ def trivial_bound(quantity: str, **arguments: Any) -> Any:
         >>> trivial_bound("bits_per_token", vocabulary=1024), trivial_bound("mutual_information")
         (10.0, 0.0)
     """
-    import inspect
-
     compute = TRIVIAL_BOUNDS[one_of("quantity", quantity, TRIVIAL_BOUNDS)].compute
     needed = tuple(inspect.signature(compute).parameters)
     if set(arguments) != set(needed):

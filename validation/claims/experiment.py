@@ -5,32 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 
+from theorykit.arguments import Progress
 from theorykit.errors import InputError
 from validation.claims.finding import Finding
 from validation.claims.settings import PartSettings, S, read_settings
-from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
+
+if TYPE_CHECKING:  # who reads records trains nothing, and loads no torch
+    from validation.claims.trained import TrainedStudent
 
 PLANTED, STUDENTS, TEACHER = "planted", "students", "teacher"
 PARTS = (PLANTED, STUDENTS, TEACHER)
 """In the order in which they run: known truth, small students of a teacher from scratch, a real teacher."""
 
-Train = Callable[[Sequence[RunConfig]], list[TrainedStudent]]
-
-
-class Progress(Protocol):
-    """Shows how far a part is."""
-
-    def __call__(self, what: str, done: int, count: int) -> None:
-        """Show that ``done`` of ``count`` steps of ``what`` are done."""
-
-
-def _silent(what: str, done: int, count: int) -> None:
-    del what, done, count
+Train = Callable[[Sequence[StudentConfig]], "list[TrainedStudent]"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Context(Generic[S]):
     seed: int
     train: Train
     device: str | None = None
-    progress: Progress = _silent
+    progress: Progress = lambda what, done, count: None
 
     def generator(self, *names: str | int) -> np.random.Generator:
         """Return a generator of its own for each purpose: another name, other draws; the same name, the same."""
@@ -94,7 +86,7 @@ class Part(Generic[S]):
     """
 
     run: Callable[[Context[S]], PartResult]
-    students: Callable[[S, int], list[RunConfig]] = lambda settings, seed: []
+    students: Callable[[S, int], list[StudentConfig]] = lambda settings, seed: []
     power: Callable[[S], dict[str, float]] = lambda settings: {}
     seconds: Callable[[S], float] = lambda settings: 1.0
     settings: type[S] = PartSettings  # type: ignore[assignment]

@@ -11,15 +11,7 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import find_statement
 from theorykit.verdicts import Exponent, Instance, SlopeEvidence, Value, Verdict
-
-
-class Form(StrEnum):
-    """Which form of an equation a finding is about."""
-
-    PRINTED = "printed"
-    CORRECTED = "corrected"
-    INSTRUMENT = "instrument"
-    """Neither: whether the measurement itself can be trusted."""
+from theorykit.verdicts import Form as Form
 
 
 class Outcome(StrEnum):

@@ -19,7 +19,7 @@ import msgspec
 from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from validation.claims.settings import PartSettings
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _SEEDS_APART = 1000
 """Seeds of students of two seeds of an experiment: below so many students of one configuration none is used twice."""
@@ -40,9 +40,9 @@ def seeds_of(count: int, seed: int) -> tuple[int, ...]:
     return tuple(_SEEDS_APART * seed + number for number in range(count))
 
 
-def student(settings: PartSettings, **fields: Any) -> RunConfig:
+def student(settings: PartSettings, **fields: Any) -> StudentConfig:
     """Return one student: the run fields of the settings, and the fields given in their place."""
-    return RunConfig.from_dict({**settings.run, **fields})
+    return StudentConfig.from_dict({**settings.run, **fields})
 
 
 class CurveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,7 +128,7 @@ def curves_of(settings: GridSettings, seed: int) -> list[Curve]:
     return [label_curve(settings, seed), *(_curve(settings, own, seed) for own in settings.curves)]
 
 
-def curve_students(settings: GridSettings, curve: Curve) -> list[RunConfig]:
+def curve_students(settings: GridSettings, curve: Curve) -> list[StudentConfig]:
     """Return the students of a curve, in the order seed, size, rank with the last running fastest."""
     fixed = {**OBJECTIVES[curve.objective], "start": curve.start, "student": "factored", "measurements": [MEASUREMENT]}
     return [
@@ -139,7 +139,7 @@ def curve_students(settings: GridSettings, curve: Curve) -> list[RunConfig]:
     ]
 
 
-def label_grid(settings: GridSettings, seed: int) -> list[RunConfig]:
+def label_grid(settings: GridSettings, seed: int) -> list[StudentConfig]:
     """Return the students of :func:`label_curve`: the same for every experiment that reads the same settings."""
     return curve_students(settings, label_curve(settings, seed))
 

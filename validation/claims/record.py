@@ -28,6 +28,7 @@ from theorykit.errors import InputError
 from theorykit.results import Result, make_folder, plain, to_json, write_whole
 from validation.claims.experiment import PartResult
 from validation.claims.finding import Finding, Form, Outcome
+from validation.training.failures import FailureKind, failure_in
 
 SCHEMA_VERSION = 2
 _READABLE = (1, 2)
@@ -56,10 +57,18 @@ class StudentEnd:
     Attributes:
         identity: Of its configuration.
         failure: Why it did not end, or nothing.
+        failure_kind: What that says of it; None where it ended, and in records from before kinds were stored.
     """
 
     identity: str
     failure: str = ""
+    failure_kind: FailureKind | None = None
+
+    @property
+    def by_accident(self) -> bool:
+        """Return whether it may end well when trained again."""
+        failure = failure_in({"failure": self.failure, "failure_kind": self.failure_kind})
+        return failure is not None and failure.kind is FailureKind.ACCIDENT
 
 
 @dataclass(frozen=True)
@@ -232,7 +241,7 @@ def content_of(
 ) -> Content:
     """Return what a record holds of a part that ran, or that failed and left no result."""
     result = result or PartResult(())
-    students = tuple(StudentEnd(student.identity, student.failure) for student in result.students)
+    students = tuple(StudentEnd(student.identity, student.failure, student.failure_kind) for student in result.students)
     identity = settings_identity(check, part, settings, seed)
     return Content(
         check,
@@ -257,7 +266,7 @@ def write_record(file: Path, content: Content, made: Made) -> Record:
     """
     make_folder(file.parent)
     body = json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made}))
-    write_whole(file, to_json(body | {"checksum": _checksum(body)}) + "\n")
+    write_whole(file, to_json(body | {"checksum": checksum_of(body)}) + "\n")
     return read_record(file)
 
 
@@ -281,7 +290,7 @@ def read_record(file: Path) -> Record:
             "run it again with this version, or read it with the one that wrote it",
         )
     checksum = body.pop("checksum")
-    if checksum != _checksum(body):
+    if checksum != checksum_of(body):
         raise InputError(f"{file} was changed after it was written: its checksum does not fit", _AGAIN)
     content, made = body["content"], body["made"]
     if not isinstance(content, dict) or not isinstance(content.get("findings"), list):
@@ -361,5 +370,6 @@ def _decoded(kind: Any, value: Any) -> Any:
     return np.array(value, dtype=object).astype(np.float64)
 
 
-def _checksum(body: dict[str, Any]) -> str:
+def checksum_of(body: dict[str, Any]) -> str:
+    """Return the checksum of a record that has all but that."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from theorykit.errors import InputError
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
-RUN_FIELDS = frozenset(one.name for one in dataclasses.fields(RunConfig))
+RUN_FIELDS = frozenset(one.name for one in dataclasses.fields(StudentConfig))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theorykit.errors import InputError
 from validation.measure import LayerStates, load_states
 from validation.measure.log import read_measurements
 from validation.plans import Plan
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
+from validation.training.failures import Failure, FailureKind, failure_in
 from validation.training.store import Store
 from validation.training.sweep import Executor, run_sweep
-
-_DIVERGED = ("not finite", "no step size")
-"""In the reasons of students that training itself gave up: those are data, all others are accidents."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +23,20 @@ class TrainedStudent:
     Attributes:
         config: Of the student alone.
         failure: Why it did not end, or nothing.
+        failure_kind: What that says of it; None where it ended.
         result: Held-out losses before and after, parameter counts; empty where it failed.
         measurements: ``step`` and, by the name of the measurement, this student's value.
         place: Its number in its batch.
         folder: Of the batch.
     """
 
-    config: RunConfig
+    config: StudentConfig
     failure: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[dict[str, Any], ...] = ()
     place: int = 0
     folder: Path = Path()
+    failure_kind: FailureKind | None = None
 
     @property
     def identity(self) -> str:
@@ -47,12 +46,12 @@ class TrainedStudent:
     @property
     def seed(self) -> int:
         """Return its seed."""
-        return self.config.seed[0]
+        return self.config.seed
 
     @property
     def rank(self) -> int:
         """Return its rank."""
-        return self.config.rank[0]
+        return self.config.rank
 
     @property
     def held_out(self) -> float:
@@ -78,13 +77,8 @@ class TrainedStudent:
         return load_states(self.folder / "states" / str(step), self.place)
 
 
-def is_accident(failure: str) -> bool:
-    """Return whether a student ended for another reason than divergence: it may end well when trained again."""
-    return bool(failure) and not any(word in failure for word in _DIVERGED)
-
-
 def train_students(
-    students: Sequence[RunConfig],
+    students: Sequence[StudentConfig],
     store: Store,
     execute: Executor,
     *,
@@ -98,7 +92,7 @@ def train_students(
     Those that ended by accident, as with their process, are trained again; those that diverged would do so again.
 
     Args:
-        students: Of one student each; the same one may be asked for by several experiments and is trained once.
+        students: The same one may be asked for by several experiments and is trained once.
         store: Where they are kept.
         execute: Where they are trained.
         preset: Told in their records.
@@ -107,24 +101,21 @@ def train_students(
         progress: Called with the numbers of students that are done and of all.
 
     Raises:
-        InputError: students of several seeds, or a store that cannot be written.
+        InputError: a store that cannot be written.
     """
-    wrong = [one for one in students if one.count != 1]
-    if wrong:
-        raise InputError(f"a configuration holds {wrong[0].count} students", "give one for each")
     distinct = {one.identity: one for one in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
-    store.forget_failures([one for one in plan.students if is_accident(_failure(store.record(one.identity)))])
+    store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
     found = {name: _student(store, config, measured) for name, config in distinct.items()}
     return [found[one.identity] for one in students]
 
 
-def _student(store: Store, config: RunConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
+def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
     record = store.record(config.identity)
     if record is None:
-        return TrainedStudent(config, failure="it left no record")
+        return TrainedStudent(config, failure="it left no record", failure_kind=FailureKind.ACCIDENT)
     folder, place = store.run_folder(record["batch"]), int(record["place"])
     if record["batch"] not in measured:
         measured[record["batch"]] = read_measurements(folder)
@@ -132,11 +123,14 @@ def _student(store: Store, config: RunConfig, measured: dict[str, list[dict[str,
         {name: value if name == "step" else value[place] for name, value in row.items()}
         for row in measured[record["batch"]]
     )
-    failure = _failure(record)
-    if config.measurements and not rows and not failure:
-        failure = f"its measurements are gone from the store: remove records/{config.identity}.json there"
-    return TrainedStudent(config, failure, record["result"] or {}, rows, place, folder)
+    failure = failure_in(record)
+    if config.measurements and not rows and failure is None:
+        gone = f"its measurements are gone from the store: remove records/{config.identity}.json there"
+        failure = Failure(FailureKind.ACCIDENT, gone)
+    reason, kind = ("", None) if failure is None else (failure.reason, failure.kind)
+    return TrainedStudent(config, reason, record["result"] or {}, rows, place, folder, kind)
 
 
-def _failure(record: dict[str, Any] | None) -> str:
-    return "" if record is None else str(record["failure"] or "")
+def _is_accident(record: dict[str, Any] | None) -> bool:
+    failure = None if record is None else failure_in(record)
+    return failure is not None and failure.kind is FailureKind.ACCIDENT

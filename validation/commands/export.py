@@ -10,7 +10,7 @@ import typer
 
 from theorykit.cli.options import Debug
 from theorykit.errors import InputError
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 
 
 def export(
@@ -34,7 +34,7 @@ def export(
     training = prepare(config, cache=Path(".work/blocks"), device="cpu")
     if not RunFolder(folder, config, resume=True).load(training):
         raise InputError(f"{folder} has no checkpoint yet", "train it first, or go on with train --resume")
-    teacher = load_teacher(config, split_documents(read_corpus(config.data)), device="cpu")
+    teacher = load_teacher(config.shared.teacher, split_documents(read_corpus(config.shared.data)), device="cpu")
     if factors:
         save_factors(training.students, number, out)
     else:
@@ -43,10 +43,10 @@ def export(
     typer.echo(f"student {number} after {training.step} steps: {out}")
 
 
-def _config(folder: Path) -> RunConfig:
+def _config(folder: Path) -> BatchConfig:
     try:
         fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         del fields["identity"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds no run", "give what train was given as --out") from error
-    return RunConfig.from_dict(fields)
+    return BatchConfig.from_dict(fields)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import Debug, Json
-from theorykit.cli.output import console, document, fitted_table
+from theorykit.cli.options import Debug, Json, Seed
+from theorykit.cli.output import console, duration, fitted_table, print_lines, write_json
 from theorykit.errors import InputError
-from validation.commands.selection import (
+from validation.commands.options import (
     STUDENTS,
     WORK,
     Device,
     MaxHours,
     Parts,
     Preset,
-    Seed,
+    Records,
     Slugs,
     Underpowered,
-    duration,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def plan(
     part: Parts = None,
     seed: Seed = 0,
     device: Device = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where records are kept.")] = WORK,
+    out: Records = WORK,
     again: Annotated[bool, typer.Option("--again", help="As if no part had a record.")] = False,
     max_hours: MaxHours = None,
     underpowered: Underpowered = False,
@@ -57,7 +55,7 @@ def plan(
     parts = planned([audit_job(size, seed), *asked], out, Store(STUDENTS), device=device, again=again)
     if json:
         inputs = {"statements": slugs or [], "preset": size, "parts": part or [], "seed": seed, "device": device}
-        typer.echo(document("plan", inputs, [_plain(one) for one in parts], units=_UNITS, warnings=()))
+        write_json("plan", inputs, [_fields(part) for part in parts], units=_UNITS)
     else:
         _print(parts, size, device)
     if refused is not None:
@@ -65,24 +63,18 @@ def plan(
     refuse_above(parts, max_hours)
 
 
-def _plain(one: PlannedPart) -> dict[str, Any]:
-    return {
-        "check": one.job.experiment.slug,
-        "part": one.job.part,
-        "cost": one.cost,
-        "seconds": one.seconds,
-        "power": one.power,
-        "done": one.done,
-    }
+def _fields(part: PlannedPart) -> dict[str, Any]:
+    fields = {name: getattr(part, name) for name in ("cost", "seconds", "power", "done")}
+    return {"check": part.job.experiment.slug, "part": part.job.part} | fields
 
 
 def _print(parts: Sequence[PlannedPart], preset: str, device: str | None) -> None:
     from theorykit.devices import torch_device
 
     screen = console()
-    seconds = sum(one.seconds for one in parts)
-    total = sum((one.cost for one in parts[1:]), parts[0].cost)
-    rows = [_cells(one) for one in parts]
+    seconds = sum(part.seconds for part in parts)
+    total = sum((part.cost for part in parts[1:]), parts[0].cost)
+    rows = [_cells(part) for part in parts]
     rows.append(["all", *_counts(total.students, total.done, total.tokens, total.operations), duration(seconds), "—"])
     caption = "Students that several parts share are counted in the first. Time: one batch after another on this device"
     caption += f" ({torch_device(device)}), give or take a factor of two"
@@ -98,25 +90,21 @@ def _print(parts: Sequence[PlannedPart], preset: str, device: str | None) -> Non
         bold=len(rows) - 1,
     )
     screen.print(table)
-    for one in parts:
-        for name, power in one.power.items():
-            let_through = one.job.settings.underpowered
-            weak = "underpowered, as allowed" if let_through else "refused without --underpowered"
-            weak = "" if power >= 0.8 else f"  below 0.8: {weak}"
-            screen.print(f"power of {one.job.name}, {name}: {power:.2f}{weak}", markup=False)
+    for part in parts:
+        let_through = part.job.settings.underpowered
+        remark = "underpowered, as allowed" if let_through else "refused without --underpowered"
+        for name, power in part.power.items():
+            weak = "" if power >= 0.8 else f"  below 0.8: {remark}"
+            print_lines(f"power of {part.job.name}, {name}: {power:.2f}{weak}")
 
 
-def _cells(one: PlannedPart) -> list[str]:
-    power = f"{min(one.power.values()):.2f}" if one.power else "—"
-    if one.done:
-        return [one.job.name, *["—"] * 4, "done", power]
-    cost = one.cost
-    return [
-        one.job.name,
-        *_counts(cost.students, cost.done, cost.tokens, cost.operations),
-        duration(one.seconds),
-        power,
-    ]
+def _cells(part: PlannedPart) -> list[str]:
+    power = f"{min(part.power.values()):.2f}" if part.power else "—"
+    if part.done:
+        return [part.job.name, *["—"] * 4, "done", power]
+    cost = part.cost
+    counts = _counts(cost.students, cost.done, cost.tokens, cost.operations)
+    return [part.job.name, *counts, duration(part.seconds), power]
 
 
 def _counts(students: int, done: int, tokens: int, operations: float) -> list[str]:

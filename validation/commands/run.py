@@ -10,27 +10,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import Debug, Quiet
-from theorykit.cli.output import Progress, warn
-from validation.commands.bars import bars
-from validation.commands.execution import LOCAL, alone, chosen_executor
-from validation.commands.selection import (
+from theorykit.cli.options import Debug, Quiet, Seed
+from theorykit.cli.output import ProgressBar, duration, progress, warn
+from validation.commands.options import (
+    LOCAL,
     STUDENTS,
     WORK,
+    Address,
     Device,
     MaxHours,
     Parts,
+    Place,
     Preset,
-    Seed,
+    Records,
     Slugs,
     Underpowered,
-    duration,
+    alone,
+    chosen_executor,
 )
 
 if TYPE_CHECKING:
     from validation.claims.record import Record
     from validation.reports.run import Job
-    from validation.training.config import RunConfig
+    from validation.training.config import BatchConfig
+    from validation.training.failures import Failure
     from validation.training.loop import StepRecord
     from validation.training.sweep import Executor, Task, Work
 
@@ -40,13 +43,11 @@ def run(
     size: Preset = "smoke",
     part: Parts = None,
     seed: Seed = 0,
-    executor: Annotated[str, typer.Option(help="Where students are trained: local, or ray.")] = LOCAL,
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster that runs: HOST:PORT or auto; else one is started here.")
-    ] = None,
+    executor: Place = LOCAL,
+    address: Address = None,
     workers: Annotated[int | None, typer.Option(help="Batches of students at once. [default: 1]")] = None,
     device: Device = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where records are kept.")] = WORK,
+    out: Records = WORK,
     again: Annotated[bool, typer.Option("--again", help="Run parts that have a record; students are kept.")] = False,
     max_hours: MaxHours = None,
     underpowered: Underpowered = False,
@@ -71,8 +72,8 @@ def run(
     _check(jobs, out, store, device if executor == LOCAL else None, again, max_hours)
     _tell_power(jobs, quiet=quiet)
     records = []
-    with bars(quiet=quiet) as (experiments, bar):
-        inside = _Training(bar)
+    with progress(quiet=quiet, elapsed=True) as experiments:
+        inside = _Training(experiments.below())
         watched = inside.watch(execute) if alone(executor, workers) else execute
         session = Session(out, store, watched, device, inside, debug)
         for number, job in enumerate(jobs):
@@ -105,34 +106,29 @@ def _check(
 def _tell_power(jobs: Sequence[Job], *, quiet: bool) -> None:
     from validation.reports.run import weak_decisions
 
-    found = [(job.name, weak) for job in jobs if (weak := weak_decisions(job))]
-    warn(
-        tuple(
-            f"{name} is underpowered, as allowed: {', '.join(f'{what} {power:.2f}' for what, power in weak.items())}"
-            for name, weak in found
-        ),
-        quiet=quiet,
-    )
+    for job in jobs:
+        weak = ", ".join(f"{decision} {power:.2f}" for decision, power in weak_decisions(job).items())
+        warn([f"{job.name} is underpowered, as allowed: {weak}"] if weak else [], quiet=quiet)
 
 
 class _Training:
     """Shows what happens inside an experiment; steps of a batch beside how many of its students are done."""
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: ProgressBar) -> None:
         self._bar, self._done = bar, ""
 
     def __call__(self, what: str, done: int, count: int) -> None:
         self._done = f", {done} of {count} done before" if what == "students" else ""
         self._bar(what, done, count)
 
-    def _live(self, config: RunConfig) -> Callable[[StepRecord], None]:
+    def _live(self, config: BatchConfig) -> Callable[[StepRecord], None]:
         what = f"training {config.count} student{'s' if config.count > 1 else ''}{self._done}"
-        return lambda record: self._bar(what, record.step + 1, config.steps)
+        return lambda record: self._bar(what, record.step + 1, config.shared.steps)
 
     def watch(self, execute: Executor) -> Executor:
         """Return an executor of this process whose batches show their steps."""
 
-        def watched(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+        def watched(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Failure | None]]:
             yield from execute(replace(work, live=self._live), tasks)  # type: ignore[type-var]
 
         return watched
@@ -159,7 +155,5 @@ def _line(record: Record, *, repeated: bool) -> str:
 def _report(records: Sequence[Record], *, strict: bool, quiet: bool) -> None:
     from validation.reports.run import accidents, contradictions, open_ends
 
-    told = [line for kind in (accidents, contradictions) for record in records for line in kind(record)]
-    if strict:
-        told += [line for record in records for line in open_ends(record)]
-    warn(tuple(told), quiet=quiet)
+    kinds = (accidents, contradictions, open_ends) if strict else (accidents, contradictions)
+    warn([line for kind in kinds for record in records for line in kind(record)], quiet=quiet)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from theorykit.arguments import one_of
-from theorykit.cli.options import Debug, Json
-from theorykit.cli.output import console, document, fitted_table
+from theorykit.cli.options import Debug, Json, Seed
+from theorykit.cli.output import console, document, fitted_table, print_lines
 from theorykit.provenance import shown
-from validation.commands.selection import WORK, Seed
+from validation.commands.options import WORK
 
 if TYPE_CHECKING:
     from theorykit.statements import Equation, Statement
@@ -97,12 +97,10 @@ def _json(
         fields["verdict"] |= {"truth": truths.get((finding.equation, finding.form))}
         plain_findings.append({"check": record.slug, "part": record.part, "record": str(record.file)} | fields)
     result = {"rows": rows, "findings": plain_findings, "records": records}
-    return document("show", inputs, result, units=_UNITS, warnings=())
+    return document("show", inputs, result, units=_UNITS)
 
 
 def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
-    from rich.text import Text
-
     from validation.reports.table import cells_of, columns_in_use, controls_of, split_rows
 
     screen, (told, others) = console(), (list(rows), []) if everything else split_rows(rows)
@@ -111,19 +109,17 @@ def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
     cells = [[shortened(row[name]) for name in columns] for row in plain]
     optional = tuple(name for name in _OPTIONAL if name in columns)
     right, count = controls_of(found)
-    for line in [_SMOKE, ""] if found.preset == "smoke" else []:
-        screen.print(Text(line))
+    if found.preset == "smoke":
+        print_lines(_SMOKE, "")
     screen.print(fitted_table(screen.width, f"Verdicts, {found.origin()}", columns, cells, optional=optional))
-    lines = [
+    print_lines(
         "",
         f"Planted controls, whose truth is known: {right} of {count} came out as they had to.",
         *_settled(others),
         *_missing(found),
         "",
         *_LEGEND,
-    ]
-    for line in lines:
-        screen.print(Text(line))
+    )
 
 
 _LEGEND = (
@@ -239,20 +235,10 @@ def _show_one(
     if not records:
         lines += ["", "No measurement: decided by theorykit audit alone, or not run yet."]
     lines += ["", found.origin()]
-    _write(lines, form)
-
-
-def _write(lines: Sequence[str], form: str) -> None:
     if form == "md":
         typer.echo("\n".join(lines))
-        return
-    from rich.padding import Padding
-    from rich.text import Text
-
-    screen = console()
-    for line in lines:
-        text = line.lstrip() or " "
-        screen.print(Padding(Text(text), (0, 0, 0, len(line) - len(text)), expand=False))
+    else:
+        print_lines(*lines)
 
 
 def _lines(finding: Finding, form: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ constants.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,13 @@ _C1, _C2 = 3.0, 7.0
 
 def planted(ctx: Context[Any]) -> PartResult:
     """Judge everything whose truth is known."""
-    found, data = regressions(ctx)
-    return PartResult((*algebra(), *spectra(ctx), *estimation(ctx), *found), data)
+    findings, data = regressions(ctx)
+    return PartResult((*algebra(), *spectra(ctx), *estimation(ctx), *findings), data)
 
 
 def algebra() -> list[Finding]:
     """Judge eq 17's argmin for three objectives by two other routes, and the exponent that its own proof has."""
-    found = []
+    findings = []
     for (a, b, c), text in _LAWS.items():
         closed = float(tk.optimal_rank(1e5, _C1, _C2, approximation=a, complexity=b, samples=c))
         form = Form.PRINTED if (a, b, c) == (1, 1, 1) else Form.CORRECTED
@@ -60,7 +61,7 @@ def algebra() -> list[Finding]:
             "search": ("a search over r", _searched(1e5, a, b, c), 1e-5),
             "root": ("sympy's root", _solved(a, b, c), ROUNDING),
         }
-        found += [
+        findings += [
             equality(
                 "eq-17",
                 f"argmin of {text}: closed form against {name}",
@@ -75,22 +76,18 @@ def algebra() -> list[Finding]:
             for route, (name, value, rounding) in routes.items()
         ]
     slopes = {law: float(np.log(_searched(1e6, *law) / _searched(1e4, *law)) / np.log(100)) for law in _LAWS}
-    return [*found, *_proof(slopes[1.0, 1.0, 0.5], slopes[1.0, 0.5, 0.5])]
+    return [*findings, *_proof(slopes[1.0, 1.0, 0.5], slopes[1.0, 0.5, 0.5])]
 
 
 def _proof(implied: float, fixed: float) -> list[Finding]:
     """Judge the exponent that the proof's own objective has, and that of the corrected one."""
     what = "slope of the argmin of C1/r + C2 r/√n, the proof's objective"
     third = "slope of the argmin of C1/r + C2 √(r/n), against n^⅓"
-
-    def slope(what: str, law: str, measured: float, claimed: float, **options: Any) -> Finding:
-        shared: dict[str, Any] = {"slack": 1e-4, "unit": "exponent of n", "key": "argmin-exponent", "of": {"law": law}}
-        return attained("corollary-1-proof", what, measured, claimed, **shared, **options)
-
+    slope = partial(attained, "corollary-1-proof", slack=1e-4, unit="exponent of n", key="argmin-exponent")
     return [
-        slope(f"{what}, against √n", "1/2", implied, 0.5, form=Form.PRINTED, expected=("VIOLATED",)),
-        slope(f"{what}, against n^¼", "1/4", implied, _law_slope(1.0, 1.0, 0.5)),
-        slope(third, "1/3", fixed, _law_slope(1.0, 0.5, 0.5)),
+        slope(f"{what}, against √n", implied, 0.5, of={"law": "1/2"}, form=Form.PRINTED, expected=("VIOLATED",)),
+        slope(f"{what}, against n^¼", implied, _law_slope(1.0, 1.0, 0.5), of={"law": "1/4"}),
+        slope(third, fixed, _law_slope(1.0, 0.5, 0.5), of={"law": "1/3"}),
     ]
 
 
@@ -120,61 +117,26 @@ def spectra(ctx: Context[Any]) -> list[Finding]:
     weights = ctx.generator("matrix").standard_normal((24, 16))
     left, values, right = np.linalg.svd(weights, full_matrices=False)
     rest = float(np.linalg.norm(weights - (left[:, :5] * values[:5]) @ right[:5]))
-    found = [
-        equality(
-            "corollary-1-decay",
-            "ε(5) of a random 24 × 16 matrix, against the norm of what its truncated SVD leaves",
-            tk.truncation_errors(values)[5],
-            rest,
-            unit="Frobenius norm",
-            key="truncation-error",
-        )
-    ]
+    what = "ε(5) of a random 24 × 16 matrix, against the norm of what its truncated SVD leaves"
+    truncated, unit = tk.truncation_errors(values)[5], "Frobenius norm"
+    findings = [equality("corollary-1-decay", what, truncated, rest, unit=unit, key="truncation-error")]
     ranks, length = np.array([200, 400]), 20_000
     for alpha in ALPHAS:
         beyond = float(zeta(2 * alpha, length + 1))
         tails = tk.tail_energies(np.arange(1.0, length + 1) ** -alpha)[ranks] + beyond
         exact = zeta(2 * alpha, ranks + 1.0)
-        found.append(
-            equality(
-                "corollary-1-decay",
-                f"ε² at r = 200 of s_i = i^−{alpha:g}, against Hurwitz's zeta function",
-                tails[0],
-                exact[0],
-                unit="squared norm",
-                key="tail-energy",
-                of={"alpha": alpha},
-            )
-        )
-        slope = float(np.diff(np.log(exact))[0] / np.log(2))
+        of: Configuration = {"alpha": alpha}
+        what = f"ε² at r = 200 of s_i = i^−{alpha:g}, against Hurwitz's zeta function"
+        unit = "squared norm"
+        findings.append(equality("corollary-1-decay", what, tails[0], exact[0], unit=unit, key="tail-energy", of=of))
+        measured = float(np.diff(np.log(exact))[0] / np.log(2))
         what = f"slope of ε² over r from 200 to 400, s_i = i^−{alpha:g}"
-        of = {"alpha": alpha}
-        found.append(
-            attained(
-                "corollary-1-decay",
-                f"{what}, against 1 − 2α",
-                slope,
-                1 - 2 * alpha,
-                slack=0.01,
-                key="tail-slope",
-                of=of,
-            )
-        )
+        slope = partial(attained, "corollary-1-decay", measured=measured, slack=0.01, key="tail-slope", of=of)
+        findings.append(slope(f"{what}, against 1 − 2α", bound=1 - 2 * alpha))
         if alpha <= 1:  # above it ε² falls faster than 1/r, which O(1/r) allows
-            found.append(
-                attained(
-                    "corollary-1-decay",
-                    f"{what}, against −1",
-                    slope,
-                    -1.0,
-                    form=Form.PRINTED,
-                    slack=0.01,
-                    expected=("HOLDS",) if alpha == 1 else ("VIOLATED",),
-                    key="tail-slope",
-                    of=of,
-                )
-            )
-    return found
+            expected = ("HOLDS",) if alpha == 1 else ("VIOLATED",)
+            findings.append(slope(f"{what}, against −1", bound=-1.0, form=Form.PRINTED, expected=expected))
+    return findings
 
 
 def estimation(ctx: Context[Any]) -> list[Finding]:
@@ -197,13 +159,13 @@ def estimation(ctx: Context[Any]) -> list[Finding]:
 
 def regressions(ctx: Context[Any]) -> tuple[list[Finding], dict[str, Any]]:
     """Judge both exponents on planted regressions, read their correlation, and hold controls beside them."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     data: dict[str, Any] = {"expected_ranks": EXPECTED_RANKS.tolist(), "full_rank": N_OUTPUTS}
     for alpha in ALPHAS:
-        findings, values = law_at(ctx, alpha)
-        found += findings
+        judged, values = law_at(ctx, alpha)
+        findings += judged
         data[f"alpha {alpha:g}"] = values
-    return [*found, *_controls(ctx)], data
+    return [*findings, *_controls(ctx)], data
 
 
 def law_at(ctx: Context[Any], alpha: float) -> tuple[list[Finding], dict[str, Any]]:
@@ -211,7 +173,7 @@ def law_at(ctx: Context[Any], alpha: float) -> tuple[list[Finding], dict[str, An
     law = tk.spectrum_law(alpha)
     optima, noise = _optima(ctx, alpha)
     sizes, claim = rows_for(alpha, EXPECTED_RANKS), float(law.exponent)
-    found = []
+    findings = []
     for form, equation, exponent, right in (
         (Form.PRINTED, "eq-17", 0.5, alpha == 1),
         (Form.CORRECTED, "corollary-1-decay", claim, True),
@@ -222,17 +184,17 @@ def law_at(ctx: Context[Any], alpha: float) -> tuple[list[Finding], dict[str, An
             expected = ("CONSISTENT",) if right else ("INCONSISTENT",)
             of: Configuration = {"alpha": alpha, "risk": reading}
             grid = _whole_ranks() + _HALF
-            found.append(judged_slope(ctx, equation, form, what, plan, best + _HALF, grid, expected, of))
+            findings.append(judged_slope(ctx, equation, form, what, plan, best + _HALF, grid, expected, of))
     by_law = [law.rank(n, c1=1 / (2 * alpha - 1), c2=N_INPUTS) for n in sizes]
     ratio = np.log((optima["population"] + _HALF) / np.array(by_law)) + np.log(noise)[:, None] / alpha
     what = f"s_i = i^−{alpha:g}: r* over the law's rank with its constants, geometric mean over seeds and sizes"
     mean = np.exp(ratio.mean())
-    found.append(
+    findings.append(
         attained("corollary-1-decay", what, mean, 1.0, slack=0.05, unit="ratio", key="law-rank", of={"alpha": alpha})
     )
     correlation = _correlation(ctx, sizes, claim)
-    found.append(_no_evidence(alpha, claim, correlation))
-    return found, {
+    findings.append(_no_evidence(alpha, claim, correlation))
+    return findings, {
         "sizes": sizes.tolist(),
         "optima": {reading: best.tolist() for reading, best in optima.items()},
         "noise": noise.tolist(),
@@ -265,11 +227,12 @@ def _optima(
     generator = ctx.generator("regression", f"{alpha:g}", most, f"{level:g}")
     noise = np.exp(alpha * generator.uniform(-_NOISE_SPREAD, _NOISE_SPREAD, N_SEEDS))
     sizes = rows_for(alpha, EXPECTED_RANKS)
-    risks = [planted_risks(alpha, sizes, level * one, generator) for one in noise]
-    readings = {"population": [one.population for one in risks], "held-out": [one.held_out for one in risks]}
-    return {
-        name: np.stack([one[:, :most].argmin(axis=1) + 1.0 for one in found]) for name, found in readings.items()
-    }, noise
+    risks = [planted_risks(alpha, sizes, level * sigma, generator) for sigma in noise]
+    readings = {"population": [risk.population for risk in risks], "held-out": [risk.held_out for risk in risks]}
+    optima = {
+        name: np.stack([risk[:, :most].argmin(axis=1) + 1.0 for risk in by_seed]) for name, by_seed in readings.items()
+    }
+    return optima, noise
 
 
 def judged_slope(
@@ -326,30 +289,15 @@ def _controls(ctx: Context[Any]) -> list[Finding]:
     expected = ("INCONCLUSIVE", "INDISTINGUISHABLE")
     cut, _ = _optima(ctx, alpha, most)
     clean, _ = _optima(ctx, alpha, level=0.0)
+    short = f"control: ranks up to {most} where the best ones are 6 to 32"
+    noiseless = "control: targets without noise, where the risk falls up to full rank"
+    controls = (
+        (short, "short grid", cut["population"], _whole_ranks(most), None),
+        (noiseless, "no noise", clean["population"], _whole_ranks(), float(N_OUTPUTS)),
+    )
     return [
-        judged_slope(
-            ctx,
-            "eq-17",
-            Form.INSTRUMENT,
-            f"control: ranks up to {most} where the best ones are 6 to 32",
-            plan,
-            cut["population"],
-            _whole_ranks(most),
-            expected,
-            {"control": "short grid"},
-        ),
-        judged_slope(
-            ctx,
-            "eq-17",
-            Form.INSTRUMENT,
-            "control: targets without noise, where the risk falls up to full rank",
-            plan,
-            clean["population"],
-            _whole_ranks(),
-            expected,
-            {"control": "no noise"},
-            limit=float(N_OUTPUTS),
-        ),
+        judged_slope(ctx, "eq-17", Form.INSTRUMENT, what, plan, optima, grid, expected, {"control": name}, limit)
+        for what, name, optima, grid, limit in controls
     ]
 
 

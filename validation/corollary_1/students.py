@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 import theorykit as tk
 from theorykit.arguments import Floats
@@ -19,6 +18,7 @@ from theorykit.verdicts import (
     expectation_verdict,
     exponent_verdict,
     plan_exponent,
+    student_interval,
 )
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
@@ -34,7 +34,7 @@ from validation.corollary_1.prediction import (
     predicted_ranks,
     teacher_spectra,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 _TERM = "language_model"
 """Next-token loss against the text, whatever the student was taught with: one scale for all objectives."""
@@ -96,7 +96,7 @@ class StudentsData:
             raise InputError("no curve is of labels", "run it again")
 
 
-def students(settings: GridSettings, seed: int) -> list[RunConfig]:
+def students(settings: GridSettings, seed: int) -> list[StudentConfig]:
     """Return the students of all curves by rank: a batch has factors of its largest rank."""
     configs = [config for curve in curves_of(settings, seed) for config in curve_students(settings, curve)]
     return sorted(configs, key=lambda config: config.rank)
@@ -125,12 +125,12 @@ def run(ctx: Context[GridSettings]) -> PartResult:
     decay, limit, length = decay_of(spectra), full_rank(spectra), trained[0].config.length
     findings = [_decay_finding(decay)]
     data: dict[str, CurveData] = {}
-    for own in losses:
-        predicted = predicted_ranks(spectra, own.curve.objective, own.curve.sizes, length)
-        findings += _turning(ctx, own, limit)
-        findings += _exponents(ctx, own, decay, limit)
-        findings.append(_comparison(ctx, own, predicted, limit))
-        data[own.curve.name] = _curve_data(own, predicted)
+    for grid in losses:
+        predicted = predicted_ranks(spectra, grid.curve.objective, grid.curve.sizes, length)
+        findings += _turning(ctx, grid, limit)
+        findings += _exponents(ctx, grid, decay, limit)
+        findings.append(_comparison(ctx, grid, predicted, limit))
+        data[grid.curve.name] = _curve_data(grid, predicted)
     return PartResult(tuple(findings), StudentsData(limit, decay.exponents, data), tuple(trained))
 
 
@@ -225,60 +225,43 @@ def _plan(settings: GridSettings, curve: Curve, claimed: float, decay: Decay | N
 
 def _exponents(ctx: Context[GridSettings], losses: CurveLosses, decay: Decay, limit: int) -> list[Finding]:
     """Judge √n for every curve and, where labels teach, what the corrected forms put in its place."""
-    if len(losses.curve.sizes) < _LEAST_SIZES:
+    curve = losses.curve
+    if len(curve.sizes) < _LEAST_SIZES:
         return []
 
-    def slope(equation: str, form: Form, claimed: float, law: str, shown_law: str) -> Finding:
-        return _slope(ctx, losses, decay, limit, equation, form, claimed, law, shown_law)
+    def slope(equation: str, form: Form, claimed: float, law: str, in_words: str) -> Finding:
+        what = f"{curve.name}: r* ∝ {in_words}"
+        plan = _plan(ctx.settings, curve, claimed, decay)
+        optima, generator = losses.optima(losses.end), ctx.generator("bootstrap", what)
+        verdict = exponent_verdict(plan, optima, generator, grid=curve.ranks, limit=limit, statement=what)
+        of = {"curve": curve.name, "law": law}
+        finding = slope_finding(equation, form, what, verdict, claimed, "exponent of n", key="exponent", of=of)
+        lost = [f"{losses.n_failed} students of this curve failed."] if losses.n_failed else []
+        return finding.because(f"Planned power {plan.power:.2f}.", decay.sentence, *lost)
 
     findings = [slope("eq-17", Form.PRINTED, 0.5, "1/2", "√n")]
-    if losses.curve.objective == LABELS:
-        findings.append(slope("corollary-1-proof", Form.CORRECTED, 0.25, "1/4", "n^¼, Theorem 2 as printed"))
-        findings.append(slope("corollary-1-proof", Form.CORRECTED, 1 / 3, "1/3", "n^⅓, Theorem 2 corrected"))
-        findings += [_by_decay(ctx, losses, decay, limit), _correlation(ctx, losses)]
+    if curve.objective == LABELS:
+        findings += [
+            slope("corollary-1-proof", Form.CORRECTED, 0.25, "1/4", "n^¼, Theorem 2 as printed"),
+            slope("corollary-1-proof", Form.CORRECTED, 1 / 3, "1/3", "n^⅓, Theorem 2 corrected"),
+            _by_decay(curve, decay, slope),
+            _correlation(ctx, losses),
+        ]
     return findings
 
 
-def _by_decay(ctx: Context[GridSettings], losses: CurveLosses, decay: Decay, limit: int) -> Finding:
-    equation, form, law, shown_law = "corollary-1-decay", Form.CORRECTED, "1/2α", "n^(1/2α̂)"
+def _by_decay(curve: Curve, decay: Decay, slope: Callable[[str, Form, float, str, str], Finding]) -> Finding:
+    """Judge the exponent of the teacher's own spectra, where it has one."""
+    equation, form, law, in_words = "corollary-1-decay", Form.CORRECTED, "1/2α", "n^(1/2α̂)"
     try:
         if not any(decay.fits):
             raise InputError("no layer of the teacher has a power law", "")
         exponent = float(tk.spectrum_law(decay.median).exponent)
     except InputError as error:
-        what = f"{losses.curve.name}: r* ∝ {shown_law}"
+        what = f"{curve.name}: r* ∝ {in_words}"
         verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(f"{error.message}.", decay.sentence))
-        return Finding(equation, form, what, verdict, key="exponent", of={"curve": losses.curve.name, "law": law})
-    shown_law = f"{shown_law}, α̂ = {decay.median:.2f}"
-    return _slope(ctx, losses, decay, limit, equation, form, exponent, law, shown_law)
-
-
-def _slope(
-    ctx: Context[GridSettings],
-    losses: CurveLosses,
-    decay: Decay,
-    limit: int,
-    equation: str,
-    form: Form,
-    claimed: float,
-    law: str,
-    shown_law: str,
-) -> Finding:
-    curve, what = losses.curve, f"{losses.curve.name}: r* ∝ {shown_law}"
-    plan = _plan(ctx.settings, curve, claimed, decay)
-    verdict = exponent_verdict(
-        plan,
-        losses.optima(losses.end),
-        ctx.generator("bootstrap", what),
-        grid=curve.ranks,
-        limit=limit,
-        statement=what,
-    )
-    lost = [f"{losses.n_failed} students of this curve failed."] if losses.n_failed else []
-    reasons = (*verdict.reasons, f"Planned power {plan.power:.2f}.", decay.sentence, *lost)
-    verdict = replace(verdict, reasons=reasons)
-    of = {"curve": curve.name, "law": law}
-    return slope_finding(equation, form, what, verdict, claimed, "exponent of n", key="exponent", of=of)
+        return Finding(equation, form, what, verdict, key="exponent", of={"curve": curve.name, "law": law})
+    return slope(equation, form, exponent, law, f"{in_words}, α̂ = {decay.median:.2f}")
 
 
 def _correlation(ctx: Context[GridSettings], losses: CurveLosses) -> Finding:
@@ -288,22 +271,22 @@ def _correlation(ctx: Context[GridSettings], losses: CurveLosses) -> Finding:
     logs = np.log(losses.optima(losses.end)).mean(axis=0)
     varies = bool(np.isfinite(logs).all() and np.ptp(logs) > 0)
     measured = float(np.corrcoef(logs, np.log(curve.sizes))[0, 1]) if varies else None
-    options = {"n_seeds": len(curve.seeds), "n_draws": 400}
-    spread = ctx.settings.sd_log
-    medians = {
-        name: float(
-            np.median(
-                simulated_correlations(curve.sizes, exponent, spread, ctx.generator("correlation", name), **options)
-            )
+
+    def simulated(name: str, exponent: float) -> float:
+        """Return the median correlation of experiments of this size, were this the exponent."""
+        generator, n_seeds = ctx.generator("correlation", name), len(curve.seeds)
+        draws = simulated_correlations(
+            curve.sizes, exponent, ctx.settings.sd_log, generator, n_seeds=n_seeds, n_draws=400
         )
-        for name, exponent in (*RIVALS, ("1", 1.0))
-    }
-    shown = ", ".join(f"{value:.2f} for an exponent of {name}" for name, value in medians.items())
+        return float(np.median(draws))
+
+    medians = {name: simulated(name, exponent) for name, exponent in (*RIVALS, ("1", 1.0))}
+    listed = ", ".join(f"{value:.2f} for an exponent of {name}" for name, value in medians.items())
     verdict = Verdict(
         what,
         Instance.UNFALSIFIABLE,
         reasons=(
-            f"Simulated experiments of this size have median correlations of {shown}: it tells none from another.",
+            f"Simulated experiments of this size have median correlations of {listed}: it tells none from another.",
         ),
         n_seeds=len(curve.seeds),
         method="simulated correlations",
@@ -340,9 +323,8 @@ def _comparison(
         logs = np.log(optima[:, kept] / np.array([row.uniform for row in predicted], dtype=float)[kept]).mean(axis=1)
         measured = float(np.exp(logs.mean()))
         if logs.size > 1:
-            level = 1 - ctx.settings.alpha
-            reach = float(t.ppf(level, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size))
-            interval = (float(measured * np.exp(-reach)), float(measured * np.exp(reach)))
+            _, low, high = student_interval(logs, 1 - 2 * ctx.settings.alpha)
+            interval = (float(np.exp(low)), float(np.exp(high)))
     verdict = Verdict(
         what, Instance.UNFALSIFIABLE, reasons=tuple(reasons), n_seeds=len(curve.seeds), method="ratio over paired sizes"
     )
@@ -386,17 +368,15 @@ class CurveLosses:
 def curve_losses(curve: Curve, students: Sequence[TrainedStudent]) -> CurveLosses:
     """Return the losses of the students of :func:`validation.claims.grids.curve_students`, in their order."""
     shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
-    series = [[float(row["held_out"][_TERM]) for _, row in _measured(one)] for one in students]
-    return CurveLosses(
-        curve,
-        np.array([one[-1] if one else np.nan for one in series]).reshape(shape),
-        np.array([min(one) if one else np.nan for one in series]).reshape(shape),
-        sum(bool(one.failure) for one in students),
-    )
 
+    def measured(student: TrainedStudent) -> list[float]:
+        rows = [] if student.failure else student.series(MEASUREMENT)
+        return [float(terms["held_out"][_TERM]) for _, terms in rows] or [np.nan]
 
-def _measured(student: TrainedStudent) -> list[tuple[int, Any]]:
-    return [] if student.failure else student.series(MEASUREMENT)
+    series = [measured(student) for student in students]
+    end, best = ([losses[-1] for losses in series], [min(losses) for losses in series])
+    n_failed = sum(bool(student.failure) for student in students)
+    return CurveLosses(curve, np.array(end).reshape(shape), np.array(best).reshape(shape), n_failed)
 
 
 def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float) -> Verdict:
@@ -413,13 +393,13 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
         full_rank: min(m, n) of the largest layer.
         alpha: One-sided level.
     """
-    curve, found = losses.curve, losses.end[:, size]
-    gains = (np.minimum(found[:, 0], found[:, -1])[:, None] - found[:, 1:-1]).T
+    curve, end = losses.curve, losses.end[:, size]
+    gains = (np.minimum(end[:, 0], end[:, -1])[:, None] - end[:, 1:-1]).T
     what = f"{curve.name}, n = {curve.sizes[size]}: the loss is least at an inner rank"
     names = [f"rank {rank}" for rank in curve.ranks[1:-1]]
     none = expectation_verdict(gains, 0.0, alpha=alpha, names=names, statement=f"not: {what}")
-    at_end = any(_end_is_least(found, end, alpha / 2) for end in (0, -1))
-    means = np.nanmean(found, axis=0) if np.isfinite(found).any() else np.full(len(curve.ranks), np.nan)
+    at_end = any(_end_is_least(end, place, alpha / 2) for place in (0, -1))
+    means = np.nanmean(end, axis=0) if np.isfinite(end).any() else np.full(len(curve.ranks), np.nan)
     instance, reason = _turned(none.instance is Instance.VIOLATED, at_end, curve, means)
     reasons = [reason, f"Mean losses: {', '.join(f'{r}: {x:.4f}' for r, x in zip(curve.ranks, means, strict=True))}."]
     if curve.ranks[-1] < full_rank:
@@ -437,9 +417,9 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
     )
 
 
-def _end_is_least(found: Floats, end: int, alpha: float) -> bool:
+def _end_is_least(losses: Floats, place: int, alpha: float) -> bool:
     """Return whether one end of the grid is shown to be no worse than any inner rank, losses ``[seeds, ranks]``."""
-    gains = (found[:, [end]] - found[:, 1:-1]).T
+    gains = (losses[:, [place]] - losses[:, 1:-1]).T
     return expectation_verdict(gains, 0.0, alpha=alpha).instance is Instance.HOLDS
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Experiment, Part
-from validation.lemma_1 import planted
-from validation.lemma_1 import students as trained
+from validation.lemma_1 import planted, students
 
-_STUDENTS = Part(trained.run, students=trained.students, power=trained.power, seconds=trained.seconds)
+_ON_STUDENTS = Part(
+    run=students.run,
+    students=students.students,
+    power=students.power,
+    seconds=lambda settings: 0.5,  # judging is nothing beside training and measuring
+    settings=students.StudentsSettings,
+)
 
 EXPERIMENT = Experiment(
     slug="gradient-preservation",
@@ -17,8 +22,8 @@ EXPERIMENT = Experiment(
     ),
     parts={
         PLANTED: Part(planted.run, seconds=lambda settings: 3.0),
-        STUDENTS: _STUDENTS,
-        TEACHER: _STUDENTS,
+        STUDENTS: _ON_STUDENTS,
+        TEACHER: _ON_STUDENTS,
     },
     bounds=(
         "gradient_preservation_bound",

@@ -1,4 +1,4 @@
-"""Measurements during training: each takes a training as it is, changes nothing, and gives one value per student."""
+"""Measurements: each takes a problem as it is, changes nothing, and gives one value per student."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from validation.measure.losses import loss_terms
 from validation.measure.samples import MeasurementSettings
 from validation.measure.states import LayerStates, hidden_states, load_states
 from validation.measure.weights import weight_error
-from validation.training.loop import Training
+from validation.training.problem import Problem
 
-MEASUREMENTS: dict[str, Callable[[Training, MeasurementSettings], list[Any]]] = {
+MEASUREMENTS: dict[str, Callable[[Problem, MeasurementSettings], list[Any]]] = {
     "gradient_norm": gradient_norm,
     "gradient_variance": gradient_variance,
     "loss_terms": loss_terms,

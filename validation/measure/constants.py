@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from theorykit.convergence import measured_constants
-from validation.measure.samples import DEFAULT, MeasurementSettings, mean_gradient, of_the_living, train_sample
+from validation.measure.samples import DEFAULT, MeasurementSettings, mean_gradient, train_sample
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.students.factored import FactoredStudents
 from validation.students.forward import Output
 from validation.students.square import LEFT, RIGHT, SquareStudents
-from validation.training.loop import Training
+from validation.training.problem import Problem
 
 
-def layer_constants(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def layer_constants(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Measure ε_l, ‖W_t‖₂, the factors' norms and ‖∇_{W_s}L‖₂ of each layer, in the units of the weights.
 
     Equalities (:func:`theorykit.convergence.measured_constants`), the gradient that of eq 2's mean over the train
@@ -28,21 +28,21 @@ def layer_constants(training: Training, settings: MeasurementSettings = DEFAULT)
     by the products of the factors, and four SVDs per layer and student.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``blocks``.
 
     Returns:
         For each student ``layers`` (``c_attn[0]`` to ``[2]`` are the three parts of a square student's) and the fields
         of :class:`theorykit.convergence.LayerConstants`; None for students that are neither.
     """
-    students = training.students
-    made = _square(students) if isinstance(students, SquareStudents) else _factored(training)
+    students = problem.students
+    made = _square(students) if isinstance(students, SquareStudents) else _factored(problem)
     if made is None:
         return [None] * students.count
     dense, layers = made
-    objective = replace(training.objective, clone_signals=training.objective.clone_signals or students.default_signals)
+    objective = replace(problem.objective, clone_signals=problem.objective.clone_signals or students.default_signals)
     products = {name: dense.weights[name].requires_grad_() for name in dict.fromkeys(one.name for one in layers[0])}
-    gradients = mean_gradient(training, train_sample(training, settings.blocks), products, dense, objective)
+    gradients = mean_gradient(problem, train_sample(problem, settings.blocks), products, dense, objective)
 
     def row(number: int) -> dict[str, Any]:
         own = layers[number]
@@ -55,7 +55,7 @@ def layer_constants(training: Training, settings: MeasurementSettings = DEFAULT)
         )
         return {"layers": [one.title for one in own]} | found.to_dict()
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +116,8 @@ def _square(students: SquareStudents) -> tuple[StudentBatch, list[list[_Layer]]]
     return dense, layers
 
 
-def _factored(training: Training) -> tuple[StudentBatch, list[list[_Layer]]] | None:
-    students, teacher = training.students, training.teacher
+def _factored(problem: Problem) -> tuple[StudentBatch, list[list[_Layer]]] | None:
+    students, teacher = problem.students, problem.teacher
     if teacher is None or not isinstance(students, FactoredStudents) or not any(students.ranks):
         return None
     weights = dict(students.weights)

@@ -10,8 +10,8 @@ import torch
 from theorykit.convergence import HessianEigenvalue, top_hessian_eigenvalue
 from theorykit.devices import free_bytes
 from theorykit.errors import InputError, TheorykitError
-from validation.measure.samples import DEFAULT, MeasurementSettings, device_of, of_the_living, train_sample
-from validation.training.loop import Training
+from validation.measure.samples import DEFAULT, MeasurementSettings, train_sample
+from validation.training.problem import Problem
 
 _TOLERANCE = 1e-2
 """Relative residual: float32 weights allow not much less. The eigenvalue is off by 1 % at worst."""
@@ -19,7 +19,7 @@ _BYTES_PER_WEIGHT = 200
 """ARPACK keeps 20 float64 vectors, and a product needs a few more."""
 
 
-def hessian(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def hessian(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Compute the Hessian eigenvalue of largest magnitude in the trained weights, on a fixed batch of train blocks.
 
     In nats per squared unit of the weights. A lower bound on ‖∇²L‖₂ at this point, so one on L of Assumption 1, never
@@ -28,7 +28,7 @@ def hessian(training: Training, settings: MeasurementSettings = DEFAULT) -> list
     float64 vectors of all trained weights (200 bytes per weight) in main memory. Ask for it seldom, of small students.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``hessian_blocks``: the first of each student's subset, the same at every step.
 
     Returns:
@@ -37,16 +37,16 @@ def hessian(training: Training, settings: MeasurementSettings = DEFAULT) -> list
     """
 
     def row(number: int) -> dict[str, Any]:
-        count = min(settings.hessian_blocks, len(training.orders.subsets[number]))
+        count = min(settings.hessian_blocks, len(problem.orders.subsets[number]))
         try:
-            return top_eigenvalue(training, number, settings.hessian_blocks).to_dict() | {"n_blocks": count}
+            return top_eigenvalue(problem, number, settings.hessian_blocks).to_dict() | {"n_blocks": count}
         except TheorykitError as error:
             return {"failure": error.message}
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
-def top_eigenvalue(training: Training, number: int, blocks: int) -> HessianEigenvalue:
+def top_eigenvalue(problem: Problem, number: int, blocks: int) -> HessianEigenvalue:
     """Compute the eigenvalue of one student on the first blocks of its subset.
 
     Raises:
@@ -54,14 +54,14 @@ def top_eigenvalue(training: Training, number: int, blocks: int) -> HessianEigen
         ConvergenceError: Lanczos did not reach its tolerance.
         NonFiniteError: NaN or infinity in a product.
     """
-    student = training.students.alone(number)
+    student = problem.students.alone(number)
     parameters = [student.weights[name].requires_grad_() for name in student.trainable]
     _check_memory(sum(part.numel() for part in parameters))
-    objective = None if training.step < training.plan.hint_steps else training.objective.of(number)
-    sample = train_sample(training, blocks)[number]
-    tokens = torch.from_numpy(np.array(training.blocks[sample])).to(device_of(training), torch.int64)
+    objective = None if problem.step < problem.plan.hint_steps else problem.objective.of(number)
+    sample = train_sample(problem, blocks)[number]
+    tokens = torch.from_numpy(np.array(problem.blocks[sample])).to(problem.device, torch.int64)
     return top_hessian_eigenvalue(
-        lambda: training.loss(tokens[None], objective, student)[0].total.sum(),
+        lambda: problem.loss(tokens[None], objective, student)[0].total.sum(),
         parameters,
         generator=np.random.default_rng(0),
         tolerance=_TOLERANCE,

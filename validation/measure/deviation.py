@@ -25,16 +25,14 @@ from validation.measure.factor_gradients import (
 from validation.measure.samples import (
     DEFAULT,
     MeasurementSettings,
-    device_of,
     mean_gradient,
-    of_the_living,
     train_sample,
 )
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.students.square import LEFT, RIGHT, SquareStudents
-from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
+from validation.training.problem import Problem
 
 _PIECES = 4
 """Of the segment from W̃_s to W_s, each of which has a secant."""
@@ -42,7 +40,7 @@ _ASCENT_STEPS = 20
 _NO_FACTORS = {"failure": "no W_t stands between the factors of these students: Lemma 1 is about square ones"}
 
 
-def gradient_deviation(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def gradient_deviation(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Measure ‖∇_P L(W_s) − ∇_P L(W̃_s)‖_F of each layer and factor, all layers truncated to the students' rank.
 
     An equality up to float32: L is the mean of eq 2 over the train sample as a function of the layers' matrices, and
@@ -51,7 +49,7 @@ def gradient_deviation(training: Training, settings: MeasurementSettings = DEFAU
     gradients over the sample and an SVD per layer, at the start of a training nine gradients.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``blocks``.
 
     Returns:
@@ -60,14 +58,14 @@ def gradient_deviation(training: Training, settings: MeasurementSettings = DEFAU
         ``smoothness``, the secant; at step 0 ``svd_start``: deviation and trivial summed, were P_left = U_rᵀ and
         P_right = V_r in every layer. ``failure`` for students that are not square.
     """
-    if not isinstance(training.students, SquareStudents):
-        return of_the_living(training, lambda number: dict(_NO_FACTORS))
-    setting = _Setting(training, training.students)
+    if not isinstance(problem.students, SquareStudents):
+        return problem.of_the_living(lambda number: dict(_NO_FACTORS))
+    setting = _Setting(problem, problem.students)
     lefts, rights = setting.factors
     found = compare(setting.gradients(settings), setting.layers, lefts, rights)
     steepest = _steepest(setting.gradients(settings), setting.layers, lefts, rights)
     start = None
-    if training.step == 0:
+    if problem.step == 0:
         svd = [
             [layer.start[side].expand(len(part), -1, -1, -1) for layer, part in zip(setting.layers, lefts, strict=True)]
             for side in (0, 1)
@@ -81,10 +79,10 @@ def gradient_deviation(training: Training, settings: MeasurementSettings = DEFAU
             own["svd_start"] = {name: float(getattr(start, name)[number].sum()) for name in ("deviation", "trivial")}
         return own
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
-def deviation_ascent(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def deviation_ascent(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Search around the trained student's factors for the largest deviation over its bound (Lemma 1, corrected).
 
     Gradient ascent over all factors at once, from where training ended: at the last step alone. L_W is the secant
@@ -92,22 +90,22 @@ def deviation_ascent(training: Training, settings: MeasurementSettings = DEFAULT
     small students: fused attention is off.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``hessian_blocks``: blocks whose mean loss is looked at.
 
     Returns:
         For each student ``start`` and ``largest`` ratio, ``n_trials`` and ``n_blocks``; None before the last step,
         ``failure`` for students that are not square.
     """
-    if not isinstance(training.students, SquareStudents):
-        return of_the_living(training, lambda number: dict(_NO_FACTORS))
-    if training.step < training.plan.steps:
-        return [None] * training.students.count
-    setting = _Setting(training, training.students)
-    sample = train_sample(training, settings.hessian_blocks)
+    if not isinstance(problem.students, SquareStudents):
+        return problem.of_the_living(lambda number: dict(_NO_FACTORS))
+    if problem.step < problem.plan.steps:
+        return [None] * problem.students.count
+    setting = _Setting(problem, problem.students)
+    sample = train_sample(problem, settings.hessian_blocks)
     size = min(map(len, sample))
-    tokens = torch.from_numpy(np.array(training.blocks[np.stack([one[:size] for one in sample])]))
-    weight_gradients = setting.curved_gradients(tokens.to(device_of(training), torch.int64))
+    tokens = torch.from_numpy(np.array(problem.blocks[np.stack([one[:size] for one in sample])]))
+    weight_gradients = setting.curved_gradients(tokens.to(problem.device, torch.int64))
     errors, norms = (
         torch.cat([getattr(layer, name) for layer in setting.layers]).sum() for name in ("errors", "norms")
     )
@@ -134,18 +132,18 @@ def deviation_ascent(training: Training, settings: MeasurementSettings = DEFAULT
         return {
             "start": float(top.start[number]),
             "largest": float(np.sum(own["deviation"]) / bound),
-            "n_trials": top.n_trials // training.students.count,
+            "n_trials": top.n_trials // problem.students.count,
             "n_blocks": size,
         }
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
 class _Setting:
     """What Lemma 1 is about in a batch of square students: layers, factors, and the loss as a function of W_s."""
 
-    def __init__(self, training: Training, own: SquareStudents) -> None:
-        self._training, self._own = training, own
+    def __init__(self, problem: Problem, own: SquareStudents) -> None:
+        self._problem, self._own = problem, own
         self.names = [f"{layer}.weight" for layer in own.architecture.linear]
         width = own.architecture.width
         self.layers = [truncated(own.teacher[name], width) for name in self.names]
@@ -153,8 +151,8 @@ class _Setting:
             [own.weights[name + side].detach().double() for name in self.names] for side in (LEFT, RIGHT)
         )
         self._dense = on_products(own, own.effective())
-        signals = training.objective.clone_signals or own.default_signals
-        self._objective: Objective = replace(training.objective, clone_signals=signals)
+        signals = problem.objective.clone_signals or own.default_signals
+        self._objective: LossWeights = replace(problem.objective, clone_signals=signals)
 
     @property
     def titles(self) -> list[str]:
@@ -176,11 +174,11 @@ class _Setting:
 
     def gradients(self, settings: MeasurementSettings) -> WeightGradients:
         """Return what takes W_s to the gradients of the mean loss over the train sample."""
-        sample = train_sample(self._training, settings.blocks)
+        sample = train_sample(self._problem, settings.blocks)
 
         def found(weights: Matrices) -> Matrices:
             stored = {name: part.detach().requires_grad_() for name, part in self._stored(weights).items()}
-            gradients = mean_gradient(self._training, sample, stored, self._with(stored), self._objective)
+            gradients = mean_gradient(self._problem, sample, stored, self._with(stored), self._objective)
             return self._read(gradients)
 
         return found
@@ -190,7 +188,7 @@ class _Setting:
 
         def found(weights: Matrices) -> Matrices:
             stored = {name: part.requires_grad_() for name, part in self._stored(weights).items()}
-            loss = self._training.loss(tokens, self._objective, self._with(stored))[0].total.sum()
+            loss = self._problem.loss(tokens, self._objective, self._with(stored))[0].total.sum()
             gradients = torch.autograd.grad(loss, list(stored.values()), create_graph=True)
             return self._read(dict(zip(stored, gradients, strict=True)))
 

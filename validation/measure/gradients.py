@@ -13,37 +13,34 @@ from theorykit.errors import InputError, NonFiniteError
 from validation.measure.samples import (
     DEFAULT,
     MeasurementSettings,
-    device_of,
     mean_gradient,
-    of_the_living,
     squared_norms,
     train_sample,
-    trained_weights,
 )
-from validation.training.loop import Training
+from validation.training.problem import Problem
 
 _FEWEST_BATCHES = 8
 
 
-def gradient_norm(training: Training, settings: MeasurementSettings = DEFAULT) -> list[float | None]:
+def gradient_norm(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[float | None]:
     """Compute ‖∇L‖ of the mean loss over the student's train subset, in nats per unit of the trained weights.
 
     Exact where the subset has no more than ``settings.blocks`` blocks, else over a sample of so many. The square of it
     is what Theorem 1 averages. It costs a forward and a backward pass over these blocks.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``blocks``.
     """
-    squares = squared_norms(mean_gradient(training, train_sample(training, settings.blocks)))
-    return of_the_living(training, lambda number: _finite(math.sqrt(squares[number])))
+    squares = squared_norms(mean_gradient(problem, train_sample(problem, settings.blocks)))
+    return problem.of_the_living(lambda number: _finite(math.sqrt(squares[number])))
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def gradient_variance(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def gradient_variance(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Estimate σ² = E‖g_B − ∇L‖² of a minibatch gradient at the plan's batch size, with a 95 % interval.
 
     Squared norm, in (nats per unit of the trained weights)². From pairs of independent minibatches, each drawn as the
@@ -53,18 +50,18 @@ def gradient_variance(training: Training, settings: MeasurementSettings = DEFAUL
     ``settings.blocks / batch_size`` minibatches, at least 8, and holds two gradients.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``blocks``: in all minibatches together.
 
     Returns:
         For each student the fields of :class:`theorykit.convergence.GradientVariance`.
     """
-    size = training.plan.batch_size
-    parameters = list(trained_weights(training).values())
-    generators = [np.random.default_rng([training.step, 3]) for _ in training.orders.subsets]
+    size = problem.plan.batch_size
+    parameters = list(problem.trained.values())
+    generators = [np.random.default_rng([problem.step, 3]) for _ in problem.orders.subsets]
     halves, products = [], []
     for _ in range(max(_FEWEST_BATCHES, settings.blocks // size) // 2):
-        first, second = (_minibatch_gradient(training, parameters, generators) for _ in range(2))
+        first, second = (_minibatch_gradient(problem, parameters, generators) for _ in range(2))
         pairs = [(a.flatten(1).double(), b.flatten(1).double()) for a, b in zip(first, second, strict=True)]
         halves.append(torch.stack([(a - b).square().sum(dim=1) for a, b in pairs]).sum(dim=0) / 2)
         products.append(torch.stack([(a * b).sum(dim=1) for a, b in pairs]).sum(dim=0))
@@ -76,17 +73,17 @@ def gradient_variance(training: Training, settings: MeasurementSettings = DEFAUL
         except NonFiniteError:
             return None
 
-    return of_the_living(training, estimate)
+    return problem.of_the_living(estimate)
 
 
 def _minibatch_gradient(
-    training: Training, parameters: list[torch.Tensor], generators: list[np.random.Generator]
+    problem: Problem, parameters: list[torch.Tensor], generators: list[np.random.Generator]
 ) -> tuple[torch.Tensor, ...]:
     """Return the gradient ``[S, …]`` by each parameter on a minibatch of each student's own."""
-    size = training.plan.batch_size
-    drawn = [_first_of_an_epoch(*pair, size) for pair in zip(generators, training.orders.subsets, strict=True)]
-    tokens = torch.from_numpy(np.array(training.blocks[np.stack(drawn)])).to(device_of(training), torch.int64)
-    losses = training.loss(tokens)[0].total
+    size = problem.plan.batch_size
+    drawn = [_first_of_an_epoch(*pair, size) for pair in zip(generators, problem.orders.subsets, strict=True)]
+    tokens = torch.from_numpy(np.array(problem.blocks[np.stack(drawn)])).to(problem.device, torch.int64)
+    losses = problem.loss(tokens)[0].total
     return torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)
 
 

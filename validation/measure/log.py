@@ -8,8 +8,9 @@ from typing import Any
 
 from theorykit.arguments import one_of, positive_integer
 from theorykit.results import plain, write_whole
-from validation.training.config import RunConfig
-from validation.training.loop import Training
+from validation.measure import MEASUREMENTS, MeasurementSettings
+from validation.training.config import StudentConfig
+from validation.training.problem import Problem
 
 
 class MeasurementLog:
@@ -26,9 +27,7 @@ class MeasurementLog:
         InputError: an unknown measurement, or numbers out of range.
     """
 
-    def __init__(self, folder: Path, config: RunConfig) -> None:
-        from validation.measure import MEASUREMENTS, MeasurementSettings
-
+    def __init__(self, folder: Path, config: StudentConfig) -> None:
         self._measure = {one_of("measurement", name, MEASUREMENTS): MEASUREMENTS[name] for name in config.measurements}
         self._every = positive_integer("measure_every", config.measure_every, allow_zero=True)
         self._file, self._last = folder / "measurements.jsonl", config.steps
@@ -57,14 +56,14 @@ class MeasurementLog:
         self._looked_at = json.loads(self._lines[-1])["step"] if self._lines else -1
         write_whole(self._file, "".join(f"{line}\n" for line in self._lines))
 
-    def look(self, training: Training) -> None:
+    def look(self, problem: Problem) -> None:
         """Measure where it is time to."""
-        due = training.step in (0, self._last) or (self._every and training.step % self._every == 0)
-        if not self._measure or not due or training.step == self._looked_at:
+        due = problem.step in (0, self._last) or (self._every and problem.step % self._every == 0)
+        if not self._measure or not due or problem.step == self._looked_at:
             return
-        self._looked_at = training.step
-        values = {name: measure(training, self._settings) for name, measure in self._measure.items()}
-        self._lines.append(json.dumps(plain({"step": training.step} | values), allow_nan=False))
+        self._looked_at = problem.step
+        values = {name: measure(problem, self._settings) for name, measure in self._measure.items()}
+        self._lines.append(json.dumps(plain({"step": problem.step} | values), allow_nan=False))
 
     def save(self) -> None:
         """Write all lines."""

@@ -13,18 +13,16 @@ from validation.measure.samples import (
     DEFAULT,
     MeasurementSettings,
     batches_of,
-    device_of,
-    of_the_living,
     train_sample,
 )
 from validation.training.data import Blocks
-from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
+from validation.training.problem import Problem
 
 _WEIGHTS = ("language_model", "distillation", "clone")
 
 
-def loss_terms(training: Training, settings: MeasurementSettings = DEFAULT) -> list[Any]:
+def loss_terms(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[Any]:
     """Compute every term of eq 2 on train and held-out blocks, and how they differ.
 
     Nats per token; the clone term is a mean square per coordinate. Terms that the run does not weigh are measured too,
@@ -34,15 +32,15 @@ def loss_terms(training: Training, settings: MeasurementSettings = DEFAULT) -> l
     teacher over these blocks.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``blocks``, of train; all held-out blocks are looked at.
 
     Returns:
         For each student ``{"train": …, "held_out": …, "gap": …}``, each a name to a number.
     """
-    every = [np.arange(len(training.held_out))] * training.students.count
-    train = _means(training, training.blocks, train_sample(training, settings.blocks))
-    held_out = _means(training, training.held_out, every)
+    every = [np.arange(len(problem.held_out))] * problem.students.count
+    train = _means(problem, problem.blocks, train_sample(problem, settings.blocks))
+    held_out = _means(problem, problem.held_out, every)
 
     def row(number: int) -> dict[str, dict[str, float]]:
         found = {
@@ -52,24 +50,24 @@ def loss_terms(training: Training, settings: MeasurementSettings = DEFAULT) -> l
         found["gap"] = {name: found["held_out"][name] - value for name, value in found["train"].items()}
         return found
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
-def _means(training: Training, blocks: Blocks, sample: list[NDArray[np.intp]]) -> dict[str, NDArray[np.float64]]:
+def _means(problem: Problem, blocks: Blocks, sample: list[NDArray[np.intp]]) -> dict[str, NDArray[np.float64]]:
     """Return the mean ``[S]`` of each term over each student's sample."""
-    weight = 0.0 if training.teacher is None else 1.0
-    objective = replace(training.objective, language_model=1.0, distillation=weight, clone=weight)
+    weight = 0.0 if problem.teacher is None else 1.0
+    objective = replace(problem.objective, language_model=1.0, distillation=weight, clone=weight)
     total: dict[str, torch.Tensor] = {}
     with torch.no_grad():
-        for tokens, shares in batches_of(blocks, sample, training.plan.batch_size, device_of(training)):
-            terms, found = training.loss(tokens, objective)
+        for tokens, shares in batches_of(blocks, sample, problem.plan.batch_size, problem.device):
+            terms, found = problem.loss(tokens, objective)
             right = (found.logits[..., :-1, :].argmax(dim=-1) == tokens[..., 1:]).double().flatten(1).mean(dim=1)
             for name, value in (terms.named() | {"accuracy": right}).items():
                 total[name] = total.get(name, 0.0) + torch.where(shares > 0, shares * value.double(), 0.0)
     means = {name: np.asarray(value.numpy(force=True), dtype=np.float64) for name, value in total.items()}
-    return {"total": _weighted(training.objective, means)} | means
+    return {"total": _weighted(problem.objective, means)} | means
 
 
-def _weighted(objective: Objective, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _weighted(objective: LossWeights, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     parts = [np.asarray(getattr(objective, name)) * means[name] for name in _WEIGHTS if name in means]
     return np.asarray(np.sum(parts, axis=0), dtype=np.float64)

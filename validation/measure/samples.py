@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.training.data import Blocks
-from validation.training.loop import Training
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
+from validation.training.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -43,19 +42,9 @@ class MeasurementSettings:
 DEFAULT = MeasurementSettings()
 
 
-def device_of(training: Training) -> torch.device:
-    """Return where the students are."""
-    return next(iter(training.students.weights.values())).device
-
-
-def trained_weights(training: Training) -> Weights:
-    """Return what is trained by name ``[S, …]``."""
-    return {name: training.students.weights[name] for name in training.students.trainable}
-
-
-def train_sample(training: Training, most: int) -> list[NDArray[np.intp]]:
+def train_sample(problem: Problem, most: int) -> list[NDArray[np.intp]]:
     """Return the numbers of the blocks that each student is measured on."""
-    return [subset[:most] for subset in training.orders.subsets]
+    return [subset[:most] for subset in problem.orders.subsets]
 
 
 def batches_of(
@@ -75,27 +64,27 @@ def batches_of(
 
 
 def mean_gradient(
-    training: Training,
+    problem: Problem,
     sample: list[NDArray[np.intp]],
     by: Weights | None = None,
     students: StudentBatch | None = None,
-    objective: Objective | None = None,
+    objective: LossWeights | None = None,
 ) -> Weights:
     """Return the gradient of each student's mean loss over its sample, ``[S, …]`` in float64.
 
     An exact average: whatever the batch size, up to the rounding of each batch's gradient.
 
     Args:
-        training: Of the students.
+        problem: Of the students.
         sample: For each student, numbers of train blocks.
         by: What is differentiated by; None for what is trained.
         students: That are run, in place of those that are trained.
         objective: In place of that of the present stage.
     """
-    parameters = trained_weights(training) if by is None else by
+    parameters = problem.trained if by is None else by
     total = {name: torch.zeros_like(part, dtype=torch.float64) for name, part in parameters.items()}
-    for tokens, shares in batches_of(training.blocks, sample, training.plan.batch_size, device_of(training)):
-        losses = training.loss(tokens, objective, students)[0].total
+    for tokens, shares in batches_of(problem.blocks, sample, problem.plan.batch_size, problem.device):
+        losses = problem.loss(tokens, objective, students)[0].total
         gradients = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
         for name, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
@@ -107,8 +96,3 @@ def squared_norms(gradients: Weights) -> NDArray[np.float64]:
     """Return the squared norm of each student's whole gradient ``[S]``."""
     parts = [part.double().flatten(1).square().sum(dim=1) for part in gradients.values()]
     return np.asarray(torch.stack(parts).sum(dim=0).numpy(force=True), dtype=np.float64)
-
-
-def of_the_living(training: Training, value: Callable[[int], Any]) -> list[Any]:
-    """Return one value per student, None for those that have failed."""
-    return [value(number) if good else None for number, good in enumerate(training.alive)]

@@ -15,9 +15,9 @@ from safetensors.torch import save
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.results import write_whole
-from validation.measure.samples import DEFAULT, MeasurementSettings, device_of, of_the_living
+from validation.measure.samples import DEFAULT, MeasurementSettings
 from validation.students.forward import Output
-from validation.training.loop import Training
+from validation.training.problem import Problem
 
 _TEACHER = "teacher.safetensors"
 
@@ -37,7 +37,7 @@ class LayerStates:
     groups: NDArray[np.int64]
 
 
-def hidden_states(training: Training, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
+def hidden_states(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, Any] | None]:
     """Write the hidden states of students and teacher on held-out blocks as safetensors, float32.
 
     ``FOLDER/<step>/teacher.safetensors`` and one ``<number>.safetensors`` per student hold ``layer.<l>`` ``[N, d]`` and
@@ -45,7 +45,7 @@ def hidden_states(training: Training, settings: MeasurementSettings = DEFAULT) -
     bytes: 16 blocks of 128 tokens at width 576 are 4.7 MB. It costs a forward pass of student and teacher.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: ``state_blocks``, ``state_layers`` and ``folder``.
 
     Returns:
@@ -54,29 +54,29 @@ def hidden_states(training: Training, settings: MeasurementSettings = DEFAULT) -
     Raises:
         InputError: no folder, no teacher, a layer that is not there, or a folder that cannot be written.
     """
-    if settings.folder is None or training.teacher is None:
+    if settings.folder is None or problem.teacher is None:
         raise InputError("hidden states need a folder and a teacher", "give both")
-    depth = training.students.architecture.depth
+    depth = problem.students.architecture.depth
     layers = settings.state_layers or (depth // 2, depth)
     for layer in layers:
         positive_integer("state_layers", layer, allow_zero=True, maximum=depth)
-    folder = settings.folder / str(training.step)
+    folder = settings.folder / str(problem.step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {folder}: {error.strerror}", "give another folder") from error
-    blocks = np.array(training.held_out[: settings.state_blocks])
-    tokens = torch.from_numpy(blocks).to(device_of(training), torch.int64)
+    blocks = np.array(problem.held_out[: settings.state_blocks])
+    tokens = torch.from_numpy(blocks).to(problem.device, torch.int64)
     with torch.no_grad():
-        own = training.students.runner(training.step / training.plan.steps)(tokens, keep=True)
-        _write(folder / _TEACHER, training.teacher(tokens[None], keep=True), 0, layers)
+        own = problem.students.runner(problem.step / problem.plan.steps)(tokens, keep=True)
+        _write(folder / _TEACHER, problem.teacher(tokens[None], keep=True), 0, layers)
 
     def row(number: int) -> dict[str, Any]:
         file = folder / f"{number}.safetensors"
         _write(file, own, number, layers)
         return {"file": f"{folder.parent.name}/{folder.name}/{file.name}", "blocks": len(blocks), "layers": layers}
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
 def _write(file: Path, found: Output, number: int, layers: tuple[int, ...]) -> None:

@@ -9,18 +9,16 @@ import torch
 
 from theorykit.arguments import Floats
 from theorykit.spectra import truncation_errors
-from validation.measure.samples import DEFAULT, MeasurementSettings, of_the_living
+from validation.measure.samples import DEFAULT, MeasurementSettings
 from validation.students.batch import stored_shapes
-from validation.training.loop import Training
+from validation.training.problem import Problem
 from validation.training.teachers import Teacher
 
 _errors: WeakKeyDictionary[Teacher, dict[str, Floats]] = WeakKeyDictionary()
 """ε_l(r) of each layer that was asked for: a teacher does not change."""
 
 
-def weight_error(
-    training: Training, settings: MeasurementSettings = DEFAULT
-) -> list[dict[str, dict[str, float]] | None]:
+def weight_error(problem: Problem, settings: MeasurementSettings = DEFAULT) -> list[dict[str, dict[str, float]] | None]:
     """Compute ‖W_t − W_s‖_F of each factored layer beside the least that its rank allows.
 
     Frobenius norm, in the unit of the weights, of the student's merged matrix. ``least`` is ε_l(r) = sqrt(Σ_{i>r} s_i²)
@@ -28,7 +26,7 @@ def weight_error(
     first time.
 
     Args:
-        training: Left as it is.
+        problem: Left as it is.
         settings: Not used.
 
     Returns:
@@ -36,7 +34,7 @@ def weight_error(
         shape than the teacher's.
     """
     del settings
-    students, teacher = training.students, training.teacher
+    students, teacher = problem.students, problem.teacher
     if teacher is None or students.architecture != teacher.architecture:
         return [None] * students.count
 
@@ -56,7 +54,7 @@ def weight_error(
             for name, rank in ranks.items()
         } or None
 
-    return of_the_living(training, row)
+    return problem.of_the_living(row)
 
 
 def _truncation_errors(teacher: Teacher, name: str) -> Floats:

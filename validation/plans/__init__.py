@@ -14,7 +14,7 @@ from typing import Any
 from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from validation.presets import preset
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig, StudentConfig
 from validation.training.methods import method_of
 
 _MOST_STUDENTS = 100_000
@@ -31,7 +31,7 @@ class Plan:
         batch_students: Students that are trained as one batch, at most.
     """
 
-    students: tuple[RunConfig, ...]
+    students: tuple[StudentConfig, ...]
     presets: dict[str, str]
     batch_students: int = _BATCH_STUDENTS
 
@@ -39,10 +39,10 @@ class Plan:
 def read_plan(file: Path) -> Plan:
     """Read a plan, TOML or JSON.
 
-    ``[base]`` holds fields of :class:`validation.training.config.RunConfig` and ``preset``, ``[grid]`` lists of values
-    of which every combination is taken, ``[[runs]]`` fields of single runs. With both, each run is taken with each
-    combination; without either, the plan is the base alone. ``"none"`` stands for a value that is left out, which TOML
-    cannot write.
+    ``[base]`` holds fields of :class:`validation.training.config.StudentConfig` and ``preset``, ``[grid]`` lists of
+    values of which every combination is taken, ``[[runs]]`` fields of single runs. With both, each run is taken with
+    each combination; without either, the plan is the base alone. ``"none"`` stands for a value that is left out, which
+    TOML cannot write.
 
     Raises:
         InputError: a file that cannot be read, is no plan, or asks for what no run has.
@@ -73,13 +73,13 @@ def _parsed(file: Path) -> dict[str, Any]:
 
 
 def _plan(parsed: dict[str, Any]) -> Plan:
-    students: dict[str, RunConfig] = {}
+    students: dict[str, StudentConfig] = {}
     presets: dict[str, str] = {}
     for values in _combinations(parsed.get("base", {}), parsed.get("grid", {}), parsed.get("runs", [])):
         size = values.pop("preset", "smoke")
-        config = RunConfig.from_dict(preset(size) | values)
-        method_of(config)
-        for student in config.students():
+        config = BatchConfig.from_dict(preset(size) | values)
+        method_of(config.shared.method)
+        for student in config.students:
             students.setdefault(student.identity, student)
             presets.setdefault(student.identity, size)
     size = positive_integer("batch_students", parsed.get("batch_students", _BATCH_STUDENTS))

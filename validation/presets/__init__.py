@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from theorykit.arguments import did_you_mean
 from theorykit.errors import InputError
 
 _FOLDER = Path(__file__).parent
@@ -50,5 +51,7 @@ def _values(table: dict[str, Any]) -> dict[str, Any]:
 
 def _read(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise InputError(f"preset = {name!r} is unknown", f"choose from {', '.join(PRESETS)}")
+        raise InputError(
+            f"preset = {name!r} is unknown", f"{did_you_mean(name, PRESETS)}choose from {', '.join(PRESETS)}"
+        )
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from theorykit.verdicts import power_expectation
 from validation.claims.grids import seeds_of, student
 from validation.claims.settings import PartSettings
 from validation.reported_results.verdicts import LEAST_SEEDS, ROBUST, SMALLEST_EFFECT
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.methods import METHODS
 
 ALPHA = 0.05
@@ -81,15 +81,15 @@ class Design:
     """
 
     tuning: int
-    table_1: dict[str, dict[float, list[RunConfig]]]
-    table_2: dict[str, list[RunConfig]]
-    rates: dict[float, list[RunConfig]]
-    clone_weights: dict[float, list[RunConfig]]
-    ranks: dict[str, dict[int, list[RunConfig]]]
+    table_1: dict[str, dict[float, list[StudentConfig]]]
+    table_2: dict[str, list[StudentConfig]]
+    rates: dict[float, list[StudentConfig]]
+    clone_weights: dict[float, list[StudentConfig]]
+    ranks: dict[str, dict[int, list[StudentConfig]]]
 
-    def students(self) -> list[RunConfig]:
+    def students(self) -> list[StudentConfig]:
         """Return each student once."""
-        rows: list[Mapping[Any, list[RunConfig]]] = [*self.table_1.values(), self.table_2]
+        rows: list[Mapping[Any, list[StudentConfig]]] = [*self.table_1.values(), self.table_2]
         rows += [self.rates, self.clone_weights, *self.ranks.values()]
         configs = (config for row in rows for group in row.values() for config in group)
         return list({config.identity: config for config in configs}.values())
@@ -108,7 +108,7 @@ def design(settings: DesignSettings, seed: int) -> Design:
     if not set(names) <= set(METHODS) or names[:1] != [FULL]:
         raise InputError(f"methods = {names}", f"begin with {FULL} and go on with {', '.join(METHODS)}")
 
-    def group(**fields: Any) -> list[RunConfig]:
+    def group(**fields: Any) -> list[StudentConfig]:
         return [student(settings, **{"method": FULL, **fields, "seed": own_seed}) for own_seed in seeds]
 
     rates = _increasing("sensitivity_rates", settings.sensitivity_rates, among=PAPER_RATE)
@@ -146,7 +146,7 @@ def _increasing(name: str, values: Sequence[float], *, least: int = 3, among: fl
     return numbers
 
 
-def students(settings: DesignSettings, seed: int) -> list[RunConfig]:
+def students(settings: DesignSettings, seed: int) -> list[StudentConfig]:
     """Return all students of a part."""
     return design(settings, seed).students()
 

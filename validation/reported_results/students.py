@@ -25,6 +25,7 @@ from validation.reported_results.design import (
     ALPHA,
     AROUND_RATE,
     CLONING,
+    DENSE,
     FULL,
     KD,
     LORA,
@@ -55,7 +56,7 @@ from validation.reported_results.verdicts import (
     worse_by,
 )
 from validation.training.comparison import Group, compare
-from validation.training.config import PER_STUDENT, RunConfig
+from validation.training.config import PER_STUDENT, StudentConfig
 
 OWN_RATES, ONE_RATE = "own best", "one for all"
 """How the learning rates of Table 1 are chosen."""
@@ -106,6 +107,12 @@ class StudentsData:
     figure_3_clone_weights: CurveData
     figure_4_ranks: dict[str, CurveData]
 
+    def __post_init__(self) -> None:
+        methods, parts = ({group.name.get("row") for group in table} for table in (self.table_1, self.table_2))
+        drawn = {FULL, DENSE} <= methods <= set(self.table_1_rates) and parts == set(ROWS.values())
+        if not drawn or PAPER_CLONE_WEIGHT not in self.figure_3_clone_weights.at or not self.figure_4_ranks:
+            raise InputError("a table or a figure lacks a row or a setting of the paper", "run it again")
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -121,29 +128,29 @@ class Trained:
     by_identity: Mapping[str, TrainedStudent]
     setting: str
 
-    def all_losses(self, group: Sequence[RunConfig]) -> Floats:
+    def all_losses(self, group: Sequence[StudentConfig]) -> Floats:
         """Return the losses of all seeds; NaN where a student failed."""
         return np.array([self.by_identity[config.identity].held_out for config in group])
 
-    def losses(self, group: Sequence[RunConfig]) -> Floats:
+    def losses(self, group: Sequence[StudentConfig]) -> Floats:
         """Return the losses of the seeds that judge."""
         return self.all_losses(group[self.asked.tuning :])
 
-    def best(self, groups: Mapping[Any, Sequence[RunConfig]]) -> Any:
+    def best(self, groups: Mapping[Any, Sequence[StudentConfig]]) -> Any:
         """Return the key with the least mean loss on the seeds that choose."""
         means = {key: float(self.all_losses(group[: self.asked.tuning]).mean()) for key, group in groups.items()}
         return min(means, key=lambda key: means[key] if math.isfinite(means[key]) else math.inf)
 
-    def fact(self, group: Sequence[RunConfig], name: str) -> Any:
+    def fact(self, group: Sequence[StudentConfig], name: str) -> Any:
         """Return what students of a group have in common, as a count of parameters; None where all failed."""
         values = (self.by_identity[config.identity].result.get(name) for config in group)
         return next((value for value in values if value is not None), None)
 
-    def sizes(self, groups: Mapping[str, Sequence[RunConfig]], statement: str) -> Verdict:
+    def sizes(self, groups: Mapping[str, Sequence[StudentConfig]], statement: str) -> Verdict:
         """Judge whether the groups deploy as many parameters."""
         return equal_size({name: self.fact(group, "deployed_parameters") for name, group in groups.items()}, statement)
 
-    def curve(self, groups: Mapping[Any, Sequence[RunConfig]]) -> CurveData:
+    def curve(self, groups: Mapping[Any, Sequence[StudentConfig]]) -> CurveData:
         """Return the losses of all seeds along a setting."""
         return CurveData(
             tuple(groups),
@@ -151,7 +158,7 @@ class Trained:
             tuple(self.fact(group, "deployed_parameters") for group in groups.values()),
         )
 
-    def table(self, groups: Mapping[str, Sequence[RunConfig]]) -> tuple[Group, ...]:
+    def table(self, groups: Mapping[str, Sequence[StudentConfig]]) -> tuple[Group, ...]:
         """Return rows of a table: means, intervals, paired differences from ``FULL``, numbers of parameters."""
         rows = []
         for name, group in groups.items():
@@ -236,7 +243,7 @@ def _worse(
     what: str,
     losses: Floats,
     names: Sequence[str],
-    compared: Mapping[str, Sequence[RunConfig]] | None = None,
+    compared: Mapping[str, Sequence[StudentConfig]] | None = None,
     *,
     least: float = 0.0,
     alpha: float = ALPHA,
@@ -314,7 +321,7 @@ def _table_2(trained: Trained) -> list[Finding]:
         findings.append(_worse(trained, question, what, cost, [name], compared, **options))
     if KD in trained.asked.table_1:
         # KD and LRC at λ = 0 are one method by definition: two programs, one answer
-        own_rate = groups[FULL][0].learning_rate[0]
+        own_rate = groups[FULL][0].learning_rate
         difference = trained.all_losses(trained.asked.table_1[KD][own_rate]) - trained.all_losses(groups[CLONING])
         what = "the method KD less LRC at λ = 0, which differ in the program alone"
         verdict = near(difference, 0.0, SMALLEST_EFFECT, alpha=ALPHA, statement=what)

@@ -17,11 +17,10 @@ from pathlib import Path
 import torch
 
 from theorykit.devices import torch_device
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig, StudentConfig
 from validation.training.data import read_corpus, split_documents
-from validation.training.methods import hint_steps_of, objective_of
 from validation.training.model_shape import Matrix, model_shape, student_matrices
-from validation.training.prepare import TEACHERS
+from validation.training.prepare import TEACHERS, hint_steps_of, objective_of
 from validation.training.scratch import has_teacher, is_scratch, scratch_teacher
 from validation.training.store import Store, group
 
@@ -74,7 +73,7 @@ class Cost:
         )
 
 
-def check_sources(students: Iterable[RunConfig]) -> None:
+def check_sources(students: Iterable[StudentConfig]) -> None:
     """Raise where a teacher or a text is not there: before anything is trained.
 
     Raises:
@@ -98,7 +97,7 @@ class Estimate:
         self._counted: set[str] = set()
         self._teachers: set[tuple[str, str]] = set()
 
-    def of(self, students: Sequence[RunConfig], batch_students: int) -> Cost:
+    def of(self, students: Sequence[StudentConfig], batch_students: int) -> Cost:
         """Return the cost of students.
 
         Args:
@@ -132,19 +131,20 @@ class Estimate:
         return Cost(operations=6.0 * shape.parameters * tokens, seconds=asked.steps * step, teachers=(name,))
 
 
-def _batch_cost(batch: RunConfig, device: torch.device) -> Cost:
+def _batch_cost(batch: BatchConfig, device: torch.device) -> Cost:
     """Return the cost of students that are trained as one batch, where all have the columns of the largest rank."""
-    shape, per_step = model_shape(batch.teacher), batch.batch_size * batch.length
-    matrices = max((student_matrices(shape, one) for one in batch.students()), key=_parameters)
+    shared = batch.shared
+    shape, per_step = model_shape(shared.teacher), shared.batch_size * shared.length
+    matrices = max((student_matrices(shape, one) for one in batch.students), key=_parameters)
     forward, backward = _measured_tokens(batch)
-    passes = batch.steps + (forward / 3 + backward) / per_step  # in steps' worth of tokens
+    passes = shared.steps + (forward / 3 + backward) / per_step  # in steps' worth of tokens
     taught = _taught_tokens(batch) + (forward + backward if _has_teacher(batch) else 0.0)
     operations = 6.0 * _parameters(matrices) * batch.count * passes * per_step + 2.0 * shape.parameters * taught
     seconds = 3.0 * passes * _forward_seconds(matrices, batch.count, per_step, device)
     seconds += taught / per_step * _forward_seconds(shape.matrices, 1, per_step, device)
     calls = SECONDS_PER_BATCH + SECONDS_PER_LAYER * sum(one.count for one in matrices) * passes
     return Cost(
-        tokens=batch.steps * per_step * batch.count, operations=operations, seconds=BESIDE_PRODUCTS * seconds + calls
+        tokens=shared.steps * per_step * batch.count, operations=operations, seconds=BESIDE_PRODUCTS * seconds + calls
     )
 
 
@@ -152,38 +152,44 @@ def _parameters(matrices: Sequence[Matrix]) -> int:
     return sum(one.parameters for one in matrices)
 
 
-def _has_teacher(batch: RunConfig) -> bool:
-    return objective_of(batch).needs_teacher or hint_steps_of(batch) > 0
+def _has_teacher(batch: BatchConfig) -> bool:
+    return objective_of(batch).needs_teacher or hint_steps_of(batch.shared) > 0
 
 
-def _taught_tokens(batch: RunConfig) -> float:
+def _taught_tokens(batch: BatchConfig) -> float:
     """Return the tokens that the teacher runs: students of one seed and subset share them.
 
     Blocks that come back are taken as kept, as they are where memory suffices.
     """
     if not _has_teacher(batch):
         return 0.0
-    seen = batch.steps * batch.batch_size
-    orders = set(zip(batch.seed, batch.n_blocks, strict=True))
-    return float(batch.length * sum(seen if count is None else min(seen, count) for _, count in orders))
+    shared = batch.shared
+    seen = shared.steps * shared.batch_size
+    orders = {(student.seed, student.n_blocks) for student in batch.students}
+    return float(shared.length * sum(seen if count is None else min(seen, count) for _, count in orders))
 
 
-def _measured_tokens(batch: RunConfig) -> tuple[float, float]:
+def _measured_tokens(batch: BatchConfig) -> tuple[float, float]:
     """Return the tokens of each student that measurements and held-out losses run forwards, and backwards too."""
-    evaluations = 3 + (batch.steps // batch.evaluate_every if batch.evaluate_every else 0)
-    looks = 2 + ((batch.steps - 1) // batch.measure_every if batch.measure_every else 0)
-    held_out, train = batch.held_out_blocks, min(batch.measure_blocks, max(n or 10**9 for n in batch.n_blocks))
-    hessian = 3 * _HESSIAN_PRODUCTS * batch.hessian_blocks
-    forwards = {"loss_terms": train + held_out, "hidden_states": batch.state_blocks}
+    shared = batch.shared
+    evaluations = 3 + (shared.steps // shared.evaluate_every if shared.evaluate_every else 0)
+    looks = 2 + ((shared.steps - 1) // shared.measure_every if shared.measure_every else 0)
+    held_out, train = (
+        shared.held_out_blocks,
+        min(shared.measure_blocks, max(n or 10**9 for n in batch.each("n_blocks"))),
+    )
+    hessian = 3 * _HESSIAN_PRODUCTS * shared.hessian_blocks
+    forwards = {"loss_terms": train + held_out, "hidden_states": shared.state_blocks}
     backwards = {
         "gradient_norm": train,
         "layer_constants": train,
-        "gradient_variance": max(8 * batch.batch_size, batch.measure_blocks),
+        "gradient_variance": max(8 * shared.batch_size, shared.measure_blocks),
         "hessian": hessian,
     }
-    forward = evaluations * held_out + looks * sum(forwards.get(name, 0) for name in batch.measurements)
-    backward = looks * sum(backwards.get(name, 0) for name in batch.measurements) + (hessian if batch.step_size else 0)
-    return float(forward * batch.length), float(backward * batch.length)
+    forward = evaluations * held_out + looks * sum(forwards.get(name, 0) for name in shared.measurements)
+    backward = looks * sum(backwards.get(name, 0) for name in shared.measurements)
+    backward += hessian if shared.step_size else 0
+    return float(forward * shared.length), float(backward * shared.length)
 
 
 def _forward_seconds(matrices: Iterable[Matrix], count: int, tokens: int, device: torch.device) -> float:

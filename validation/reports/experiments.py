@@ -1,21 +1,24 @@
-"""The experiments: one folder for each statement that students can be held against."""
+"""The experiments: one folder for each statement that students can be held against, found by its name."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from theorykit.errors import InputError
-from theorykit.statements import find_statement
+from theorykit.statements import STATEMENTS, Statement, find_statement
 from validation.claims.experiment import Experiment
 
-ROOMS = {
-    "gradient-preservation": "lemma_1",
-    "sgd-convergence": "theorem_1",
-    "optimal-rank": "corollary_1",
-    "generalization-gap": "theorem_2",
-    "cloning-information": "theorem_3",
-    "reported-results": "reported_results",
-}
+_HARNESS = Path(__file__).parents[1]
+
+
+def _room(statement: Statement) -> str | None:
+    """Return the folder of the experiment on a statement: its label, as ``theorem_1``, or its slug with underscores."""
+    names = (statement.label.lower().replace(" ", "_"), statement.slug.replace("-", "_"))
+    return next((name for name in names if (_HARNESS / name / "experiment.py").exists()), None)
+
+
+ROOMS = {statement.slug: room for statement in STATEMENTS if (room := _room(statement))}
 """Folder of each experiment by the slug of its statement, in the order of the paper."""
 SLUGS = tuple(ROOMS)
 
@@ -32,5 +35,5 @@ def find_experiment(key: str) -> Experiment:
     slug = key if key in ROOMS else find_statement(key)[0].slug
     if slug not in ROOMS:
         raise InputError(f"{key!r} is decided by theorykit audit, not by students", f"choose from {', '.join(SLUGS)}")
-    found: Experiment = import_module(f"validation.{ROOMS[slug]}.experiment").EXPERIMENT
-    return found
+    experiment: Experiment = import_module(f"validation.{ROOMS[slug]}.experiment").EXPERIMENT
+    return experiment

@@ -10,14 +10,13 @@ import datetime
 import functools
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from theorykit import provenance
-from theorykit.arguments import one_of, positive_integer
+from theorykit.arguments import Progress, one_of, positive_integer
 from theorykit.devices import torch_device
 from theorykit.errors import InputError
 from theorykit.results import make_folder
@@ -25,7 +24,7 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult, Progress
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
 from validation.claims.finding import Finding, Form, Outcome
 from validation.claims.record import (
     Made,
@@ -38,11 +37,12 @@ from validation.claims.record import (
     write_record,
 )
 from validation.claims.settings import PartSettings
-from validation.claims.trained import TrainedStudent, is_accident, train_students
+from validation.claims.trained import TrainedStudent, train_students
 from validation.reports import audit, experiments
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
+from validation.training.failures import Failure
 from validation.training.store import Store
-from validation.training.sweep import Executor, reason_of
+from validation.training.sweep import Executor
 
 LEAST_POWER = 0.8
 INCOMPLETE, CONTRADICTED, OPEN = 1, 3, 4
@@ -87,7 +87,7 @@ class Job:
         settings: PartSettings = self.work.read(self.table)
         return settings
 
-    def students(self) -> list[RunConfig]:
+    def students(self) -> list[StudentConfig]:
         """Return the students that it will train."""
         return self.work.students(self.settings, self.seed)
 
@@ -230,14 +230,15 @@ class Session:
         except Exception as error:
             if self.debug:
                 raise
-            failure, trace = reason_of(error), provenance.portable_trace(traceback.format_exc())
+            ended = Failure.of(error)
+            failure, trace = ended.reason, ended.trace
         content = content_of(
             job.experiment.slug, job.part, job.preset, job.seed, job.table, result, failure=failure, trace=trace
         )
         return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
 
-    def _train(self, job: Job) -> Callable[[Sequence[RunConfig]], list[TrainedStudent]]:
-        def train(students: Sequence[RunConfig]) -> list[TrainedStudent]:
+    def _train(self, job: Job) -> Callable[[Sequence[StudentConfig]], list[TrainedStudent]]:
+        def train(students: Sequence[StudentConfig]) -> list[TrainedStudent]:
             return train_students(
                 students,
                 self.store,
@@ -270,7 +271,7 @@ def _made(seconds: float, device: str | None) -> Made:
 def accidents(record: Record) -> list[str]:
     """Return why a record is not whole: the part failed, or students ended for another reason than divergence."""
     sentences = [f"{record.name} failed: {record.failure}"] if record.failure else []
-    reasons = [student.failure for student in record.lost if is_accident(student.failure)]
+    reasons = [student.failure for student in record.lost if student.by_accident]
     if reasons:
         sentences.append(f"{record.name}: {len(reasons)} of {len(record.students)} students ended: {reasons[0]}")
     return sentences

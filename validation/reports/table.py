@@ -165,7 +165,7 @@ def _equations(symbolic: Record | None) -> tuple[AuditedEquation, ...]:
 
 
 def _rows(equation: AuditedEquation, records: Sequence[Record]) -> Iterator[Row]:
-    for form in Form:
+    for form in (Form.PRINTED, Form.CORRECTED, Form.INSTRUMENT):
         pairs = [(record, finding) for record in records for finding in record.select(equation.key, form)]
         text = equation.text(form)
         if not pairs and not text:

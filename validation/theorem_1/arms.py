@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,143 +10,212 @@ import numpy as np
 from scipy.special import stdtrit
 
 from theorykit.arguments import Floats
-from validation.claims.experiment import Settings
-from validation.claims.grids import needed, seeds_of, student
+from theorykit.errors import InputError
+from validation.claims import grids
+from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
-LOOKS = ("gradient_norm", "loss_terms")
-PROBES = ("gradient_variance", "hessian", "weight_error")
 SHORT, ONE_OVER_L, TUNED = "short step", "step 1/L", "tuned step"
-PROBE = "constants of "
+"""Of plain SGD with a constant step."""
 ADAMW, HIGH, CONTROL, KD, DENSE = "low rank", "high rank", "low rank, other order", "kd", "dense finetune"
 """All of AdamW: LRC at the low rank and at the high one, again at the low one, distillation, fine-tuning in full."""
+_LOOKS = ("gradient_norm", "loss_terms")
+_PROBES = ("gradient_variance", "hessian", "weight_error")
 _OTHER_ORDERS = 500
 _POINTS = 16
 """Looks at a run with a tuned step, whose length is its T."""
 
 
-def sgd_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
-    """Return the students of plain SGD by arm: a short step, 1/L where asked for, and the tuned step where T are given.
+@dataclass(frozen=True, kw_only=True)
+class StudentsSettings(PartSettings):
+    """Settings of the part on students; the arms of plain SGD have the fields of a run, those of AdamW their own.
 
-    Those with a tuned step hold all seeds of one T after the other.
+    Attributes:
+        n_blocks: Train blocks of plain SGD, and those that every gradient norm is measured on.
+        steps: Of plain SGD at a constant step.
+        seeds: How many students of each arm.
+        probe_seeds: Of how many of them σ², curvature and ε are measured.
+        one_over_l: Whether the step 1/L is tried beside the short one.
+        tuned_steps: T to which a step is tuned, increasing; none for no such arm.
+        rate_steps: T at which averages of the constant steps make a slope, increasing.
+        high_rank: What the low rank is compared with.
+        adamw_steps: Steps of AdamW.
+        adamw_looks: How often its gradient norm is measured.
+        adamw_rate: Its learning rate.
+        adamw_batch_size: Its blocks in a step.
+        adamw_start: Its ``start``.
+        sd_log: Expected standard deviation of the logarithm of one average.
+        margin: Largest difference from a claimed exponent that counts as agreement.
+        control_margin: Largest difference in speed that the control may show.
+        alpha: One-sided level of each decision.
     """
-    seeds, sizes = seeds_of(settings, seed), needed(settings, "tuned_steps")
-    blocks = int(needed(settings, "n_blocks"))
-    probed = seeds[: int(needed(settings, "probe_seeds"))]
-    steps = int(needed(settings, "steps"))
 
-    def sgd(one: int, **fields: Any) -> RunConfig:
-        length = int(fields.get("steps", steps))
-        common = {"optimiser": "sgd", "measure_blocks": blocks, "hessian_blocks": blocks, "measurements": LOOKS}
-        return student(settings, seed=one, **_quiet(length), **(common | fields))
+    n_blocks: int
+    steps: int
+    seeds: int
+    probe_seeds: int
+    one_over_l: bool
+    tuned_steps: tuple[int, ...]
+    rate_steps: tuple[int, ...]
+    high_rank: int
+    adamw_steps: int
+    adamw_looks: int
+    adamw_rate: float
+    adamw_batch_size: int
+    adamw_start: str
+    sd_log: float
+    margin: float
+    control_margin: float
+    alpha: float
 
-    arms: dict[str, dict[str, Any]] = {SHORT: {}}
-    if needed(settings, "one_over_l"):
-        arms[ONE_OVER_L] = {"step_size": "1/L"}
-    found = {name: [sgd(one, **fields) for one in seeds] for name, fields in arms.items()}
-    if sizes:
-        found[TUNED] = [
-            sgd(one, step_size="tuned", steps=int(size), measure_every=max(1, int(size) // _POINTS))
-            for size in sizes
-            for one in seeds
+
+def sgd_arms(settings: StudentsSettings) -> tuple[str, ...]:
+    """Return the arms of plain SGD: a short step, 1/L where asked for, and the tuned step where T are given."""
+    asked = {SHORT: True, ONE_OVER_L: settings.one_over_l, TUNED: bool(settings.tuned_steps)}
+    return tuple(arm for arm, wanted in asked.items() if wanted)
+
+
+def sgd_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
+    """Return the students of plain SGD by arm; those with a tuned step hold all seeds of one T after the other."""
+    return {
+        arm: [
+            _sgd(settings, arm, number, steps, measurements=_LOOKS)
+            for steps in (settings.tuned_steps if arm == TUNED else (settings.steps,))
+            for number in grids.seeds_of(settings.seeds, seed)
         ]
-    # the same trainings once more, as measurements change nothing: these cost much and are made seldom
-    for name, fields in arms.items():
-        found[PROBE + name] = [
-            sgd(one, measurements=PROBES, measure_every=max(1, steps // 2), **fields) for one in probed
+        for arm in sgd_arms(settings)
+    }
+
+
+def probe_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
+    """Return the students of a constant step once more by arm, for what costs much and is measured seldom.
+
+    They are the same trainings, as measurements change nothing.
+    """
+    probed, every = grids.seeds_of(settings.seeds, seed)[: settings.probe_seeds], max(1, settings.steps // 2)
+    return {
+        arm: [
+            _sgd(settings, arm, number, settings.steps, measurements=_PROBES, measure_every=every) for number in probed
         ]
-    return found
+        for arm in sgd_arms(settings)
+        if arm != TUNED
+    }
 
 
-def adamw_students(settings: Settings, seed: int) -> dict[str, list[RunConfig]]:
+def _sgd(settings: StudentsSettings, arm: str, seed: int, steps: int, **fields: Any) -> StudentConfig:
+    by_arm: dict[str, dict[str, Any]] = {
+        SHORT: {},
+        ONE_OVER_L: {"step_size": "1/L"},
+        TUNED: {"step_size": "tuned", "measure_every": max(1, steps // _POINTS)},
+    }
+    blocks = {"measure_blocks": settings.n_blocks, "hessian_blocks": settings.n_blocks}
+    return grids.student(settings, seed=seed, optimiser="sgd", **_quiet(steps), **blocks, **by_arm[arm], **fields)
+
+
+def adamw_students(settings: StudentsSettings, seed: int) -> dict[str, list[StudentConfig]]:
     """Return the students of the paper's own optimiser by arm, paired by seed."""
-    seeds, steps = seeds_of(settings, seed), int(needed(settings, "adamw_steps"))
+    steps = settings.adamw_steps
     common = {
-        "learning_rate": needed(settings, "adamw_rate"),
-        "batch_size": needed(settings, "adamw_batch_size"),
-        "start": needed(settings, "adamw_start"),
+        "learning_rate": settings.adamw_rate,
+        "batch_size": settings.adamw_batch_size,
+        "start": settings.adamw_start,
         "n_blocks": None,
-        "measurements": LOOKS,
-        "measure_every": max(1, steps // int(needed(settings, "adamw_looks"))),
-        "measure_blocks": int(needed(settings, "n_blocks")),
-        "steps": steps,
+        "measurements": _LOOKS,
+        "measure_every": max(1, steps // settings.adamw_looks),
+        "measure_blocks": settings.n_blocks,
     }
     arms: dict[str, dict[str, Any]] = {
         ADAMW: {},
-        HIGH: {"rank": needed(settings, "high_rank")},
+        HIGH: {"rank": settings.high_rank},
         CONTROL: {},
         KD: {"method": "kd"},
         DENSE: {"method": "finetune", "student": "dense"},
     }
     return {
-        name: [
-            student(
-                settings,
-                seed=one + (_OTHER_ORDERS if name == CONTROL else 0),
-                **_quiet(steps),
-                **(common | fields),
-            )
-            for one in seeds
+        arm: [
+            grids.student(settings, seed=number + apart, **_quiet(steps), **(common | fields))
+            for number in grids.seeds_of(settings.seeds, seed)
         ]
-        for name, fields in arms.items()
+        for arm, fields in arms.items()
+        for apart in [_OTHER_ORDERS if arm == CONTROL else 0]
     }
 
 
 def _quiet(steps: int) -> dict[str, int]:
-    """Return fields that spend no time on looks and checkpoints that nobody reads."""
-    return {"evaluate_every": 0, "checkpoint_every": steps}
+    """Return the length of a run, and fields that spend no time on looks and checkpoints that nobody reads."""
+    return {"steps": steps, "evaluate_every": 0, "checkpoint_every": steps}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
-    """What one run of SGD gave.
+    """What one run gave, as records keep it.
 
     Attributes:
-        steps: At which it was looked at, ``[looks]``.
-        squares: ‖∇L‖² of the whole train subset there.
-        losses: L there, of the same subset.
+        step: Steps at which it was looked at, ``[looks]``.
+        squared_gradient_norm: ‖∇L‖² of the whole train subset there.
+        loss: L there, of the same subset.
         step_size: η.
     """
 
-    steps: Floats
-    squares: Floats
-    losses: Floats
+    step: Floats
+    squared_gradient_norm: Floats
+    loss: Floats
     step_size: float
+
+    def __post_init__(self) -> None:
+        if len(self.step) < 2 or not len(self.step) == len(self.squared_gradient_norm) == len(self.loss):
+            raise InputError("a curve has less than two looks, or not all numbers of each", "run it again")
 
     def average(self, first: float, last: float) -> float:
         """Return the mean of ‖∇L‖² between two steps, by the trapezoidal rule."""
-        inside = (self.steps > first) & (self.steps < last)
-        places = np.concatenate([[first], self.steps[inside], [last]])
-        return float(np.trapezoid(np.interp(places, self.steps, self.squares), places) / (last - first))
+        inside = (self.step > first) & (self.step < last)
+        places = np.concatenate([[first], self.step[inside], [last]])
+        squares = np.interp(places, self.step, self.squared_gradient_norm)
+        return float(np.trapezoid(squares, places) / (last - first))
 
-    def loss(self, step: float) -> float:
+    def loss_at(self, step: float) -> float:
         """Return L at a step."""
-        return float(np.interp(step, self.steps, self.losses))
+        return float(np.interp(step, self.step, self.loss))
 
 
-def curve_of(one: TrainedStudent) -> Curve | None:
+def curve_of(student: TrainedStudent) -> Curve | None:
     """Return the curve of a student, or None where it failed."""
-    norms, losses = one.series("gradient_norm"), one.series("loss_terms")
-    if one.failure or len(norms) < 2 or len(norms) != len(losses):
+    norms, losses = student.series("gradient_norm"), student.series("loss_terms")
+    if student.failure or len(norms) < 2 or len(norms) != len(losses):
         return None
-    measured = (one.result.get("step_size") or {}).get("step_size")
     return Curve(
         np.array([step for step, _ in norms], dtype=np.float64),
         np.array([norm for _, norm in norms], dtype=np.float64) ** 2,
         np.array([terms["train"]["total"] for _, terms in losses], dtype=np.float64),
-        float(one.config.learning_rate[0] if measured is None else measured),
+        _step_size(student),
     )
+
+
+def _step_size(student: TrainedStudent) -> float:
+    """Return the η that was measured at its start, or its learning rate."""
+    measured = (student.result.get("step_size") or {}).get("step_size")
+    return float(student.config.learning_rate if measured is None else measured)
 
 
 Curves = Sequence[Curve | None]
 """None where a student failed."""
 
 
-def tuned_groups(settings: Settings, curves: Curves) -> dict[int, Curves]:
+def averages(groups: Iterable[Curves], sizes: Iterable[float]) -> Floats:
+    """Return the averages of ‖∇L‖² over the first T steps of one group of curves for each T, ``[sizes, seeds]``."""
+    return np.array(
+        [
+            [float("nan") if curve is None else curve.average(0, size) for curve in group]
+            for group, size in zip(groups, sizes, strict=True)
+        ]
+    )
+
+
+def tuned_groups(settings: StudentsSettings, curves: Curves) -> dict[int, Curves]:
     """Return the curves of the tuned step by their T, seeds in order."""
-    sizes, seeds = [int(size) for size in needed(settings, "tuned_steps")], int(needed(settings, "seeds"))
-    return {size: curves[place * seeds : (place + 1) * seeds] for place, size in enumerate(sizes)}
+    seeds = settings.seeds
+    return {size: curves[place * seeds : (place + 1) * seeds] for place, size in enumerate(settings.tuned_steps)}
 
 
 @dataclass(frozen=True)
@@ -170,36 +239,34 @@ class Constants:
     excess: tuple[float, ...]
     truncation_error: float
 
+    def __post_init__(self) -> None:
+        if not self.curvatures or not self.excess:
+            raise InputError("constants are of no run", "run it again")
+
 
 def constants_of(probes: Sequence[TrainedStudent]) -> Constants | None:
     """Return what was measured on the living, or None where nothing was."""
-    rows: list[Mapping[str, float]] = []
-    for one in probes:
-        noise = [value for _, value in one.series("gradient_variance")]
-        tops = [abs(value["eigenvalue"]) for _, value in one.series("hessian") if "eigenvalue" in value]
-        errors = one.last("weight_error")
-        if one.failure or not noise or not tops or not errors:
-            continue
-        measured = (one.result.get("step_size") or {}).get("step_size", one.config.learning_rate[0])
-        rows.append(
-            {
-                "variance": max(value["variance"] for value in noise),
-                "low": max(_lower_limit(value, len(noise)) for value in noise),
-                "high": max(value["interval"][1] for value in noise),
-                "curvature": max(tops),
-                "excess": max(tops) * float(measured),
-                "error": sum(layer["least"] for layer in errors.values()),
-            }
-        )
+    rows = []
+    for probe in probes:
+        noise = [look for _, look in probe.series("gradient_variance")]
+        tops = [abs(look["eigenvalue"]) for _, look in probe.series("hessian") if "eigenvalue" in look]
+        errors = probe.last("weight_error")
+        if not probe.failure and noise and tops and errors:
+            variance = max(look["variance"] for look in noise)
+            low = max(_lower_limit(look, len(noise)) for look in noise)
+            high = max(look["interval"][1] for look in noise)
+            error = sum(layer["least"] for layer in errors.values())
+            rows.append((variance, low, high, max(tops), max(tops) * _step_size(probe), error))
     if not rows:
         return None
+    variances, lows, highs, curvatures, excess, truncation_errors = zip(*rows, strict=True)
     return Constants(
-        variance=float(np.mean([row["variance"] for row in rows])),
-        low=float(np.mean([row["low"] for row in rows])),
-        high=float(max(row["high"] for row in rows)),
-        curvatures=tuple(row["curvature"] for row in rows),
-        excess=tuple(row["excess"] for row in rows),
-        truncation_error=float(np.mean([row["error"] for row in rows])),
+        float(np.mean(variances)),
+        float(np.mean(lows)),
+        float(max(highs)),
+        curvatures,
+        excess,
+        float(np.mean(truncation_errors)),
     )
 
 

@@ -19,22 +19,22 @@ from scipy.integrate import quad
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.complexity import bound_value
 from theorykit.verdicts import (
     Exponent,
     Instance,
     Value,
     Verdict,
     adversarial_search,
+    bound_value,
     exponent_verdict,
     inequality_verdict,
     plan_exponent,
     probability_verdict,
 )
+from theorykit.verdicts.growth import linearity_verdict
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Configuration, Finding, Form
 from validation.claims.planted import attained, equality, exact
-from validation.theorem_2.linearity import linearity_verdict
 from validation.theorem_2.slopes import growth_finding
 
 UNIT = "unit of ⟨W, X⟩"
@@ -416,7 +416,7 @@ def worth(
 ) -> Finding:
     """Judge a bound at an instance of known value, and what it is worth beside its competitors."""
     limit = float(bound)
-    value = Value(bound_value(limit, trivial=trivial, simpler=simpler).upper())
+    value = bound_value(limit, trivial=trivial, simpler=simpler)
     beside = "" if simpler is None else f", a simpler one {simpler:.4g}"
     finding = exact(
         equation,

@@ -12,12 +12,12 @@ from scipy.stats import nct, t
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent, student_interval
+from theorykit.verdicts.growth import LINEAR, POWERS, GrowthEvidence, contrast, linearity_verdict
 from theorykit.verdicts.planning import LEAST_POWER
 from validation.claims.experiment import Context
 from validation.claims.finding import Configuration, Finding, Form
 from validation.claims.grids import GridSettings, label_curve
-from validation.theorem_2.linearity import LINEAR, POWERS, GrowthEvidence, contrast, linearity_verdict
 
 ROOT = 0.5
 INVERSE_ROOT, INVERSE = -0.5, -1.0
@@ -243,8 +243,8 @@ def _left_out(gaps: Floats, alpha: float) -> NDArray[np.bool_]:
 
     So is a point at which one seed has a gap at or below 0: to keep its other seeds would select on the gap.
     """
-    _, lower, _ = mean_intervals(gaps, 1 - 2 * alpha)
-    return np.asarray((gaps <= 0).any(axis=0) | ~(np.array(lower) > 0))
+    _, lower, _ = student_interval(gaps, 1 - 2 * alpha)
+    return np.asarray((gaps <= 0).any(axis=0) | ~(lower > 0))
 
 
 def _grid(values: Floats) -> Floats:
@@ -283,17 +283,3 @@ def slopes_finding(slopes: list[Slope], loss: str) -> Finding:
         key="slope-in-n",
         of={"loss": loss},
     )
-
-
-def mean_intervals(values: Floats, level: float = 0.95) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return means over the seeds, the first axis, with Student's intervals; NaN where fewer than 2 seeds are left."""
-    from scipy.stats import t
-
-    count = np.isfinite(values).sum(axis=0)
-    kept = np.where(np.isfinite(values), values, 0.0)
-    mean = kept.sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(np.isfinite(values), (kept - mean) ** 2, 0.0).sum(axis=0)
-    freedom = np.maximum(count - 1, 1)
-    half = t.ppf(0.5 + level / 2, freedom) * np.sqrt(squares / freedom / np.maximum(count, 1))
-    mean, half = np.where(count > 1, mean, np.nan), np.where(count > 1, half, np.nan)
-    return mean.tolist(), (mean - half).tolist(), (mean + half).tolist()

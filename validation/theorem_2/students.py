@@ -19,7 +19,15 @@ import numpy as np
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Verdict, order_verdict, probability_verdict, slope_power, trivial_bound
+from theorykit.verdicts import (
+    Instance,
+    Verdict,
+    order_verdict,
+    probability_verdict,
+    slope_power,
+    student_interval,
+    trivial_bound,
+)
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import MEASUREMENT, Curve, label_curve, label_grid
@@ -31,10 +39,9 @@ from validation.theorem_2.slopes import (
     gap_slopes,
     growth_findings,
     linearity_power,
-    mean_intervals,
     slopes_finding,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.model_shape import model_shape
 
 _ASSUMED = (
@@ -120,7 +127,7 @@ class StudentsData:
         return next(gap for gap in self.gaps if gap.loss is loss)
 
 
-def students(settings: GapSettings, seed: int) -> list[RunConfig]:
+def students(settings: GapSettings, seed: int) -> list[StudentConfig]:
     """Return the students by rank: a batch has factors of its largest rank."""
     return sorted(label_grid(settings, seed), key=lambda config: config.rank)
 
@@ -151,10 +158,15 @@ def run(ctx: Context[GapSettings]) -> PartResult:
         curve.seeds,
         f"blocks of {settings.length} tokens",
         *_bounds(settings, curve, min(((matrix.inputs, matrix.outputs) for matrix in matrices[:-1]), key=sum)),
-        _means(_measured(curve, trained, "held_out", "accuracy")),
+        student_interval(_measured(curve, trained, "held_out", "accuracy")),
         tuple(
             GapData(
-                loss, trivial, *_means(values), values, growth[loss].data, [slope.numbers for slope in slopes[loss]]
+                loss,
+                trivial,
+                *student_interval(values),
+                values,
+                growth[loss].data,
+                [slope.numbers for slope in slopes[loss]],
             )
             for loss, (values, trivial) in gaps.items()
         ),
@@ -279,8 +291,3 @@ def _finding(form: Form, key: str, verdict: Verdict, gap: GapData, bound: Floats
 def _flat(values: Floats) -> Floats:
     """Return ``[configurations, seeds]``."""
     return np.asarray(values.reshape(values.shape[0], -1).T)
-
-
-def _means(values: Floats) -> tuple[Floats, Floats, Floats]:
-    mean, lower, upper = (np.array(part) for part in mean_intervals(values))
-    return mean, lower, upper

@@ -13,7 +13,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.devices import torch_device
 from theorykit.information import canonical_correlations
-from theorykit.verdicts.samples import mean_limits
+from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent

@@ -18,7 +18,7 @@ from validation.claims.trained import TrainedStudent
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN, gain_findings
 from validation.theorem_3.layers import ARMS, ESTIMATES, SHARES, Numbers, Pair, PairSettings, measured
 from validation.theorem_3.theorem import theorem_findings, treated
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 AT_START = " at the start"
 """Of the names of losses before the first step."""
@@ -65,7 +65,7 @@ class StudentsData:
             raise InputError(f"what is measured on {shape} arms, layers and seeds is not whole", "run it again")
 
 
-def students(settings: PairSettings, seed: int) -> list[RunConfig]:
+def students(settings: PairSettings, seed: int) -> list[StudentConfig]:
     """Return the pairs: with ``clone_weight`` as it is set, then with 0; all else is the same."""
     return [
         student(settings, seed=own_seed, clone_weight=weight)

@@ -11,7 +11,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
 from theorykit.verdicts import Instance, Verdict, expectation_verdict, trivial_bound
-from theorykit.verdicts.samples import mean_limits
+from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
 from validation.claims.finding import Configuration, Finding, Form
 from validation.theorem_3.layers import (
@@ -38,12 +38,10 @@ OF_ESTIMATORS = {
         "a lower bound on I where the normal scores of one side are a Gaussian vector, and no bound otherwise"
     ),
     "ksg": _NO_BOUND,
-    "smile": _NO_BOUND,
     "decoder": _DECODER,
     "network_decoder": _DECODER,
     "mine": _CRITIC,
     "anchored_mine": _CRITIC,
-    "nwj": _CRITIC,
     "infonce": _CRITIC,
 }
 """What the value of each estimator is beside I: none of them can contradict a lower bound on I."""

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.weightstats import DescrStatsW
 
 from theorykit.errors import InputError
+from theorykit.verdicts import student_interval
 
 MEASURED = "held_out"
-_LEVEL = 0.05
 _EXPERIMENT = ("teacher", "data", "length", "held_out_blocks", "steps", "batch_size")
 _FACTS = ("deployed_parameters", "deployed_parameters_without_embeddings", "trained_parameters")
 
@@ -124,14 +123,14 @@ def _done(part: pd.DataFrame) -> pd.DataFrame:
 def _group(name: dict[str, Any], part: pd.DataFrame, against: pd.Series[float] | None) -> Group:
     done = _done(part)
     losses = _losses(done)
-    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy()
+    differences = np.array([]) if against is None else (losses - against).dropna().to_numpy(np.float64)
     mean = None if losses.empty else float(losses.mean())
     return Group(
         name=name,
         seeds=tuple(int(seed) for seed in losses.index),
         failed=len(part) - len(losses),
         held_out=mean,
-        interval=_interval(losses.to_numpy()),
+        interval=_interval(losses.to_numpy(np.float64)),
         held_out_at_start=None if losses.empty else float(done["held_out_at_start"].astype(float).mean()),
         perplexity=None if mean is None else math.exp(min(mean, 700.0)),
         bits_per_byte=None if losses.empty else float(done["bits_per_byte"].astype(float).mean()),
@@ -146,7 +145,7 @@ def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float] | None:
     """Return the t interval of a mean; None below two values or where all are equal."""
     if values.size < 2 or np.ptp(values) == 0:
         return None
-    low, high = DescrStatsW(values).tconfint_mean(_LEVEL)
+    _, low, high = student_interval(values)
     return float(low), float(high)
 
 

@@ -19,14 +19,15 @@ import torch
 from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.provenance import cores
-from validation.training.sweep import Executor, Task, Work, reason_of
+from validation.training.failures import Failure, FailureKind, reason_of
+from validation.training.sweep import Executor, Task, Work
 
 
-def here(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+def here(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Failure | None]]:
     """Work on one task after another in this process."""
     for task in tasks:
         work(task)
-        yield task, ""
+        yield task, None
 
 
 def processes(workers: int) -> Executor:
@@ -40,7 +41,7 @@ def processes(workers: int) -> Executor:
     """
     positive_integer("workers", workers)
 
-    def execute(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+    def execute(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Failure | None]]:
         threads = max(1, torch.get_num_threads() // workers)
         waiting, idle = deque(tasks), [_Worker(work, place) for place in range(min(workers, len(tasks)))]
         busy: dict[Any, tuple[_Worker, Task]] = {}
@@ -53,9 +54,9 @@ def processes(workers: int) -> Executor:
                     busy[worker.pipe] = worker, task
                 for pipe in connection.wait(list(busy)):
                     worker, task = busy.pop(pipe)
-                    reason = worker.answer()
+                    failure = worker.answer()
                     idle.append(worker if worker.process.is_alive() else _Worker(work, worker.place))
-                    yield task, reason
+                    yield task, failure
         finally:
             for worker in [*idle, *(worker for worker, _ in busy.values())]:
                 worker.end()
@@ -74,16 +75,17 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def answer(self) -> str:
-        """Return why the last task failed, or nothing."""
+    def answer(self) -> Failure | None:
+        """Return why the last task failed, or None."""
         try:
-            return str(self.pipe.recv())
+            failure: Failure | None = self.pipe.recv()
+            return failure
         except (EOFError, ConnectionResetError):
             self.process.join()
             self.pipe.close()
         code = self.process.exitcode or 0
         ended = f"by signal {-code}, as where memory is full" if code < 0 else f"with exit code {code}"
-        return f"the process of this batch was ended {ended}"
+        return Failure(FailureKind.ACCIDENT, f"the process of this batch was ended {ended}")
 
     def end(self) -> None:
         self.process.terminate()
@@ -103,9 +105,9 @@ def _serve(work: Work, pipe: connection.Connection) -> None:
     while True:
         try:
             work(pipe.recv())
-            pipe.send("")
+            pipe.send(None)
         except Exception as error:
-            pipe.send(reason_of(error))
+            pipe.send(Failure.of(error))
 
 
 def _leave_with_parent() -> None:
@@ -132,7 +134,7 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Execu
     if workers is not None:
         positive_integer("workers", workers)
 
-    def execute(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
+    def execute(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Failure | None]]:
         _join(ray, address)
         refs: dict[Any, Task] = {}
         waiting = deque(tasks)
@@ -194,11 +196,12 @@ def _on_node(work: Work, task: Task) -> None:
     work(task)
 
 
-def _outcome(ray: Any, ref: Any) -> str:
+def _outcome(ray: Any, ref: Any) -> Failure | None:
     try:
         ray.get(ref)
     except ray.exceptions.RayTaskError as error:
-        return reason_of(error.cause)
+        return Failure.of(error.cause)
     except ray.exceptions.RayError as error:
-        return f"the process of this batch was ended: {' '.join(str(error).split())}"
-    return ""
+        reason = f"the process of this batch was ended: {' '.join(str(error).split())}"
+        return Failure(FailureKind.ACCIDENT, reason)
+    return None

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from theorykit.errors import InputError
-from validation.training.config import RunConfig
-
-if TYPE_CHECKING:
-    from validation.training.objectives import CloneScale, Objective
 
 
 @dataclass(frozen=True)
@@ -59,47 +54,12 @@ METHODS = {
 }
 
 
-def method_of(config: RunConfig) -> Method:
-    """Return the method of a run.
+def method_of(name: str) -> Method:
+    """Return a method.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown one.
     """
-    if config.method not in METHODS:
-        raise InputError(f"method = {config.method!r} is unknown", f"choose from {', '.join(METHODS)}")
-    return METHODS[config.method]
-
-
-def objective_of(config: RunConfig) -> Objective:
-    """Return the loss of a run: the method's, with the weights that the run puts in their place.
-
-    Raises:
-        InputError: an unknown method, or weights that leave nothing.
-    """
-    from validation.training.objectives import Objective
-
-    method = method_of(config)
-    own = config.language_model_weight, config.distillation_weight
-    return Objective(
-        language_model=method.language_model if own[0] is None else own[0],
-        distillation=method.distillation if own[1] is None else own[1],
-        clone=config.clone_weight if method.clones else 0.0,
-        temperature=config.temperature,
-        clone_signals=config.clone_signals,
-        clone_scale=cast("CloneScale", config.clone_scale),
-    )
-
-
-def hint_steps_of(config: RunConfig) -> int:
-    """Return the steps of the first stage of FitNets, 0 for other methods.
-
-    Raises:
-        InputError: a share outside (0, 1).
-    """
-    if not method_of(config).hints:
-        return 0
-    if not 0 < config.hint_share < 1:
-        raise InputError(f"hint_share = {config.hint_share!r} is not in (0, 1)", "give a share of the steps, as 0.3")
-    if config.steps < 2:
-        raise InputError(f"steps = {config.steps} is too few for the two stages of FitNets", "give at least 2")
-    return min(config.steps - 1, max(1, round(config.hint_share * config.steps)))
+    if name not in METHODS:
+        raise InputError(f"method = {name!r} is unknown", f"choose from {', '.join(METHODS)}")
+    return METHODS[name]

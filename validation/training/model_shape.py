@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.methods import method_of
 from validation.training.scratch import SIZES, is_scratch, scratch_teacher
 
@@ -89,14 +89,14 @@ def model_shape(teacher: str) -> ModelShape:
     return ModelShape((*linear, Matrix("", width, vocabulary)))
 
 
-def student_matrices(shape: ModelShape, config: RunConfig) -> list[Matrix]:
+def student_matrices(shape: ModelShape, config: StudentConfig) -> list[Matrix]:
     """Return the matrices of one student, equal ones together.
 
     Adapters count as what they are added to, and square students as the small models that they make: P_left W_t
     P_right itself is left out.
     """
     *linear, head = shape.matrices
-    rank = config.rank[0]
+    rank = config.rank
     if config.student in ("narrow", "square"):
         head = replace(head, inputs=rank)
     found: dict[tuple[int, int], int] = {}
@@ -106,7 +106,7 @@ def student_matrices(shape: ModelShape, config: RunConfig) -> list[Matrix]:
     return [Matrix("", *sides, count) for sides, count in found.items()]
 
 
-def _parts(layer: Matrix, width: int, rank: int, config: RunConfig) -> list[Matrix]:
+def _parts(layer: Matrix, width: int, rank: int, config: StudentConfig) -> list[Matrix]:
     """Return what a student has in the place of one linear layer of its teacher."""
     writes = layer.name.endswith(_WRITERS)
     if config.student == "narrow":
@@ -114,7 +114,7 @@ def _parts(layer: Matrix, width: int, rank: int, config: RunConfig) -> list[Matr
     if config.student == "square":
         return [replace(layer, inputs=rank, outputs=rank * (3 if layer.outputs == 3 * width else 1))]
     own = rank if config.layer_ranks is None else config.layer_ranks.get(layer.name)
-    if config.student == "dense" or own is None or method_of(config).adapters:
+    if config.student == "dense" or own is None or method_of(config.method).adapters:
         return [layer]
     own = min(own, layer.inputs, layer.outputs)
     return [replace(layer, outputs=own), replace(layer, inputs=own)]

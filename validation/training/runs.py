@@ -29,7 +29,8 @@ from theorykit.errors import InputError
 from theorykit.provenance import environment
 from theorykit.results import plain, to_json, write_whole
 from validation.measure.log import MeasurementLog
-from validation.training.config import RunConfig
+from validation.measure.step_sizes import measured_step_sizes
+from validation.training.config import BatchConfig
 from validation.training.data import bits_per_byte
 from validation.training.loop import StepRecord, Training
 
@@ -49,9 +50,9 @@ class RunFolder:
         InputError: the folder holds another run, or this one without ``resume``, or cannot be written.
     """
 
-    def __init__(self, path: Path, config: RunConfig, *, resume: bool = False) -> None:
+    def __init__(self, path: Path, config: BatchConfig, *, resume: bool = False) -> None:
         self.path, self.config = path, config
-        self._log = MeasurementLog(path, config)
+        self._log = MeasurementLog(path, config.shared)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,6 +96,7 @@ class RunFolder:
         """Train beside the main process, which writes: the same start and steps as :meth:`run`, and no file."""
         if self.result is None:
             self.load(training)
+            _take_step_sizes(training)
             training.run()
 
     def load(self, training: Training) -> bool:
@@ -144,7 +146,7 @@ class RunFolder:
             self._note_start(training)
         while training.step < training.plan.steps and any(training.alive):
             done = len(training.records)
-            self._train(training, training.step + self.config.checkpoint_every, progress)
+            self._train(training, training.step + self.config.shared.checkpoint_every, progress)
             self._append(training.records[done:])
             self._log.save()
             self._checkpoint(training)
@@ -159,6 +161,7 @@ class RunFolder:
     def _train(self, training: Training, until: int, progress: Callable[[StepRecord], None] | None) -> None:
         """Train to a step or to the end, and measure on the way."""
         until = min(until, training.plan.steps)
+        _take_step_sizes(training)
         while training.step < until and any(training.alive):
             training.run(until=min(until, self._log.next(training.step)), progress=progress)
             self._log.look(training)
@@ -176,16 +179,18 @@ class RunFolder:
         rows = [
             {
                 "identity": config.identity,
-                "failure": training.failures[number],
-                "held_out": None if training.failures[number] else held_out[number],
+                **({"failure": ""} if failure is None else failure.to_dict()),
+                "held_out": loss if failure is None else None,
                 "held_out_at_start": start[number],
                 "bits_per_byte": None
-                if training.failures[number] or training.tokens_per_byte is None
-                else bits_per_byte(held_out[number], training.tokens_per_byte),
+                if failure is not None or training.tokens_per_byte is None
+                else bits_per_byte(loss, training.tokens_per_byte),
                 **{name: values[number] for name, values in counts.items()},
                 **({"step_size": training.step_sizes[number]} if training.step_sizes else {}),
             }
-            for number, config in enumerate(self.config.students())
+            for number, (config, failure, loss) in enumerate(
+                zip(self.config.students, training.failures, held_out, strict=True)
+            )
         ]
         return {"identity": self.config.identity, "steps": training.step, "students": rows}
 
@@ -207,3 +212,9 @@ class RunFolder:
             os.replace(kept, old)
         os.replace(new, kept)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_step_sizes(training: Training) -> None:
+    """Measure the steps that a plan asks for, once: a checkpoint keeps them."""
+    if training.plan.step_size and training.step_sizes is None:
+        training.use_step_sizes(training.runtime.agreed(measured_step_sizes(training)))

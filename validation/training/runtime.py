@@ -13,7 +13,7 @@ from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from validation.students.batch import Runner
 from validation.students.forward import Output
-from validation.training.objectives import LossTerms
+from validation.training.losses import LossTerms
 
 PRECISIONS = ("no", "bf16")
 T = TypeVar("T")

@@ -29,10 +29,11 @@ from theorykit.results import to_json, write_whole
 from validation.students.export import merged_model
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig, StudentConfig
 from validation.training.data import Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
-from validation.training.loop import StepRecord, Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import StepRecord, Training
+from validation.training.losses import LossWeights
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 
 PREFIX = "scratch"
@@ -75,14 +76,14 @@ class ScratchTeacher:
         if self.width % self.heads:
             raise InputError(f"width = {self.width} is no multiple of {self.heads} heads", "give one")
 
-    def config(self, text: str) -> RunConfig:
+    def config(self, text: str) -> BatchConfig:
         """Return the training as a run, whose identity names the teacher.
 
         Args:
             text: Digest of the text.
         """
         shape = ",".join(f"{name}={getattr(self, name)}" for name in ("width", "depth", "heads", "vocabulary"))
-        return RunConfig(
+        student = StudentConfig(
             teacher=f"{PREFIX}:{shape}",
             method="finetune",
             student="dense",
@@ -92,10 +93,11 @@ class ScratchTeacher:
             held_out_blocks=64,
             steps=self.steps,
             batch_size=self.batch_size,
-            learning_rate=(self.learning_rate,),
+            learning_rate=self.learning_rate,
             evaluate_every=max(1, self.steps // 10),
-            seed=(self.seed,),
+            seed=self.seed,
         )
+        return BatchConfig((student,))
 
 
 SIZES = {
@@ -146,7 +148,7 @@ def trained_teacher(
     *,
     cache: Path | None = None,
     device: str | None = None,
-    progress: Callable[[RunConfig], Progress] | None = None,
+    progress: Callable[[BatchConfig], Progress] | None = None,
     main: bool = True,
 ) -> Path:
     """Return the folder of a teacher from scratch; it is trained where it is not there.
@@ -188,12 +190,12 @@ def has_teacher(name: str, corpus: Corpus, folder: Path) -> bool:
 
 def _train(
     asked: ScratchTeacher,
-    config: RunConfig,
+    config: BatchConfig,
     corpus: Corpus,
     home: Path,
     cache: Path | None,
     device: str | None,
-    progress: Callable[[RunConfig], Progress] | None,
+    progress: Callable[[BatchConfig], Progress] | None,
 ) -> None:
     from transformers.utils import logging
 
@@ -212,7 +214,7 @@ def _train(
     merged_model(training.students, 0, module).save_pretrained(new)
     tokenizer.save_pretrained(new)
     kept = {name: found[name] for name in ("held_out", "bits_per_byte", "deployed_parameters")}
-    write_whole(new / "teacher.json", to_json({**dataclasses.asdict(asked), "text": config.data} | kept))
+    write_whole(new / "teacher.json", to_json({**dataclasses.asdict(asked), "text": config.shared.data} | kept))
     os.replace(new, home / "model")
 
 
@@ -244,14 +246,14 @@ def _untrained(asked: ScratchTeacher, tokenizer: Any) -> Any:
     ).eval()
 
 
-def _training(config: RunConfig, module: Any, tokenizer: Any, corpus: Corpus, cache: Path | None) -> Training:
-    train, held_out = train_and_held_out(corpus, tokenizer, config.length, config.held_out_blocks, cache)
-    generators = [np.random.default_rng([seed, 4]) for seed in config.seed]
+def _training(config: BatchConfig, module: Any, tokenizer: Any, corpus: Corpus, cache: Path | None) -> Training:
+    asked = config.shared
+    train, held_out = train_and_held_out(corpus, tokenizer, asked.length, asked.held_out_blocks, cache)
     return Training(
-        factored_students(module, [{}], start="random", generators=generators),
-        Objective(1.0, 0.0, 0.0),
-        TrainingPlan(config.steps, config.batch_size, config.learning_rate, evaluate_every=config.evaluate_every),
-        BlockOrders([np.arange(len(train))], config.seed),
+        factored_students(module, [{}], start="random", generators=[np.random.default_rng([asked.seed, 4])]),
+        LossWeights(1.0, 0.0, 0.0),
+        TrainingPlan(asked.steps, asked.batch_size, asked.learning_rate, evaluate_every=asked.evaluate_every),
+        BlockOrders([np.arange(len(train))], [asked.seed]),
         train,
         held_out,
         tokens_per_byte=tokens_per_byte(held_out, tokenizer),

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from theorykit.errors import InputError
 from theorykit.results import to_json, write_whole
-from validation.training.config import PER_STUDENT, RunConfig
+from validation.training.config import PER_STUDENT, BatchConfig, StudentConfig
 
 _ONE_SHAPE = ("narrow", "square")
 """Students whose rank is their width, which one batch has in common."""
@@ -86,22 +86,22 @@ class Store:
         steps = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         return [_picked(step, record["place"]) for step in steps]
 
-    def batches(self) -> dict[str, RunConfig]:
+    def batches(self) -> dict[str, BatchConfig]:
         """Return the batches that students have been put into, by identity, in the order in which they run."""
         file = self.path / "batches.json"
         if not file.exists():
             return {}
-        configs = [RunConfig.from_dict(values) for values in _read(file)["batches"]]
+        configs = [BatchConfig.from_dict(values) for values in _read(file)["batches"]]
         return {config.identity: config for config in configs}
 
-    def _keep_batches(self, batches: Iterable[RunConfig]) -> None:
+    def _keep_batches(self, batches: Iterable[BatchConfig]) -> None:
         write_whole(self.path / "batches.json", to_json({"batches": [config.to_dict() for config in batches]}))
 
-    def unfinished(self, students: Sequence[RunConfig]) -> list[RunConfig]:
+    def unfinished(self, students: Sequence[StudentConfig]) -> list[StudentConfig]:
         """Return the students that have no record."""
         return [student for student in students if not self._record_file(student.identity).exists()]
 
-    def assign(self, students: Sequence[RunConfig], size: int, *, keep: bool = True) -> list[RunConfig]:
+    def assign(self, students: Sequence[StudentConfig], size: int, *, keep: bool = True) -> list[BatchConfig]:
         """Return the batches that the unfinished students belong to; students of no batch get new ones.
 
         Args:
@@ -111,7 +111,7 @@ class Store:
         """
         with self._locked("batches") if keep else contextlib.nullcontext():
             known = self.batches()
-            place = {one.identity: batch for batch, config in known.items() for one in config.students()}
+            place = {one.identity: batch for batch, config in known.items() for one in config.students}
             left = self.unfinished(students)
             new = group([one for one in left if one.identity not in place], size)
             if new and keep:
@@ -119,22 +119,22 @@ class Store:
         wanted = {place[one.identity] for one in left if one.identity in place}
         return [config for batch, config in known.items() if batch in wanted] + new
 
-    def split(self, config: RunConfig) -> None:
+    def split(self, config: BatchConfig) -> None:
         """Put two halves in the place of a batch."""
-        students = config.students()
+        students = config.students
         middle = len(students) // 2
         with self._locked("batches"):
-            halves = [_together(part) for part in (students[:middle], students[middle:])]
+            halves = [BatchConfig(part) for part in (students[:middle], students[middle:])]
             kept = [halves if batch == config.identity else [one] for batch, one in self.batches().items()]
             self._keep_batches(itertools.chain.from_iterable(kept))
             shutil.rmtree(self.run_folder(config.identity), ignore_errors=True)
 
-    def forget_failures(self, students: Sequence[RunConfig]) -> None:
+    def forget_failures(self, students: Sequence[StudentConfig]) -> None:
         """Make failed students unfinished again; a run that had not ended goes on from its last checkpoint."""
         records = [self.record(student.identity) for student in students]
         failed = {record["identity"] for record in records if record is not None and record["failure"]}
         for batch, config in self.batches().items():
-            members = {one.identity for one in config.students()}
+            members = {one.identity for one in config.students}
             with self.claim(batch) if members & failed else contextlib.nullcontext(False) as mine:
                 if mine:
                     self._forget(batch, members, failed)
@@ -187,22 +187,19 @@ class Store:
             raise InputError(f"cannot make the folder {self.path / name}: {error.strerror}", "give another") from error
 
 
-def group(students: Sequence[RunConfig], size: int) -> list[RunConfig]:
+def group(students: Sequence[StudentConfig], size: int) -> list[BatchConfig]:
     """Return batches of students that one program can train: they differ only in what one batch may differ in.
 
     All batches of a kind but the last one are full: leaving out whole batches does not change the others.
     """
-    kinds: dict[str, list[RunConfig]] = {}
+    kinds: dict[str, list[StudentConfig]] = {}
     for student in students:
         free = {name for name in PER_STUDENT if name != "rank" or student.student not in _ONE_SHAPE}
         fixed = {name: value for name, value in student.to_dict().items() if name not in free}
         kinds.setdefault(json.dumps(fixed, sort_keys=True), []).append(student)
-    return [_together(kind[start : start + size]) for kind in kinds.values() for start in range(0, len(kind), size)]
-
-
-def _together(students: Sequence[RunConfig]) -> RunConfig:
-    fields = [student.to_dict() for student in students]
-    return RunConfig.from_dict(fields[0] | {name: [one[name][0] for one in fields] for name in PER_STUDENT})
+    return [
+        BatchConfig(tuple(kind[start : start + size])) for kind in kinds.values() for start in range(0, len(kind), size)
+    ]
 
 
 def _value(record: dict[str, Any], name: str) -> Any:

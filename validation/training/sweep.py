@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from theorykit import provenance
-from theorykit.errors import TheorykitError
 from theorykit.provenance import environment
 from validation.plans import Plan
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
+from validation.training.failures import Failure
 from validation.training.loop import StepRecord
 from validation.training.runs import RunFolder
 from validation.training.store import Store
@@ -44,7 +44,7 @@ class Task:
     """
 
     store: Path
-    config: RunConfig
+    config: BatchConfig
     folder: Path
     device: str | None = None
     threads: int | None = None
@@ -53,10 +53,12 @@ class Task:
     presets: dict[str, str] = field(default_factory=dict)
 
 
-Live = Callable[[RunConfig], Callable[[StepRecord], None]]
+Live = Callable[[BatchConfig], Callable[[StepRecord], None]]
 Work = Callable[[Task], None]
-Executor = Callable[[Work, Sequence[Task]], Iterator[tuple[Task, str]]]
-"""Does some work on every task and yields each when it is done, with the reason where its process died over it."""
+Executor = Callable[[Work, Sequence[Task]], Iterator[tuple[Task, Failure | None]]]
+"""Does some work on every task and yields each when it is done, with the failure where its process died over it."""
+_WHY = ("failure", "failure_kind", "trace")
+"""What rows of a run and records hold of a failure."""
 
 
 def run_sweep(
@@ -89,9 +91,9 @@ def run_sweep(
     batches, wait = store.assign(plan.students, plan.batch_students), False
     while batches:
         tasks = [_task(plan, store, batch, device=device, wait=wait, origin=origin) for batch in batches]
-        for task, reason in execute(Trainer(live), tasks):
-            if reason:
-                _keep_failure(task, reason)
+        for task, failure in execute(Trainer(live), tasks):
+            if failure is not None:
+                _keep_failure(task, failure)
             if progress is not None:
                 progress(len(plan.students) - len(store.unfinished(plan.students)), len(plan.students))
         left = store.assign(plan.students, plan.batch_students)
@@ -100,8 +102,8 @@ def run_sweep(
     return [record for student in plan.students if (record := store.record(student.identity)) is not None]
 
 
-def _task(plan: Plan, store: Store, batch: RunConfig, **options: Any) -> Task:
-    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students()}
+def _task(plan: Plan, store: Store, batch: BatchConfig, **options: Any) -> Task:
+    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students}
     return Task(store.path.absolute(), batch, Path.cwd(), presets=presets, **options)
 
 
@@ -126,7 +128,7 @@ class Trainer:
         store, config = Store(task.store), task.config
         with store.claim(config.identity, wait=task.wait) as mine:
             # by now another sweep may have cut the batch or ended it
-            if not mine or config.identity not in store.batches() or not store.unfinished(config.students()):
+            if not mine or config.identity not in store.batches() or not store.unfinished(config.students):
                 return
             training = _Attempt(task)
             try:
@@ -135,7 +137,7 @@ class Trainer:
                 if config.count > 1 and (not training.begun or isinstance(error, torch.OutOfMemoryError)):
                     store.split(config)
                 else:
-                    _keep_failure(task, reason_of(error), training.made())
+                    _keep_failure(task, Failure.of(error), training.made())
             else:
                 _keep(task, result["students"], training.made())
 
@@ -191,19 +193,20 @@ class _Attempt:
         return {"from_step": self._first_step, "seconds": round(time.perf_counter() - self._started, 3)}
 
 
-def _keep_failure(task: Task, reason: str, made: dict[str, Any] | None = None) -> None:
-    rows = [{"identity": student.identity, "failure": reason} for student in task.config.students()]
+def _keep_failure(task: Task, failure: Failure, made: dict[str, Any] | None = None) -> None:
+    rows = [{"identity": student.identity} | failure.to_dict() for student in task.config.students]
     _keep(task, rows, made or {})
 
 
 def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> None:
     """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
     store = Store(task.store)
-    left = {one.identity for one in store.unfinished(task.config.students())}
-    for place, (student, row) in enumerate(zip(task.config.students(), rows, strict=True)):
+    left = {one.identity for one in store.unfinished(task.config.students)}
+    for place, (student, row) in enumerate(zip(task.config.students, rows, strict=True)):
         if student.identity not in left:
             continue
-        measured = {name: value for name, value in row.items() if name not in ("identity", "failure")}
+        why = {name: row[name] for name in _WHY if name in row}
+        measured = {name: value for name, value in row.items() if name not in ("identity", *_WHY)}
         store.write(
             {
                 "identity": student.identity,
@@ -211,7 +214,7 @@ def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> N
                 "place": place,
                 "preset": task.presets[student.identity],
                 "config": student.to_dict(),
-                "failure": row["failure"],
+                **why,
                 "result": None if row["failure"] else measured,
                 "made": made
                 | task.origin
@@ -231,11 +234,3 @@ def _gpu(asked: str | None) -> str | None:
 
 def _now() -> str:
     return datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds")
-
-
-def reason_of(error: BaseException) -> str:
-    """Return an error as one line of at most 1,000 characters."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return "out of memory on the accelerator: give smaller batches, shorter blocks or fewer students in a batch"
-    text = error.message if isinstance(error, TheorykitError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:1000]

@@ -22,7 +22,7 @@ from validation.corollary_1 import planted
 from validation.corollary_1 import students as students_part
 from validation.corollary_1.experiment import EXPERIMENT
 from validation.corollary_1.students import CurveLosses, curve_losses, turning_verdict
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
 TABLE = {
     "teacher": "scratch:tiny,steps=60",
@@ -132,8 +132,8 @@ def test_the_grid_of_the_labels_comes_first_and_is_that_of_the_part() -> None:
     assert len(students) == len(grid) + 4
     assert {config.method for config in grid} == {"finetune"}
     assert grid[0].measurements == ("loss_terms",)
-    assert [config.seed[0] for config in grid[::12]] == [3000, 3001]
-    assert [config.rank[0] for config in students] == sorted(config.rank[0] for config in students)
+    assert [config.seed for config in grid[::12]] == [3000, 3001]
+    assert [config.rank for config in students] == sorted(config.rank for config in students)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_losses_are_read_in_the_order_of_the_grid_and_failures_are_missing() -> 
     settings = replace(SETTINGS, curves=())
     (curve,) = curves_of(settings, 0)
 
-    def trained(number: int, config: RunConfig) -> TrainedStudent:
+    def trained(number: int, config: StudentConfig) -> TrainedStudent:
         rows = tuple(
             {"step": step, "loss_terms": {"held_out": {"language_model": number + late}}}
             for step, late in ((0, 5.0), (3, -0.5), (5, 0.0))
@@ -210,11 +210,11 @@ def test_power_is_planned_for_curves_with_a_slope() -> None:
     assert set(PART.power(SETTINGS)) == {LABELS}
 
 
-def _trained(config: RunConfig, lost: str) -> TrainedStudent:
+def _trained(config: StudentConfig, lost: str) -> TrainedStudent:
     """Return a student whose loss turns at rank √n / 2 under labels and falls to full rank otherwise."""
-    rank, size, noise = config.rank[0], config.n_blocks[0], np.random.default_rng([config.seed[0], config.n_blocks[0]])
+    rank, size, noise = config.rank, config.n_blocks, np.random.default_rng([config.seed, config.n_blocks])
     best = np.sqrt(size) / 2 * np.exp(0.2 * noise.standard_normal()) if config.method == "finetune" else 1e9
-    loss = 2.0 + abs(np.log(rank / best)) + 1e-3 * np.random.default_rng([config.seed[0], rank, size]).random()
+    loss = 2.0 + abs(np.log(rank / best)) + 1e-3 * np.random.default_rng([config.seed, rank, size]).random()
     rows = ({"step": 5, "loss_terms": {"held_out": {"language_model": loss}}},)
     return TrainedStudent(config, failure="lost" if config.identity == lost else "", measurements=rows)
 
@@ -241,7 +241,9 @@ def test_students_whose_optimum_is_known_are_judged_right(monkeypatch: pytest.Mo
     exponents = {
         (finding.of["curve"], finding.of["law"]): finding for finding in result.findings if finding.key == "exponent"
     }
-    turns = {(finding.of["curve"], finding.of["size"]): finding for finding in result.findings if finding.key == "turns"}
+    turns = {
+        (finding.of["curve"], finding.of["size"]): finding for finding in result.findings if finding.key == "turns"
+    }
     assert exponents[LABELS, "1/2"].words == ("HOLDS", "CONSISTENT")
     for law in ("1/4", "1/3"):
         assert "CONSISTENT" not in exponents[LABELS, law].words

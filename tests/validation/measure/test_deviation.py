@@ -13,9 +13,9 @@ from tests.validation.measure.test_measurements import SUBSETS, training
 from tests.validation.students.test_forward import gpt2, llama
 from validation.measure import MeasurementSettings, deviation_ascent, gradient_deviation, layer_constants
 from validation.measure.samples import mean_gradient
-from validation.training.objectives import Objective
+from validation.training.losses import LossWeights
 
-LABELS_AND_TARGETS = Objective(1, 1, 0)
+LABELS_AND_TARGETS = LossWeights(1, 1, 0)
 
 
 def square(make=gpt2, **plan):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.convergence import factor_gradients
 from theorykit.errors import InputError
@@ -27,21 +28,21 @@ from validation.measure import (
     weight_error,
 )
 from validation.measure.log import read_measurements
-from validation.measure.samples import mean_gradient, trained_weights
+from validation.measure.samples import mean_gradient
 from validation.students import make_students
 from validation.students.adapter_start import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
-from validation.training.loop import Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
-LRC = Objective(1, (0.5, 2.0), (1.0, 0.0), (2.0, 1.0))
+LRC = LossWeights(1, (0.5, 2.0), (1.0, 0.0), (2.0, 1.0))
 SUBSETS = [np.arange(30)[::-1].copy(), np.arange(4, 9)]
 
 
@@ -155,7 +156,7 @@ def test_loss_terms_on_train_and_held_out_blocks():
 
 
 def test_terms_without_weight_are_measured_and_none_without_a_teacher():
-    labels = Objective(1, 0, 0)
+    labels = LossWeights(1, 0, 0)
     found = training(objective=labels)
     assert loss_terms(found)[0]["train"]["distillation"] > 0
     found.teacher = None
@@ -250,7 +251,7 @@ def test_the_constants_of_factored_students():
 @pytest.mark.parametrize("make", [gpt2, llama])
 def test_the_constants_of_square_students_are_those_of_lemma_1(make):
     """The gradients of the factors that autograd finds are the chain rule's on the measured ∇_{W_s}L."""
-    found = training(make(), "square", (8, 8), objective=Objective(1, 1, 0))
+    found = training(make(), "square", (8, 8), objective=LossWeights(1, 1, 0))
     rows = layer_constants(found)
     parts = 3 if found.students.architecture.family == "gpt2" else 1
     assert len(rows[0]["layers"]) == len(found.students.architecture.linear) + (parts - 1) * 3
@@ -280,10 +281,10 @@ def test_measuring_changes_nothing(tmp_path):
     settings = MeasurementSettings(blocks=8, hessian_blocks=1, state_blocks=2, folder=tmp_path / "states")
     for until in (0, 5, 12):
         measured.run(until=until)
-        before = {name: part.detach().clone() for name, part in trained_weights(measured).items()}
+        before = {name: part.detach().clone() for name, part in measured.trained.items()}
         values = {name: measure(measured, settings) for name, measure in MEASUREMENTS.items()}
         assert all(len(value) == 2 for value in values.values())
-        assert all(torch.equal(part, before[name]) for name, part in trained_weights(measured).items())
+        assert all(torch.equal(part, before[name]) for name, part in measured.trained.items())
         assert json.loads(json.dumps(values, allow_nan=False))
     assert measured.records == plain.records
     for name, part in plain.students.weights.items():
@@ -307,7 +308,7 @@ def measured_setting(folder):
     drawn = np.random.default_rng(0).geometric(0.15, 4000) % 90
     lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-    return RunConfig(
+    return batch(
         teacher=str(teacher), rank=(2, 5), data=str(folder / "text.txt"), length=16, held_out_blocks=4, steps=10,
         batch_size=4, checkpoint_every=3, measure_every=4, measure_blocks=16, state_blocks=2,
         measurements=("gradient_norm", "loss_terms", "hidden_states"),
@@ -341,7 +342,7 @@ def test_a_run_measures_at_its_start_on_its_way_and_at_its_end(setting, whole, t
     assert [row["step"] for row in rows] == [0, 4, 8, 10]
     assert all(len(row["gradient_norm"]) == 2 for row in rows)
     assert load_states(whole / "states" / "8", 1)[1].student.shape == (32, 16)
-    plain = dataclasses.replace(setting, measurements=())
+    plain = changed(setting, measurements=())
     RunFolder(tmp_path / "plain", plain).run(prepare(plain))
     kept = [(folder / "metrics.jsonl").read_text() for folder in (whole, tmp_path / "plain")]
     assert kept[0] == kept[1]
@@ -368,9 +369,9 @@ def test_a_killed_run_measures_what_it_would_have(setting, whole, stop, tmp_path
 
 def test_refusals(setting, tmp_path):
     with pytest.raises(InputError, match="measurement = 'speed' is unknown"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, measurements="speed"))
+        RunFolder(tmp_path / "run", changed(setting, measurements="speed"))
     with pytest.raises(InputError, match="measure_every = -1"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, measure_every=-1))
+        RunFolder(tmp_path / "run", changed(setting, measure_every=-1))
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="need a folder and a teacher"):
         hidden_states(training())

@@ -15,15 +15,24 @@ from theorykit.errors import ConvergenceError, InputError
 from validation.__main__ import app
 from validation.measure import gradient_variance, hessian, loss_terms, step_sizes
 from validation.measure.log import read_measurements
-from validation.training.loop import TrainingPlan
+from validation.training import runs
+from validation.training.failures import Failure, FailureKind
+from validation.training.problem import TrainingPlan
 
 
 def small(rule, **plan):
     return training(gpt2(n_embd=8, n_layer=1), ranks=(2, 5), optimiser="sgd", step_size=rule, **plan)
 
 
+def stepped(rule, **plan):
+    """Return a training that was handed the steps measured at its start, as a run folder does it."""
+    found = small(rule, **plan)
+    found.use_step_sizes(step_sizes.measured_step_sizes(found))
+    return found
+
+
 def test_one_over_the_top_eigenvalue_at_the_start():
-    found = small("1/L")
+    found = stepped("1/L")
     eigenvalues = [row["eigenvalue"] for row in hessian(found)]
     found.run(until=1)
     assert [one["step_size"] for one in found.step_sizes] == pytest.approx([1 / abs(value) for value in eigenvalues])
@@ -34,7 +43,7 @@ def test_one_over_the_top_eigenvalue_at_the_start():
 
 
 def test_the_tuned_step_is_that_of_theorem_1():
-    found = small("tuned", steps=2000)
+    found = stepped("tuned", steps=2000)
     noise, terms, curvature = gradient_variance(found), loss_terms(found), hessian(found)
     found.run(until=1)
     for number, one in enumerate(found.step_sizes):
@@ -49,7 +58,7 @@ def test_the_tuned_step_is_that_of_theorem_1():
 
 
 def test_the_loss_falls_at_the_measured_step():
-    found = small("1/L", steps=20)
+    found = stepped("1/L", steps=20)
     before = loss_terms(found)
     found.run()
     after = loss_terms(found)
@@ -57,12 +66,13 @@ def test_the_loss_falls_at_the_measured_step():
 
 
 def test_a_resumed_run_keeps_its_step(monkeypatch):
-    whole, first, second = (small("1/L") for _ in range(3))
+    whole, first, second = stepped("1/L"), stepped("1/L"), small("1/L")
     whole.run()
     first.run(until=5)
     tensors, values = first.state()
     second.restore(load(save(tensors)), json.loads(json.dumps(values)))
-    monkeypatch.setattr(step_sizes, "measured_step_sizes", None)  # would fail if it was measured again
+    monkeypatch.setattr(runs, "measured_step_sizes", None)  # would fail if it was measured again
+    runs._take_step_sizes(second)
     second.run()
     assert whole.step_sizes == second.step_sizes
     for name, part in whole.students.weights.items():
@@ -70,24 +80,22 @@ def test_a_resumed_run_keeps_its_step(monkeypatch):
 
 
 def test_a_student_without_a_step_fails_and_the_others_go_on(monkeypatch):
-    import validation.measure.curvature as curvature
-
-    measured = curvature.top_eigenvalue
+    measured = step_sizes.top_eigenvalue
 
     def partly(training, number, blocks):
         if number == 0:
             raise ConvergenceError("Lanczos did not end")
         return measured(training, number, blocks)
 
-    monkeypatch.setattr(curvature, "top_eigenvalue", partly)
-    found = small("1/L")
+    monkeypatch.setattr(step_sizes, "top_eigenvalue", partly)
+    found = stepped("1/L")
     start = {name: part.detach().clone() for name, part in found.students.weights.items()}
     found.run(until=3)
-    assert found.failures == ["no step size: Lanczos did not end", ""]
+    assert found.failures == [Failure(FailureKind.NO_STEP_SIZE, "no step size: Lanczos did not end"), None]
     assert found.step_sizes[0] is None
     assert all(torch.equal(part[0], start[name][0]) for name, part in found.students.weights.items())
     monkeypatch.undo()
-    undisturbed = small("1/L")
+    undisturbed = stepped("1/L")
     undisturbed.run(until=3)
     np.testing.assert_allclose(
         [record.loss[1] for record in found.records], [record.loss[1] for record in undisturbed.records], rtol=1e-4
@@ -95,7 +103,7 @@ def test_a_student_without_a_step_fails_and_the_others_go_on(monkeypatch):
 
 
 def test_the_run_folder_says_which_step_was_taken(tmp_path, monkeypatch):
-    setting = measured_setting(tmp_path)
+    setting = measured_setting(tmp_path).shared
     monkeypatch.chdir(tmp_path)  # blocks are cached there
     found = CliRunner().invoke(
         app,
@@ -114,15 +122,13 @@ def test_the_run_folder_says_which_step_was_taken(tmp_path, monkeypatch):
 
 
 def test_where_no_student_has_a_step_the_start_is_measured_once(tmp_path, monkeypatch):
-    import validation.measure.curvature as curvature
-
-    setting = measured_setting(tmp_path)
+    setting = measured_setting(tmp_path).shared
     monkeypatch.chdir(tmp_path)
 
     def never(*_):
         raise ConvergenceError("Lanczos did not end")
 
-    monkeypatch.setattr(curvature, "top_eigenvalue", never)
+    monkeypatch.setattr(step_sizes, "top_eigenvalue", never)
     found = CliRunner().invoke(
         app,
         f"train --teacher {setting.teacher} --data {setting.data} --rank 2 --steps 3 --length 16 --out run "

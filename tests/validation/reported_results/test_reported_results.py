@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from theorykit.errors import InputError
+from theorykit.results import to_json
 from theorykit.verdicts import Instance
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
 from validation.claims.finding import CONDITIONAL, Form, Outcome
@@ -39,8 +40,12 @@ SETTINGS = {
 SIZE = 1_000
 
 
+def settings_with(**changes):
+    return EXPERIMENT.part(STUDENTS).read(SETTINGS | changes)
+
+
 def context(train=None, seed=0, **changes):
-    return Context(SETTINGS | changes, seed, train=train or (lambda students: []))
+    return Context(settings_with(**changes), seed, train=train or (lambda students: []))
 
 
 def outcomes(findings):
@@ -50,8 +55,8 @@ def outcomes(findings):
 @pytest.mark.parametrize("seed", [0, 7])
 def test_planted_truths_are_found(seed):
     findings = EXPERIMENT.part(PLANTED).run(context(seed=seed)).findings
-    assert [one.what for one in findings if one.outcome is not Outcome.RIGHT] == []
-    assert {"HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE"} <= {one.words[0] for one in findings}
+    assert [finding.what for finding in findings if finding.outcome is not Outcome.RIGHT] == []
+    assert {"HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE"} <= {finding.words[0] for finding in findings}
 
 
 def test_a_comparison_that_pairs_other_seeds_is_noticed(monkeypatch):
@@ -99,10 +104,10 @@ def test_a_wrong_count_of_parameters_is_noticed(monkeypatch, factor):
 
 def test_worse_by_is_the_t_test_of_each_row():
     differences = np.array([[0.02, 0.03, 0.05, 0.04], [0.2, 0.3, 0.1, 0.2]])
-    found = claims.worse_by(differences, ["a", "b"], least=0.01)
+    verdict = claims.worse_by(differences, ["a", "b"], least=0.01)
     half = stats.t.ppf(0.95, 3) * differences.std(axis=1, ddof=1) / 2
-    assert [row.interval[0] for row in found.evidence.rows] == pytest.approx(differences.mean(axis=1) - half)
-    assert found.instance is Instance.HOLDS
+    assert [row.interval[0] for row in verdict.evidence.rows] == pytest.approx(differences.mean(axis=1) - half)
+    assert verdict.instance is Instance.HOLDS
     assert claims.worse_by(differences, ["a", "b"], least=0.06).instance is Instance.VIOLATED
     assert claims.worse_by(differences, ["a", "b"], least=0.03).instance is Instance.INCONCLUSIVE
 
@@ -128,7 +133,7 @@ def test_a_u_may_be_refuted_from_either_end():
     noise = 0.001 * np.random.default_rng(0).standard_normal((4, 5))
     names = ["2", "4", "8", "16"]
     judged = {
-        shape: claims.u_shaped(np.array(shape)[:, None] + noise, 1, names).instance
+        shape: claims.best_among(np.array(shape)[:, None] + noise, (1, 2), 1, names).instance
         for shape in ((1, 0, 0, 1), (3, 2, 1, 0), (0, 1, 2, 3), (1, 0, 0, 0))
     }
     assert list(judged.values()) == [
@@ -160,10 +165,10 @@ def test_sizes():
 
 
 def test_each_student_is_asked_for_once_and_another_seed_asks_for_others():
-    first, second = (EXPERIMENT.part(STUDENTS).students(SETTINGS, seed) for seed in (0, 1))
-    assert len({one.identity for one in first}) == len(first)
-    assert not {one.identity for one in first} & {one.identity for one in second}
-    assert {one.count for one in first} == {1}
+    first, second = (EXPERIMENT.part(STUDENTS).students(settings_with(), seed) for seed in (0, 1))
+    assert len({config.identity for config in first}) == len(first)
+    assert not {config.identity for config in first} & {config.identity for config in second}
+    assert {config.count for config in first} == {1}
     # 6 methods at 3 rates, 5 more rows of Table 2, 2 rates, 2 weights, 2 × 4 ranks of which one is LRC: 6 seeds each
     assert len(first) == 6 * (6 * 3 + 5 + 2 + 2 + 7)
     assert EXPERIMENT.part(TEACHER).run is EXPERIMENT.part(STUDENTS).run
@@ -179,15 +184,16 @@ def test_each_student_is_asked_for_once_and_another_seed_asks_for_others():
         ({"sensitivity_rates": [3e-4, 1e-3, 1e-2]}, "no values on both sides of 0.0003"),
         ({"sensitivity_rates": [1e-4, 3e-4, 1e-3]}, "none outside"),
         ({"ranks": [4, 8]}, "no inner value"),
+        ({"methods": []}, "methods = "),
     ],
 )
 def test_designs_that_cannot_answer_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        designs.students(SETTINGS | changes, 0)
+        designs.students(settings_with(**changes), 0)
 
 
 def test_power_grows_with_seeds():
-    few, many = (designs.power(SETTINGS | {"seeds": count}) for count in (2, 12))
+    few, many = (designs.power(settings_with(seeds=count)) for count in (2, 12))
     assert all(few[name] < many[name] for name in few)
     assert min(many.values()) > 0.8
 
@@ -196,9 +202,9 @@ def simulated(loss, size=lambda config: SIZE, fails=lambda config: False):
     """Return a training that gives each student a loss that is known."""
 
     def train(students):
-        found = []
+        trained = []
         for config in students:
-            seed, name = config.seed[0], sum(map(ord, config.identity))
+            seed, name = config.seed, sum(map(ord, config.identity))
             value = loss(config) + 0.3 * math.sin(seed) + 1e-3 * math.sin(1e3 * seed + name)
             result = {
                 "held_out": value,
@@ -209,8 +215,8 @@ def simulated(loss, size=lambda config: SIZE, fails=lambda config: False):
                 "trained_parameters": size(config),
             }
             lost = fails(config)
-            found.append(TrainedStudent(config, "not finite" if lost else "", {} if lost else result))
-        return found
+            trained.append(TrainedStudent(config, "not finite" if lost else "", {} if lost else result))
+        return trained
 
     return train
 
@@ -219,56 +225,58 @@ def as_the_paper_has_it(config):
     """Everything that the paper says, in nats per token."""
     loss = 3 + {"kd": 0.1, "lora": 0.2, "pc-lora": -math.log(1 - 0.028)}.get(config.method, 0)
     loss += 0.05 * (config.start == "random") + 0.05 * (config.language_model_weight == 0)
-    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate[0] / 3e-4))
+    loss += 0.05 * (config.distillation_weight == 0) + 0.01 * abs(math.log10(config.learning_rate / 3e-4))
     if config.method == "lrc":
-        loss += 0.1 if config.clone_weight[0] == 0 else 0.05 * abs(math.log10(config.clone_weight[0]))
-    return loss + 0.05 * abs(math.log2(config.rank[0] / 8))
+        loss += 0.1 if config.clone_weight == 0 else 0.05 * abs(math.log10(config.clone_weight))
+    return loss + 0.05 * abs(math.log2(config.rank / 8))
 
 
 def larger_where_dense(config):
     return SIZE * (3 if config.student == "dense" else 1)
 
 
-def words(train, **changes):
-    ctx = context(train, **changes)
-    evidence = EXPERIMENT.part(STUDENTS).run(ctx)
-    assert all(finding.outcome is None for finding in evidence.findings)
-    return evidence, {finding.what: finding.words[0] for finding in evidence.findings}
+def judged(train, **changes):
+    result = EXPERIMENT.part(STUDENTS).run(context(train, **changes))
+    assert all(finding.outcome is None for finding in result.findings)
+    return result
 
 
-def starting(found, start):
-    return {word for what, word in found.items() if what.startswith(start)}
+def words(result, key, **of):
+    """Return the verdicts on a question, in all forms and for both choices of the learning rates."""
+    return {one.words[0] for one in result.findings if one.key == key and of.items() <= one.of.items()}
 
 
 def test_students_that_do_as_the_paper_says_bear_it_out():
-    evidence, found = words(simulated(as_the_paper_has_it, larger_where_dense))
-    assert starting(found, "LRC is") == {"HOLDS"}
-    assert starting(found, "every component") == {"HOLDS"}
-    assert starting(found, "loss that is added without any factors") == {"NOT_APPLICABLE"}
-    assert starting(found, "LRC's gain in perplexity over PC-LoRA") == {"UNFALSIFIABLE"}
-    assert starting(found, "LoRA on the whole teacher") == {"VIOLATED"}
-    assert starting(found, "figure 3") == starting(found, "figure 4") == {"HOLDS"}
-    gain = next(one for one in evidence.findings if one.unit == "share of perplexity" and one.form is Form.PRINTED)
+    result = judged(simulated(as_the_paper_has_it, larger_where_dense))
+    assert words(result, "best") == words(result, "better") == {"HOLDS"}
+    assert words(result, "every-component") == {"HOLDS"}
+    assert words(result, "component", component=designs.UNFACTORED) == {"NOT_APPLICABLE"}
+    assert words(result, "gain") == {"UNFALSIFIABLE"}
+    assert [one.words[0] for one in result.findings if one.equation == "table-1-lora"] == ["VIOLATED"]
+    for key in ("robust", "around", "sweet-spot", "u-shape"):
+        assert words(result, key) == {"HOLDS"}
+    gain = next(one for one in result.findings if one.key == "gain" and one.form is Form.PRINTED)
+    assert gain.unit == "share of perplexity"
     assert gain.measured == pytest.approx(0.028, abs=0.002)
     assert gain.interval[0] < gain.measured < gain.interval[1]
-    assert evidence.data["teacher_loss"] == 4.0
-    assert evidence.data["table_2"][0]["name"] == {"row": "lrc"}
-    assert np.shape(evidence.data["figure_4_ranks"]["all"]["losses"]) == (4, 6)
+    assert result.data.teacher_loss == 4.0
+    assert result.data.table_2[0].name == {"row": "lrc"}
+    assert result.data.figure_4_ranks["all"].losses.shape == (4, 6)
 
 
 def test_students_that_do_the_opposite_refute_it():
-    evidence, found = words(simulated(lambda config: 6 - as_the_paper_has_it(config), larger_where_dense))
-    assert starting(found, "LRC is") == {"VIOLATED"}
-    assert starting(found, "every component") == starting(found, "loss that is added without KD") == {"VIOLATED"}
-    assert starting(found, "figure 3: λ") == starting(found, "figure 3: the best learning rate") == {"VIOLATED"}
-    assert starting(found, "figure 4") == {"VIOLATED"}
-    assert evidence.data["table_1_rates"]["lrc"] == 1e-2
+    result = judged(simulated(lambda config: 6 - as_the_paper_has_it(config), larger_where_dense))
+    assert words(result, "best") == words(result, "better") == {"VIOLATED"}
+    assert words(result, "every-component") == words(result, "component", component="KD loss") == {"VIOLATED"}
+    assert words(result, "sweet-spot") == words(result, "around") == {"VIOLATED"}
+    assert words(result, "u-shape") == {"VIOLATED"}
+    assert result.data.table_1_rates["lrc"] == 1e-2
 
 
 def test_a_gain_of_other_students_is_set_beside_and_never_refuted():
-    evidence, found = words(simulated(lambda config: 6 - as_the_paper_has_it(config)))
-    assert starting(found, "LRC's gain") == {"UNFALSIFIABLE"}
-    gain = next(one for one in evidence.findings if one.what.startswith("LRC's gain"))
+    result = judged(simulated(lambda config: 6 - as_the_paper_has_it(config)))
+    assert words(result, "gain") == {"UNFALSIFIABLE"}
+    gain = next(finding for finding in result.findings if finding.key == "gain")
     assert gain.measured < 0
     assert gain.verdict.reasons[0].startswith(f"Here {gain.measured:.1%} [{gain.interval[0]:.1%}, ")
     assert "text prints 2.8% for its own teacher" in gain.verdict.reasons[0]
@@ -277,58 +285,68 @@ def test_a_gain_of_other_students_is_set_beside_and_never_refuted():
 @pytest.mark.parametrize(("best", "word"), [(1e-4, "HOLDS"), (1e-3, "HOLDS"), (3e-3, "VIOLATED")])
 def test_around_a_rate_are_its_neighbours(best, word):
     def peaked(config):
-        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate[0] / best))
+        return as_the_paper_has_it(config) + 0.1 * abs(math.log10(config.learning_rate / best))
 
-    _, found = words(simulated(peaked), sensitivity_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
-    assert starting(found, "figure 3: the best learning rate") == {word}
+    result = judged(simulated(peaked), sensitivity_rates=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    assert words(result, "around") == {word}
 
 
 def test_what_all_seeds_share_and_what_the_paper_tells_of_is_said():
-    evidence, _ = words(simulated(as_the_paper_has_it))
-    over_seeds = [one.verdict for one in evidence.findings if "deploy" not in one.what]
-    assert all(CONDITIONAL in one.reasons for one in over_seeds)
-    best = next(one.verdict for one in evidence.findings if one.what.startswith("LRC is the best"))
-    assert any("its own GPT-2 small, of WikiText-103 and PTB" in reason for reason in best.reasons)
-    for start in ("LRC is the best", "figure 3: robust", "figure 3: the best", "figure 4"):
-        chosen = next(one.verdict for one in evidence.findings if one.what.startswith(start))
-        assert any("by the same held-out blocks" in reason for reason in chosen.reasons)
+    result = judged(simulated(as_the_paper_has_it))
+    over_seeds = [finding for finding in result.findings if finding.key != "equal-size"]
+    assert all(CONDITIONAL in finding.verdict.reasons for finding in over_seeds)
+    best = next(finding for finding in result.findings if finding.key == "best")
+    assert any("its own GPT-2 small, of WikiText-103 and PTB" in reason for reason in best.verdict.reasons)
+    for key in ("best", "robust", "around", "u-shape"):
+        chosen = next(finding for finding in result.findings if finding.key == key)
+        assert any("by the same held-out blocks" in reason for reason in chosen.verdict.reasons)
 
 
 def test_one_component_that_does_nothing_is_enough():
     def idle(config):
         return as_the_paper_has_it(config) - 0.05 * (config.language_model_weight == 0)
 
-    _, found = words(simulated(idle))
-    assert starting(found, "every component") == starting(found, "loss that is added without LM") == {"VIOLATED"}
-    assert starting(found, "loss that is added without KD") == {"HOLDS"}
+    result = judged(simulated(idle))
+    assert words(result, "every-component") == words(result, "component", component="LM loss") == {"VIOLATED"}
+    assert words(result, "component", component="KD loss") == {"HOLDS"}
 
 
 def test_failed_students_leave_their_claims_open():
-    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed[0] == 3)
-    evidence, found = words(train)
-    content = content_of(EXPERIMENT.slug, STUDENTS, "cpu", 0, SETTINGS, evidence)
-    assert sum(bool(one["failure"]) for one in content["students"]) == 3
-    json.dumps(content, allow_nan=False)
-    assert starting(found, "LRC is the best") == starting(found, "LRC is better than kd") == {"INCONCLUSIVE"}
-    assert starting(found, "LRC is better than lora") == {"HOLDS"}
+    train = simulated(as_the_paper_has_it, fails=lambda config: config.method == "kd" and config.seed == 3)
+    result = judged(train)
+    content = content_of(EXPERIMENT.slug, STUDENTS, "cpu", 0, SETTINGS, result)
+    assert sum(bool(student.failure) for student in content.students) == 3
+    json.loads(to_json(content))
+    assert words(result, "best") == words(result, "better", rival="kd") == {"INCONCLUSIVE"}
+    assert words(result, "better", rival="lora") == {"HOLDS"}
 
 
 @pytest.mark.parametrize("lost", ["kd", "lrc"])
 def test_a_method_that_always_fails_ends_nothing(lost):
-    _, found = words(simulated(as_the_paper_has_it, fails=lambda config: config.method == lost))
-    assert starting(found, "LRC is the best") <= {"INCONCLUSIVE", "NOT_APPLICABLE"}
+    result = judged(simulated(as_the_paper_has_it, fails=lambda config: config.method == lost))
+    assert words(result, "best") <= {"INCONCLUSIVE", "NOT_APPLICABLE"}
 
 
 def test_nothing_is_compared_at_unlike_sizes():
-    _, found = words(simulated(as_the_paper_has_it, lambda config: SIZE + 100 * (config.method == "pc-lora")))
-    assert starting(found, "LRC is the best") == starting(found, "LRC is better than pc-lora") == {"NOT_APPLICABLE"}
-    assert starting(found, "LRC's gain") == {"NOT_APPLICABLE"}
-    assert starting(found, "Table 1's methods") == {"VIOLATED"}
-    assert starting(found, "LRC is better than kd") == {"HOLDS"}
+    result = judged(simulated(as_the_paper_has_it, lambda config: SIZE + 100 * (config.method == "pc-lora")))
+    assert words(result, "best") == words(result, "better", rival="pc-lora") == {"NOT_APPLICABLE"}
+    assert words(result, "gain") == {"NOT_APPLICABLE"}
+    assert [one.words[0] for one in result.findings if one.equation == "table-1-parameters"] == ["VIOLATED"]
+    assert words(result, "better", rival="kd") == {"HOLDS"}
 
 
 def test_two_seeds_say_nothing():
-    _, found = words(simulated(as_the_paper_has_it), seeds=2)
-    judged = {what: word for what, word in found.items() if "deploy" not in what}
-    assert starting(judged, "LRC's gain") == {"UNFALSIFIABLE"}
-    assert {word for what, word in judged.items() if not what.startswith("LRC's gain")} == {"INCONCLUSIVE"}
+    result = judged(simulated(as_the_paper_has_it), seeds=2)
+    assert words(result, "gain") == {"UNFALSIFIABLE"}
+    others = [finding for finding in result.findings if finding.key not in ("gain", "equal-size")]
+    assert {finding.words[0] for finding in others} == {"INCONCLUSIVE"}
+
+
+def test_data_without_a_row_or_a_setting_of_the_paper_are_refused():
+    data = judged(simulated(as_the_paper_has_it)).data
+    weights = dataclasses.replace(data.figure_3_clone_weights, at=(0.1, 2.0, 10.0))
+    for changes in ({"table_1": ()}, {"table_2": data.table_2[1:]}, {"figure_3_clone_weights": weights}):
+        with pytest.raises(InputError, match="lacks a row or a setting"):
+            dataclasses.replace(data, **changes)
+    with pytest.raises(InputError, match="have other losses"):
+        dataclasses.replace(data.figure_3_clone_weights, at=())

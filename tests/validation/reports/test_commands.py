@@ -12,7 +12,7 @@ from tests.validation.fakes import GAP, RECORDS, SGD, content
 from theorykit.verdicts import Instance, Verdict
 from validation.claims.experiment import PartResult
 from validation.claims.finding import Finding, Form
-from validation.claims.record import Record, content_of, read_record, write_record
+from validation.claims.record import Made, Record, checksum_of, content_of, read_record
 from validation.reports.run import contradictions, exit_code
 
 
@@ -60,13 +60,13 @@ def test_other_settings_replace_a_record_and_again_repeats_it(call):
     [
         ({"off": 1.0}, [], 3, f"{GAP} planted control came out VIOLATED: a number by two routes"),
         ({"word": "VIOLATED"}, [], 3, f"{SGD} students contradicts the corrected eq-11: mean loss"),
-        ({"undecided": 1}, [], 0, ""),
-        ({"undecided": 1}, ["--strict"], 4, f"{GAP} planted eq-19: INCONCLUSIVE: a coin"),
+        ({"undecided": True}, [], 0, ""),
+        ({"undecided": True}, ["--strict"], 4, f"{GAP} planted eq-19: INCONCLUSIVE: a coin"),
         ({"word": "INCONCLUSIVE"}, ["--strict"], 4, f"{SGD} students eq-11: INCONCLUSIVE: mean loss"),
         ({"value": "VACUOUS"}, ["--strict"], 4, "HOLDS, VACUOUS"),
         ({"value": "VACUOUS"}, [], 0, ""),
-        ({"raise": 1}, [], 1, f"{GAP} planted failed: the text is too short"),
-        ({"raise": 1, "word": "VIOLATED"}, [], 1, "contradicts"),
+        ({"raises": True}, [], 1, f"{GAP} planted failed: the text is too short"),
+        ({"raises": True, "word": "VIOLATED"}, [], 1, "contradicts"),
     ],
 )
 def test_exit_codes_say_what_was_found(call, changes, arguments, code, told):
@@ -79,14 +79,14 @@ def test_exit_codes_say_what_was_found(call, changes, arguments, code, told):
 
 
 def test_a_part_that_failed_is_tried_again_and_debug_shows_why(call):
-    assert call("run", **{"raise": 1}).code == 1
+    assert call("run", raises=True).code == 1
     assert content(f"{GAP}.planted")["failure"] == "the text is too short"
-    assert "(kept)" not in call("run", GAP, **{"raise": 1}).out.splitlines()[1]
+    assert "(kept)" not in call("run", GAP, raises=True).out.splitlines()[1]
     assert call("run").code == 0
 
 
 def test_an_interrupt_leaves_nothing_half_written(call):
-    done = call("run", interrupt=1)
+    done = call("run", interrupt=True)
     assert (done.code, done.err) == (130, "interrupted\n")
     assert [file.name for file in RECORDS.iterdir()] == ["audit.symbolic.json"]
     assert call("run").code == 0
@@ -143,8 +143,8 @@ def test_students_without_their_measurements_are_lost(call):
 def test_only_theorems_can_be_contradicted(key, told):
     """Two exponents of one rank cannot both be right, and the gain of one experiment is no law for another."""
     verdict = Verdict("by measurement", Instance.VIOLATED, reasons=("seen",), n_seeds=9)
-    evidence = PartResult((Finding(key, Form.CORRECTED, "seen", verdict),))
-    record = Record(content_of(SGD, "students", "smoke", 0, {}, evidence), {}, Path())
+    evidence = PartResult((Finding(key, Form.CORRECTED, "seen", verdict, key="seen"),))
+    record = Record(content_of(SGD, "students", "smoke", 0, {}, evidence), Made(), Path())
     assert bool(contradictions(record)) is told
     assert exit_code([record]) == (3 if told else 0)
 
@@ -180,6 +180,7 @@ BAD = {
     "run --part planted --part students --seed 1 --seed 2": "--seed is given 2 times: 1, 2",
     "train --method kd --method lrc": "--method is given 2 times: kd, lrc",
     "train --data=a --data b": "--data is given 2 times: a, b",
+    "show -oa -ob": "--out is given 2 times: a, b",
 }
 
 
@@ -240,7 +241,7 @@ def test_records_that_are_not_in_order_are_refused(call, command):
     file = RECORDS / f"{GAP}.planted.json"
     kept = json.loads(file.read_text())
     for change, told in (
-        ({"schema_version": 99}, "has schema version 99, this is 1"),
+        ({"schema_version": 99}, "has schema version 99, this is 2"),
         ({"content": kept["content"] | {"failure": "x"}}, "was changed after it was written"),
         ({"content": None}, "was changed after it was written"),
     ):
@@ -269,9 +270,9 @@ def test_a_record_of_another_preset_or_part_is_not_shown(call):
 def test_a_record_without_its_fields_is_refused(call):
     assert call("run").code == 0
     file = RECORDS / f"{GAP}.planted.json"
-    kept = json.loads(file.read_text())
-    del kept["content"]["identity"]
-    write_record(file, kept["content"], kept["made"])
+    body = json.loads(file.read_text())
+    del body["content"]["identity"], body["checksum"]
+    file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
     done = call("run")
     assert (done.code, done.out) == (2, "")
     assert "is no record of an experiment" in done.err.splitlines()[0]
@@ -283,4 +284,4 @@ def test_verdicts_of_another_commit_are_drawn_again_from_the_same_students(call,
     again = call("run")
     assert again.code == 0
     assert "(kept)" not in again.out
-    assert read_record(Path(f".work/validation/smoke/{SGD}.students.json")).made["commit"] == "of another day"
+    assert read_record(Path(f".work/validation/smoke/{SGD}.students.json")).made.commit == "of another day"

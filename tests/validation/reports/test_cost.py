@@ -9,7 +9,7 @@ from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 from validation.reports import cost
 from validation.reports.cost import Cost, Estimate
 from validation.students import make_student
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig, StudentConfig
 from validation.training.model_shape import model_shape, student_matrices
 from validation.training.scratch import SIZES
 from validation.training.store import Store
@@ -50,12 +50,14 @@ def test_students_have_the_matrices_that_are_counted(teacher, kind, rank):
         pytest.skip("narrow students need a Llama-type teacher")
     blocks = torch.arange(64).view(4, 16).numpy() % 50
     students = make_student(module, kind, rank, blocks=blocks)
-    counted = student_matrices(model_shape(folder), RunConfig(folder, student=kind, rank=(rank,)))
+    counted = student_matrices(model_shape(folder), StudentConfig(folder, student=kind, rank=rank))
     assert sum(one.parameters for one in counted) == multiplied(students.deployed(0))
 
 
 def test_ranks_of_layers_are_followed():
-    config = RunConfig("scratch:tiny", layer_ranks={"transformer.h.0.attn.c_attn": 2, "transformer.h.0.mlp.c_fc": None})
+    config = StudentConfig(
+        "scratch:tiny", layer_ranks={"transformer.h.0.attn.c_attn": 2, "transformer.h.0.mlp.c_fc": None}
+    )
     dense = model_shape("scratch:tiny").parameters
     counted = sum(one.parameters for one in student_matrices(model_shape("scratch:tiny"), config))
     assert counted == dense - 64 * 192 + 2 * (64 + 192)
@@ -63,7 +65,7 @@ def test_ranks_of_layers_are_followed():
 
 def usual(**fields):
     given = {"teacher": "scratch:tiny", "length": 16, "batch_size": 2, "steps": 5, "held_out_blocks": 1}
-    return RunConfig.from_dict(given | {"evaluate_every": 0} | fields)
+    return BatchConfig.from_dict(given | {"evaluate_every": 0} | fields)
 
 
 def test_operations_are_six_per_parameter_and_token_and_two_of_the_teacher(monkeypatch):
@@ -86,7 +88,7 @@ def test_operations_are_six_per_parameter_and_token_and_two_of_the_teacher(monke
 def test_students_are_counted_once_and_those_with_a_record_are_done(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cost, "product_seconds", lambda *_: 1e-6)
-    students = [usual(seed=[seed]) for seed in range(4)]
+    students = [usual(seed=seed).shared for seed in range(4)]
     store = Store(tmp_path / "students")
     store.write({"identity": students[0].identity, "failure": None})
     estimate = Estimate(store, "cpu")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.validation.fakes import GAP, RECORDS, SGD, content
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _started(teacher, words, changes, *arguments):

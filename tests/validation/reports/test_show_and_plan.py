@@ -80,14 +80,14 @@ def test_cells_are_short_in_a_terminal_and_whole_elsewhere():
 
 
 def test_wrong_and_undecided_controls_and_failed_parts_stand_in_the_table(call):
-    call("run", off=1.0, undecided=1)
+    call("run", off=1.0, undecided=True)
     rows = json.loads(call("show", "--json").out)["result"]["rows"]
     found = {(row["equation"], row["form"]): row for row in rows}
     assert found["eq-19", "corrected"]["instances"]["planted"] == "0 of 1, 1 wrong"
     assert found["eq-19", "printed"]["instances"]["planted"] == "0 of 1, 1 undecided"
     one = call("show", "theorem-2").out
     assert "(control: wrong, had to be HOLDS)" in one
-    call("run", **{"raise": 1})
+    call("run", raises=True)
     rows = json.loads(call("show", "--json").out)["result"]["rows"]
     assert {row["instances"].get("planted") for row in rows if row["statement"] == GAP} == {"FAILED"}
     assert f"{GAP} planted failed: the text is too short" in call("show").out
@@ -136,5 +136,5 @@ def test_whole_records_of_the_repository_stand_before_an_unfinished_run_and_befo
 
 def test_ends_of_intervals_that_are_open_have_their_sign():
     record = read_record(COMMITTED / "cpu" / "generalization-gap.students.json")
-    claim = next(one for one in record.findings if one["equation"] == "gap-linear-in-rank")
+    claim = next(finding for finding in record.findings if finding.equation == "gap-linear-in-rank")
     assert any("[−∞, 0.05]" in line for line in _lines(claim, "table"))

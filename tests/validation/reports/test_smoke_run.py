@@ -14,7 +14,7 @@ from theorykit.statements import STATEMENTS
 from validation.claims.record import read_records
 from validation.reports.experiments import SLUGS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from transformers import AutoModelForCausalLM
 
 from tests.models.tiny import save_runnable, tiny_llama
+from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from validation.students.adapter_start import lora_students, pc_lora_students
@@ -22,16 +23,17 @@ from validation.students.export import load_factors, merged_model, save_factors
 from validation.students.factored import factored_students
 from validation.students.forward import forward
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
+from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
-LABELS, CLONING = Objective(1, 0, 0), Objective(1, 0, 1)
+LABELS, CLONING = LossWeights(1, 0, 0), LossWeights(1, 0, 1)
 families = pytest.mark.parametrize("make", [gpt2, llama])
 both = pytest.mark.parametrize("method", ["lora", "pc-lora"])
 
@@ -258,7 +260,7 @@ def test_the_result_of_a_run_is_the_deployed_student(start, tmp_path):
     teacher = tiny_llama()
     words = RNG.geometric(0.15, 4000) % 90
     (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{word}" for word in row) for row in words.reshape(-1, 20)))
-    config = RunConfig(
+    config = batch(
         teacher=str(save_runnable(teacher, tmp_path / "teacher")),
         method="pc-lora",
         rank=(6, 12),

@@ -16,10 +16,12 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import REGRESSOR
 from validation.students.hints import with_regressor
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.methods import hint_steps_of
-from validation.training.objectives import Objective
+from validation.training.config import StudentConfig
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
+from validation.training.prepare import hint_steps_of
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (30, 12)).astype(np.int32)
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=(1e-2, 3e-3), weight_decay=0.1, hint_steps=5)
@@ -42,7 +44,7 @@ def training(name, plan=PLAN, start=None):
     module = KINDS[name][0]()
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
-    return Training(start or students(name)[1], Objective(1, 1, 0), plan, orders, BLOCKS, BLOCKS[:4], teacher)
+    return Training(start or students(name)[1], LossWeights(1, 1, 0), plan, orders, BLOCKS, BLOCKS[:4], teacher)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -110,13 +112,13 @@ def test_the_regressor_is_trained_and_not_deployed(name):
 
 
 def test_the_share_of_the_first_stage():
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=10)) == 3
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=3, hint_share=0.99)) == 2
-    assert hint_steps_of(RunConfig("t", method="fitnets", steps=2, hint_share=0.01)) == 1
-    assert hint_steps_of(RunConfig("t", method="kd", steps=10)) == 0
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=10)) == 3
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=3, hint_share=0.99)) == 2
+    assert hint_steps_of(StudentConfig("t", method="fitnets", steps=2, hint_share=0.01)) == 1
+    assert hint_steps_of(StudentConfig("t", method="kd", steps=10)) == 0
     with pytest.raises(InputError, match=r"hint_share = 1\.0 is not in \(0, 1\)"):
-        hint_steps_of(RunConfig("t", method="fitnets", hint_share=1.0))
+        hint_steps_of(StudentConfig("t", method="fitnets", hint_share=1.0))
     with pytest.raises(InputError, match="steps = 1 is too few"):
-        hint_steps_of(RunConfig("t", method="fitnets", steps=1))
+        hint_steps_of(StudentConfig("t", method="fitnets", steps=1))
     with pytest.raises(InputError, match="hints need a teacher and a regressor"):
         training("factored gpt2", start=students("factored gpt2")[0]).run()

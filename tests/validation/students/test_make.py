@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from theorykit.models.calibration import collect_statistics
@@ -12,8 +13,7 @@ from validation.students import make_student, make_students
 from validation.students.factored import FactoredStudents
 from validation.students.narrow import NarrowStudents
 from validation.students.square import SquareStudents
-from validation.training.config import RunConfig
-from validation.training.objectives import distillation_kl
+from validation.training.losses import distillation_kl
 from validation.training.prepare import prepare
 
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)
@@ -54,7 +54,7 @@ def test_random_students_do_not_depend_on_their_batch():
 
 
 def started(teacher, words, start, rank):
-    return prepare(RunConfig(teacher, method="kd", rank=rank, start=start, data=words, length=16, steps=2))
+    return prepare(batch(teacher, method="kd", rank=rank, start=start, data=words, length=16, steps=2))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -12,8 +12,10 @@ from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import narrow_students, residual_basis
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective, clone_loss
+from validation.training.loop import Training
+from validation.training.losses import LossWeights, clone_loss
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)
@@ -62,7 +64,7 @@ def test_it_trains_and_the_basis_of_the_residual_stream_is_a_better_start():
     found = [
         Training(
             narrow_students(teacher, 12, basis=basis, generators=[np.random.default_rng(0)]),
-            Objective(1, 0, 0),
+            LossWeights(1, 0, 0),
             TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
             own,
             BLOCKS,
@@ -93,7 +95,7 @@ def test_low_rank_clone_trains_with_its_signals():
     teacher = llama()
     found = Training(
         narrow_students(teacher, 12, basis=residual_basis(teacher, BLOCKS, 12)),
-        Objective(1, 1, 1),
+        LossWeights(1, 1, 1),
         TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
         BlockOrders([np.arange(40)], [0]),
         BLOCKS,

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.convergence.gradient_preservation import factor_gradients
 from theorykit.errors import InputError
@@ -15,11 +16,12 @@ from validation.students.forward import forward
 from validation.students.narrow import residual_basis
 from validation.students.square import square_students
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective, clone_loss, language_model_loss
+from validation.training.loop import Training
+from validation.training.losses import LossWeights, clone_loss, language_model_loss
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
+from validation.training.teachers import Teacher
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (40, 12)).astype(np.int32)
@@ -137,7 +139,7 @@ def test_it_trains_with_labels_soft_targets_and_signals(name, start, rng):
     frozen = {key: part.clone() for key, part in students.teacher.items()}
     found = Training(
         students,
-        Objective(1, 1, 1),
+        LossWeights(1, 1, 1),
         TrainingPlan(steps=30, batch_size=8, learning_rates=1e-2),
         BlockOrders([np.arange(40)] * 2, [0, 1]),
         BLOCKS,
@@ -175,7 +177,7 @@ def test_refusals(rng):
 
 @pytest.mark.parametrize(("name", "method", "start"), [("gpt2", "lrc", "svd"), ("llama", "fitnets", "random")])
 def test_a_run_improves_on_its_start_and_is_resumed_bit_for_bit(teachers, words, name, method, start, tmp_path):
-    config = RunConfig(
+    config = batch(
         teachers[name],
         method=method,
         student="square",

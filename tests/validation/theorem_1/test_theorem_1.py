@@ -1,31 +1,57 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import theorykit as tk
-from theorykit.verdicts import Instance
+from theorykit.errors import InputError
+from theorykit.verdicts import Instance, plan_exponent
 from validation.claims.experiment import PLANTED, STUDENTS, Context
 from validation.claims.factors import multiplied
 from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.theorem_1 import planted
-from validation.theorem_1.arms import Constants, Curve, constants_of
+from validation.theorem_1.arms import (
+    ADAMW,
+    CONTROL,
+    DENSE,
+    HIGH,
+    KD,
+    ONE_OVER_L,
+    SHORT,
+    TUNED,
+    Constants,
+    Curve,
+    constants_of,
+)
 from validation.theorem_1.experiment import EXPERIMENT
-from validation.theorem_1.rates import rate_finding, rate_plan
-from validation.theorem_1.slopes import adamw_finding, power, slope_findings
-from validation.theorem_1.speed import gradient_speed, loss_speed, speed_findings
+from validation.theorem_1.slopes import (
+    RATES,
+    RIVALS,
+    Measure,
+    adamw_slope,
+    gradient_speed,
+    loss_speed,
+    power,
+    rate_finding,
+    slope_findings,
+    speed_findings,
+    speeds_of,
+)
 from validation.theorem_1.students import (
+    StudentsData,
     constant_step_findings,
     refuted_and_explicit,
     students,
     tuned_findings,
 )
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 
-SETTINGS = tomllib.loads(
+TABLE = tomllib.loads(
     """
     teacher = "scratch:tiny,steps=60"
     data = "python-docs"
@@ -53,11 +79,18 @@ SETTINGS = tomllib.loads(
     """
 )
 """No file of presets: what it asks for stays a matter of the preset."""
+SETTINGS = EXPERIMENT.part(STUDENTS).read(TABLE)
+
+ADAMW_ARMS = (ADAMW, CONTROL, *RIVALS)
+
+
+def context(settings=SETTINGS, train=lambda asked: []):
+    return Context(settings, 0, train)
 
 
 @pytest.fixture(scope="module")
 def evidence():
-    return EXPERIMENT.part(PLANTED).run(Context({}, 0, lambda asked: []))
+    return EXPERIMENT.part(PLANTED).run(context(PartSettings()))
 
 
 def cheap_findings():
@@ -90,13 +123,13 @@ def test_a_slope_alone_refutes_no_upper_bound(slope, explicit, words):
     sizes = np.array([100.0, 1000.0, 10_000.0])
     generator = np.random.default_rng(0)
     averages = sizes**slope * np.exp(0.01 * generator.standard_normal((8, 3)))
-    plan = rate_plan(-0.5, sizes, seeds=8, sd_log=0.1, margin=0.1)
-    found = rate_finding(plan, averages, generator, form=Form.PRINTED, what="O(T^-1/2)", explicit=explicit)
-    assert found.words == words
+    plan = plan_exponent(-0.5, sizes, n_seeds=8, sd_log=0.1, margin=0.1, further_rivals=RATES)
+    finding = rate_finding(plan, averages, generator, form=Form.PRINTED, what="O(T^-1/2)", of={}, explicit=explicit)
+    assert finding.words == words
 
 
 def test_planted_findings_repeat(evidence):
-    again = EXPERIMENT.part(PLANTED).run(Context({}, 0, lambda asked: []))
+    again = EXPERIMENT.part(PLANTED).run(context(PartSettings()))
     assert [one.to_dict() for one in again.findings] == [one.to_dict() for one in evidence.findings]
 
 
@@ -122,9 +155,9 @@ def known(excess=0.9):
 
 def judged(curves, constants):
     return {
-        (one.equation, one.form): one.verdict
-        for one in constant_step_findings(SETTINGS, "short step", curves, constants)
-        if one.verdict.instance is not Instance.UNFALSIFIABLE
+        (finding.equation, finding.form): finding.verdict
+        for finding in constant_step_findings(SETTINGS, SHORT, curves, constants)
+        if finding.verdict.instance is not Instance.UNFALSIFIABLE
     }
 
 
@@ -183,22 +216,23 @@ def test_a_tuned_step_that_is_too_long_is_left_out():
 def slopes(refuted=(), explicit=None):
     generator = np.random.default_rng(0)
     curves = [curve(generator) for _ in range(8)]
-    settings = SETTINGS | {"tuned_steps": []}
-    arms = {"short step": curves, "step 1/L": curves}
-    return slope_findings(Context(settings, 0, lambda asked: []), arms, refuted, explicit or {})
+    arms = {SHORT: curves, ONE_OVER_L: curves}
+    return slope_findings(context(replace(SETTINGS, tuned_steps=())), arms, refuted, explicit or {})
 
 
 def test_slopes_name_whose_claim_they_judge_and_how_it_is_read():
-    found = slopes(explicit={"short step": Instance.HOLDS, "step 1/L": Instance.VIOLATED})
-    assert [one.words[0] for one in found] == ["INCONCLUSIVE", "UNFALSIFIABLE", "VIOLATED", "UNFALSIFIABLE"]
-    for one, (rate, where) in zip(found, [("T^-1)", "§4.1"), ("T^-1/2)", "abstract, §7")] * 2, strict=True):
-        assert f"O({rate}, an upper bound claimed by {where}" in one.what
-        assert any("of the norm, which §5.4 writes" in reason for reason in one.verdict.reasons)
+    findings = slopes(explicit={SHORT: Instance.HOLDS, ONE_OVER_L: Instance.VIOLATED})
+    assert [finding.words[0] for finding in findings] == ["INCONCLUSIVE", "UNFALSIFIABLE", "VIOLATED", "UNFALSIFIABLE"]
+    claims = [("T^-1", "§4.1"), ("T^-1/2", "abstract, §7")] * 2
+    for finding, (rate, where) in zip(findings, claims, strict=True):
+        assert finding.of["rate"] == rate
+        assert f"O({rate}), an upper bound claimed by {where}" in finding.what
+        assert any("of the norm, which §5.4 writes" in reason for reason in finding.verdict.reasons)
 
 
 def test_slopes_are_only_shown_where_the_step_is_too_long():
-    found = slopes(refuted={"short step"})
-    assert [one.words for one in found[:2]] == [("NOT_APPLICABLE",)] * 2
+    found = slopes(refuted={SHORT})
+    assert [finding.words for finding in found[:2]] == [("NOT_APPLICABLE",)] * 2
     assert found[2].words == ("UNFALSIFIABLE", "INCONSISTENT")
     assert found[0].measured == pytest.approx(0, abs=0.1)
 
@@ -207,18 +241,18 @@ def test_arms_whose_step_is_too_long_are_told_from_curvature():
     generator = np.random.default_rng(0)
     short = [curve(generator) for _ in range(8)]
     tuned = [curve(generator, 8 / size**0.5, steps=size) for size in (100, 300, 1000) for _ in range(8)]
-    curves = {"short step": short, "step 1/L": short, "tuned step": tuned}
-    constants = {"short step": known(), "step 1/L": known(excess=1.3)}
+    curves = {SHORT: short, ONE_OVER_L: short, TUNED: tuned}
+    constants = {SHORT: known(), ONE_OVER_L: known(excess=1.3)}
     refuted, explicit = refuted_and_explicit(SETTINGS, curves, constants)
-    assert refuted == {"step 1/L", "tuned step"}
+    assert refuted == {ONE_OVER_L, TUNED}
     # a floor at 1 against (2LΔ + σ²)/T
-    assert explicit["short step"] is Instance.VIOLATED
+    assert explicit[SHORT] is Instance.VIOLATED
 
 
 def test_the_slope_of_adamw_is_only_shown():
     generator = np.random.default_rng(0)
     curves = [curve(generator, steps=10) for _ in range(8)]
-    found = adamw_finding(Context(SETTINGS, 0, lambda asked: []), curves)
+    found = adamw_slope(context(), curves)
     assert found.words == ("NOT_APPLICABLE",)
     assert found.measured is not None
     assert "§5.4" in found.what
@@ -229,7 +263,7 @@ def test_the_largest_of_the_lower_limits_of_a_run_is_corrected_for_being_picked(
     noise = [tk.convergence.paired_gradient_variance(one, one) for one in halves]
     looks = [{"step": place, "gradient_variance": one.to_dict()} for place, one in enumerate(noise)]
     more = {"hessian": {"eigenvalue": 1.0}, "weight_error": {"0": {"least": 0.5}}}
-    probe = TrainedStudent(RunConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
+    probe = TrainedStudent(StudentConfig("scratch:tiny"), measurements=tuple(look | more for look in looks))
     # two-sided 95 %: 2.5 % below, shared by the three points
     wider = [tk.convergence.paired_gradient_variance(one, one, confidence=1 - 0.05 / 3) for one in halves]
     assert constants_of([probe]).low == pytest.approx(max(one.interval[0] for one in wider))
@@ -245,7 +279,7 @@ def measured(norms, losses, seed=0):
         }
         for place, (norm, loss) in enumerate(zip(norms, losses, strict=True))
     )
-    return TrainedStudent(RunConfig("scratch:tiny", seed=(seed,)), measurements=rows)
+    return TrainedStudent(StudentConfig("scratch:tiny", seed=seed), measurements=rows)
 
 
 def test_speeds_of_a_known_curve():
@@ -258,7 +292,6 @@ def test_speeds_of_a_known_curve():
 
 def test_a_planted_speed_is_found_and_none_is_not():
     generator = np.random.default_rng(1)
-    context = Context(SETTINGS, 0, lambda asked: [])
 
     def arm(rate):
         def one(seed):
@@ -268,8 +301,11 @@ def test_a_planted_speed_is_found_and_none_is_not():
 
         return [one(seed) for seed in range(8)]
 
-    arms = {"low rank": arm(0.4), "low rank, other order": arm(0.4), "high rank": arm(0.2), "kd": arm(0.4)}
-    findings, _ = speed_findings(context, arms | {"dense finetune": arm(0.8)})
+    arms = {ADAMW: arm(0.4), CONTROL: arm(0.4), HIGH: arm(0.2), KD: arm(0.4), DENSE: arm(0.8)}
+    findings = speed_findings(context(), speeds_of(arms))
+    assert [finding.of for finding in findings] == [
+        {"rival": rival, "measure": measure} for measure in Measure for rival in RIVALS
+    ]
     assert all("projected teacher; the learning rate is one" in one.verdict.reasons[-1] for one in findings)
     words = [one.verdict.instance for one in findings]
     assert words[0] is words[3] is Instance.HOLDS
@@ -280,7 +316,7 @@ def test_a_planted_speed_is_found_and_none_is_not():
 def test_the_students_are_known_beforehand():
     asked = students(SETTINGS, 0)
     assert len(asked) == 8 * (2 + 3 + 5) + 2 * 2
-    assert all(one.count == 1 for one in asked)
+    assert {type(one) for one in asked} == {StudentConfig}
     assert not {one.identity for one in asked} & {one.identity for one in students(SETTINGS, 1)}
 
 
@@ -290,8 +326,37 @@ def test_power_is_planned():
 
 def test_every_verdict_on_students_says_what_it_is_conditional_on():
     def train(asked):
-        return [TrainedStudent(one, failure="lost") for one in asked]
+        return [TrainedStudent(config, failure="lost") for config in asked]
 
-    findings = EXPERIMENT.part(STUDENTS).run(Context(SETTINGS, 0, train)).findings
+    findings = EXPERIMENT.part(STUDENTS).run(context(train=train)).findings
     assert findings
     assert all(one.verdict.reasons[-1] == CONDITIONAL for one in findings)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"curves": {SHORT: ()}}, "an arm or a measure"),
+        ({"speeds": {}}, "an arm or a measure"),
+        ({"speeds": {measure: {ADAMW: np.zeros(2)} for measure in Measure}}, "speeds are not of all arms"),
+        (
+            {"speeds": {m: {a: np.zeros(1 + (a == KD)) for a in (ADAMW, CONTROL, *RIVALS)} for m in Measure}},
+            "and seeds",
+        ),
+    ],
+)
+def test_data_without_what_a_figure_draws_are_refused(change, words):
+    speeds = {measure: {arm: np.zeros(2) for arm in ADAMW_ARMS} for measure in Measure}
+    data = StudentsData(dict.fromkeys((SHORT, *ADAMW_ARMS), ()), {SHORT: known()}, speeds)
+    with pytest.raises(InputError, match=words):
+        replace(data, **change)
+
+
+def test_a_curve_has_looks_and_constants_have_runs():
+    looks = np.arange(2.0)
+    with pytest.raises(InputError, match="two looks"):
+        Curve(looks, looks[:1], looks, 0.5)
+    with pytest.raises(InputError, match="two looks"):
+        Curve(looks[:1], looks[:1], looks[:1], 0.5)
+    with pytest.raises(InputError, match="of no run"):
+        replace(known(), curvatures=())

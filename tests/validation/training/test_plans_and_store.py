@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.validation.configs import batch
 from theorykit.errors import InputError
 from validation.plans import read_plan
-from validation.training.config import RunConfig
 from validation.training.store import Store, group
 
-EXAMPLE = Path(__file__).parents[2] / "validation" / "plans" / "smoke.toml"
+EXAMPLE = Path(__file__).parents[3] / "validation" / "plans" / "smoke.toml"
 
 
 def written(path, text):
@@ -20,7 +20,7 @@ def written(path, text):
 
 
 def students(**fields):
-    return [*RunConfig("somewhere", **fields).students()]
+    return [*batch("somewhere", **fields).students]
 
 
 def record(student, failure="", **result):
@@ -38,11 +38,11 @@ def record(student, failure="", **result):
 def test_the_example_is_every_run_with_every_combination():
     plan = read_plan(EXAMPLE)
     assert [(one.method, one.seed) for one in plan.students] == [
-        (method, (seed,)) for method in ("lrc", "kd", "finetune") for seed in (0, 1)
+        (method, seed) for method in ("lrc", "kd", "finetune") for seed in (0, 1)
     ]
     assert {one.steps for one in plan.students} == {20}
     assert set(plan.presets.values()) == {"smoke"}
-    assert [len(batch.students()) for batch in group(plan.students, plan.batch_students)] == [2, 2, 2]
+    assert [len(batch.students) for batch in group(plan.students, plan.batch_students)] == [2, 2, 2]
 
 
 def test_toml_and_json_name_the_same_students_once(tmp_path):
@@ -55,7 +55,7 @@ def test_toml_and_json_name_the_same_students_once(tmp_path):
     same = {"base": base, "grid": {"n_blocks": [5, None], "temperature": [1.0, 4.0]}}
     plans = [read_plan(toml), read_plan(written(tmp_path / "p.json", json.dumps(same)))]
     assert plans[0] == plans[1]
-    assert [(one.n_blocks[0], one.temperature[0]) for one in plans[0].students] == [
+    assert [(one.n_blocks, one.temperature) for one in plans[0].students] == [
         (5, 1.0),
         (5, 4.0),
         (None, 1.0),
@@ -65,7 +65,7 @@ def test_toml_and_json_name_the_same_students_once(tmp_path):
     lists = read_plan(
         written(tmp_path / "l.toml", '[base]\nteacher = "t"\nrank = [4, 8]\n[[runs]]\n[[runs]]\nseed=1\n')
     )
-    assert [(one.rank, one.seed) for one in lists.students] == [((r,), (s,)) for s in (0, 1) for r in (4, 8)]
+    assert [(one.rank, one.seed) for one in lists.students] == [(r, s) for s in (0, 1) for r in (4, 8)]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_one_batch_differs_in_nothing_that_needs_another_program():
         *students(student="narrow", rank=(12, 24), n_blocks=(5, 6)),
     ]
     batches = group(given, 2)
-    assert [batch.rank for batch in batches] == [(4, 8), (12,), (4, 8), (12,), (24,)]
-    alone = [student.identity for batch in batches for student in batch.students()]
+    assert [batch.each("rank") for batch in batches] == [(4, 8), (12,), (4, 8), (12,), (24,)]
+    alone = [student.identity for batch in batches for student in batch.students]
     assert alone == [student.identity for student in given]
 
 
@@ -116,7 +116,7 @@ def test_leaving_out_whole_batches_does_not_change_the_others():
     given = students(seed=tuple(range(10)))
     first, second, third, fourth = group(given, 3)
     for gone in (first, second, third, fourth):
-        left = {one.identity for one in given} - {one.identity for one in gone.students()}
+        left = {one.identity for one in given} - {one.identity for one in gone.students}
         again = group([one for one in given if one.identity in left], 3)
         assert again == [one for one in (first, second, third, fourth) if one != gone]
 
@@ -129,17 +129,17 @@ def test_students_stay_together_when_the_plan_grows(tmp_path):
     assert store.assign(grown, 8, keep=False) == [*before, *group(students(seed=(4, 8)), 8)]
     assert store.batches() == {one.identity: one for one in before}
     assert store.assign(grown, 8)[:2] == before
-    assert [one.seed for one in store.batches().values()] == [(5, 6), (7,), (4, 8)]
-    for student in before[0].students():
+    assert [one.each("seed") for one in store.batches().values()] == [(5, 6), (7,), (4, 8)]
+    for student in before[0].students:
         store.write(record(student))
-    assert [one.seed for one in store.assign(grown, 8)] == [(7,), (4, 8)]
+    assert [one.each("seed") for one in store.assign(grown, 8)] == [(7,), (4, 8)]
 
 
 def test_a_batch_gives_way_to_its_halves_in_its_place(tmp_path):
     store = Store(tmp_path)
     first, second = store.assign(students(seed=tuple(range(6))), 3)
     store.split(first)
-    assert [one.seed for one in store.assign(students(seed=tuple(range(6))), 3)] == [(0,), (1, 2), (3, 4, 5)]
+    assert [one.each("seed") for one in store.assign(students(seed=tuple(range(6))), 3)] == [(0,), (1, 2), (3, 4, 5)]
     assert second.identity in store.batches()
 
 
@@ -148,15 +148,15 @@ def test_failures_are_forgotten_and_nothing_else(tmp_path):
     mixed, failed = store.assign(given, 2)
     for student, failure in zip(given, ("", "nan", "full", "full"), strict=True):
         store.write(record(student, failure))
-    for batch in (mixed, failed):
-        store.run_folder(batch.identity).mkdir(parents=True)
-        (store.run_folder(batch.identity) / "result.json").write_text("{}")
+    for config in (mixed, failed):
+        store.run_folder(config.identity).mkdir(parents=True)
+        (store.run_folder(config.identity) / "result.json").write_text("{}")
     with store.claim(failed.identity):
         store.forget_failures(given)
-    assert [one.seed[0] for one in store.unfinished(given)] == [1]
+    assert [one.seed for one in store.unfinished(given)] == [1]
     store.forget_failures(given)
-    assert [one.seed[0] for one in store.unfinished(given)] == [1, 2, 3]
-    assert [one.seed for one in store.assign(given, 8)] == [(1, 2, 3)]
+    assert [one.seed for one in store.unfinished(given)] == [1, 2, 3]
+    assert [one.each("seed") for one in store.assign(given, 8)] == [(1, 2, 3)]
     assert store.run_folder(mixed.identity).exists()  # what its finished student left
     assert not store.run_folder(failed.identity).exists()  # had ended: begins anew
 
@@ -199,4 +199,4 @@ def test_refusals_of_a_store(tmp_path):
 
 def test_two_spellings_of_a_number_are_one_student():
     assert students(temperature=2)[0].identity == students(temperature=2.0)[0].identity
-    assert dataclasses.replace(students()[0], learning_rate=1).learning_rate == (1.0,)
+    assert dataclasses.replace(students()[0], learning_rate=1).learning_rate == 1.0

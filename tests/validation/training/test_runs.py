@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -13,14 +12,13 @@ import numpy as np
 import pytest
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
+from tests.validation.configs import batch, changed
 from theorykit.errors import InputError
 from validation.presets import preset
-from validation.training.config import RunConfig
-from validation.training.methods import objective_of
-from validation.training.prepare import prepare
+from validation.training.prepare import objective_of, prepare
 from validation.training.runs import RunFolder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +29,7 @@ def setting(tmp_path_factory):
     drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90  # some words are frequent: there is something to learn
     lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
     (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-    return RunConfig(
+    return batch(
         teacher=str(teacher),
         rank=(4, 12),
         data=str(folder / "text.txt"),
@@ -59,7 +57,7 @@ def whole(setting, tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["lrc", "kd", "fitnets", "lora", "pc-lora", "finetune"])
 def test_every_method_improves_the_held_out_loss(setting, method, tmp_path):
-    config = dataclasses.replace(setting, method=method, steps=40)
+    config = changed(setting, method=method, steps=40)
     training = prepare(config)
     before = training.evaluate()
     result = RunFolder(tmp_path / "run", config).run(training)
@@ -81,7 +79,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("start", ["svd", "random"])
 def test_narrow_students_of_a_llama_teacher(setting, start, tmp_path):
     teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
-    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start, steps=40)
+    config = changed(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start, steps=40)
     training = prepare(config)
     before = training.evaluate()
     result = RunFolder(tmp_path / "run", config).run(training)
@@ -113,9 +111,9 @@ def test_killed_between_any_two_writes_it_goes_on_bit_for_bit(setting, whole, wr
 def test_narrow_students_go_on_bit_for_bit(setting, start, tmp_path):
     """Their projections lie in memory as columns, which files do not keep."""
     teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
-    config = dataclasses.replace(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start)
+    config = changed(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start)
     RunFolder(tmp_path / "whole", config).run(prepare(config))
-    half = dataclasses.replace(config, checkpoint_every=12)
+    half = changed(config, checkpoint_every=12)
     run, stopped = RunFolder(tmp_path / "stopped", half), prepare(half)
     with pytest.raises(Killed):
         run.run(stopped, lambda record: _kill(record.step == 17))
@@ -129,12 +127,11 @@ def _kill(now):
 
 
 def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
-    config = dataclasses.replace(
-        RunConfig(setting.teacher, rank=(4, 12), data=setting.data, **preset("smoke")), steps=150
-    )
+    teacher, data = setting.shared.teacher, setting.shared.data
+    config = batch(teacher, data=data, **preset("smoke") | {"rank": (4, 12), "steps": 150})
     RunFolder(tmp_path / "whole", config).run(prepare(config))
     command = [
-        *(sys.executable, "-m", "validation", "train", "--teacher", setting.teacher, "--data", setting.data),
+        *(sys.executable, "-m", "validation", "train", "--teacher", teacher, "--data", data),
         *("--rank", "4", "--rank", "12", "--steps", "150", "--out", str(tmp_path / "killed")),
     ]
     victim = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -149,7 +146,7 @@ def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
 
 
 def test_a_finished_run_is_not_repeated(setting, tmp_path):
-    config = dataclasses.replace(setting, steps=3)
+    config = changed(setting, steps=3)
     first = RunFolder(tmp_path, config).run(prepare(config))
     training = prepare(config)
     assert RunFolder(tmp_path, config, resume=True).run(training) == first
@@ -157,13 +154,13 @@ def test_a_finished_run_is_not_repeated(setting, tmp_path):
 
 
 def test_the_identity_is_that_of_what_decides_the_numbers(setting):
-    assert dataclasses.replace(setting, checkpoint_every=99).identity == setting.identity
+    assert changed(setting, checkpoint_every=99).identity == setting.identity
     for change in ({"rank": (4,)}, {"seed": 1}, {"learning_rate": 1e-4}, {"data": "kjv"}):
-        assert dataclasses.replace(setting, **change).identity != setting.identity
+        assert changed(setting, **change).identity != setting.identity
 
 
 def test_subsets_of_different_size_are_nested(setting):
-    few, many = (prepare(dataclasses.replace(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
+    few, many = (prepare(changed(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
     np.testing.assert_array_equal(few, many[:5])
 
 
@@ -172,25 +169,25 @@ def test_refusals(setting, tmp_path):
     with pytest.raises(InputError, match="holds this run already"):
         RunFolder(tmp_path / "run", setting)
     with pytest.raises(InputError, match="holds a run with another rank, seed"):
-        RunFolder(tmp_path / "run", dataclasses.replace(setting, rank=(3,), seed=4), resume=True)
+        RunFolder(tmp_path / "run", changed(setting, rank=(3,), seed=4), resume=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the run folder"):
         RunFolder(tmp_path / "file" / "run", setting)
     with pytest.raises(InputError, match="method = 'magic' is unknown"):
-        objective_of(dataclasses.replace(setting, method="magic"))
+        objective_of(changed(setting, method="magic"))
     with pytest.raises(InputError, match="length = 4096 is above the teacher's 1024"):
-        prepare(dataclasses.replace(setting, length=4096))
+        prepare(changed(setting, length=4096))
     with pytest.raises(InputError, match="n_blocks = 0 is not from 1"):
-        prepare(dataclasses.replace(setting, n_blocks=0))
+        prepare(changed(setting, n_blocks=0))
     with pytest.raises(InputError, match="rank = 99"):
-        prepare(dataclasses.replace(setting, rank=(99,)))
+        prepare(changed(setting, rank=(99,)))
     with pytest.raises(InputError, match="student = 'round' is unknown"):
-        prepare(dataclasses.replace(setting, student="round"))
+        prepare(changed(setting, student="round"))
     with pytest.raises(InputError, match=r"widths \(4, 12\) are no batch"):
-        prepare(dataclasses.replace(setting, student="narrow"))
+        prepare(changed(setting, student="narrow"))
     with pytest.raises(InputError, match="needs a Llama-type teacher"):
-        prepare(dataclasses.replace(setting, student="narrow", rank=(12,)))
+        prepare(changed(setting, student="narrow", rank=(12,)))
     with pytest.raises(InputError, match="start = 'pca' is unknown"):
-        prepare(dataclasses.replace(setting, start="pca"))
+        prepare(changed(setting, start="pca"))
     with pytest.raises(InputError, match="is no text"):
-        prepare(dataclasses.replace(setting, data="nothing"))
+        prepare(changed(setting, data="nothing"))

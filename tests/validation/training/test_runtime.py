@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from validation.presets import preset
@@ -20,15 +21,16 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.students.narrow import narrow_students
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
-from validation.training.loop import Training, TrainingPlan
-from validation.training.objectives import LossTerms, Objective
+from validation.training.config import BatchConfig
+from validation.training.loop import Training
+from validation.training.losses import LossTerms, LossWeights
 from validation.training.prepare import prepare
+from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 from validation.training.runtime import Runtime, launched, too_large
 from validation.training.teachers import Teacher
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 PLAN = TrainingPlan(steps=8, batch_size=4, learning_rates=1e-2)
@@ -39,7 +41,7 @@ def training(runtime=None, plan=PLAN, device="cpu", make=gpt2, students=None):
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
     batch = students(module) if students else factored_students(module, [4, 9])
-    return Training(batch, Objective(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime)
+    return Training(batch, LossWeights(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime or Runtime())
 
 
 def losses(found):
@@ -81,10 +83,10 @@ def test_two_processes_go_on_as_one_does(tmp_path):
     (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{n}" for n in row) for row in drawn.reshape(-1, 20)))
     teacher = "scratch:tiny,width=16,depth=1,context=16,vocabulary=300,steps=3"
     fields = {"steps": 10, "length": 16, "rank": [3, 8], "data": "text.txt"}
-    config = RunConfig.from_dict({"teacher": teacher} | preset("smoke") | fields | {"checkpoint_every": 5})
+    config = BatchConfig.from_dict({"teacher": teacher} | preset("smoke") | fields | {"checkpoint_every": 5})
 
     def prepared():
-        return prepare(dataclasses.replace(config, data=str(tmp_path / "text.txt")), teachers=tmp_path / "teachers")
+        return prepare(changed(config, data=str(tmp_path / "text.txt")), teachers=tmp_path / "teachers")
 
     whole = prepared()
     whole.run()
@@ -137,12 +139,12 @@ def test_bfloat16_trains_and_keeps_float32_where_it_counts(make, students):
 def test_precision_is_a_field_of_the_run(tmp_path):
     teacher = save_runnable(tiny_gpt2(), tmp_path / "teacher")
     (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(20)))
-    plain = RunConfig(str(teacher), rank=4, data=str(tmp_path / "text.txt"), length=16, steps=2)
-    mixed = dataclasses.replace(plain, mixed_precision="bf16")
+    plain = batch(str(teacher), rank=4, data=str(tmp_path / "text.txt"), length=16, steps=2)
+    mixed = changed(plain, mixed_precision="bf16")
     assert mixed.identity != plain.identity
     assert prepare(mixed).runtime.precision == "bf16"
     with pytest.raises(InputError, match="mixed_precision = 'fp16' needs its losses scaled"):
-        prepare(dataclasses.replace(plain, mixed_precision="fp16"))
+        prepare(changed(plain, mixed_precision="fp16"))
 
 
 def test_processes_share_every_batch():

@@ -24,13 +24,15 @@ from validation.__main__ import main
 from validation.plans import read_plan
 from validation.training import prepare as preparing
 from validation.training import runs
+from validation.training.config import BatchConfig
 from validation.training.executors import here, processes, ray_cluster
+from validation.training.failures import Failure, FailureKind, failure_in, reason_of
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
-from validation.training.sweep import Task, Trainer, reason_of, run_sweep
+from validation.training.sweep import Task, Trainer, run_sweep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def sessions(store):
 def test_records_are_the_results_of_plain_runs(good, whole, tmp_path):
     for batch in whole.batches().values():
         plain = RunFolder(tmp_path / batch.identity, batch).run(prepare(batch))
-        for place, (student, row) in enumerate(zip(batch.students(), plain["students"], strict=True)):
+        for place, (student, row) in enumerate(zip(batch.students, plain["students"], strict=True)):
             record = whole.record(student.identity)
             assert {**record["result"], "identity": student.identity, "failure": ""} == row
             assert record["config"] == student.to_dict()
@@ -114,7 +116,7 @@ def test_a_student_that_cannot_begin_fails_alone(plan, whole, tmp_path):
         assert one["result"]["held_out"] == pytest.approx(whole.record(one["identity"])["result"]["held_out"], rel=1e-6)
     attempts = []
     again = run_sweep(plan, store, lambda work, tasks: attempts.extend(tasks) or here(work, tasks), retry=True)
-    assert [one.config.rank for one in attempts] == [(99,), (99,)]
+    assert [one.config.each("rank") for one in attempts] == [(99,), (99,)]
     assert [one["failure"] for one in again] == [one["failure"] for one in records]
 
 
@@ -124,6 +126,7 @@ def test_a_student_that_diverges_is_recorded_and_the_others_go_on(good, tmp_path
     asked = replace(good, students=(wild, calm))
     records = run_sweep(asked, Store(tmp_path), here)
     assert re.search("not finite at step", records[0]["failure"])
+    assert records[0]["failure_kind"] == "diverged"
     assert records[1]["failure"] == ""
     assert records[1]["batch"] == records[0]["batch"]
     retried = run_sweep(asked, Store(tmp_path), here, retry=True)
@@ -132,17 +135,35 @@ def test_a_student_that_diverges_is_recorded_and_the_others_go_on(good, tmp_path
     assert Store(tmp_path).metrics(calm.identity)
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("the loss or its gradient was not finite at step 3", FailureKind.DIVERGED),
+        ("no step size: Lanczos did not end", FailureKind.NO_STEP_SIZE),
+        ("the process of this batch was ended by signal 9, as where memory is full", FailureKind.ACCIDENT),
+    ],
+)
+def test_a_failure_keeps_its_kind_and_one_that_was_stored_without_has_that_of_its_words(reason, kind):
+    assert failure_in({"failure": reason}) == Failure(kind, reason)
+    for other in FailureKind:  # what is stored decides, whatever the sentence says
+        stored = json.loads(json.dumps(Failure(other, reason, "Traceback").to_dict()))
+        assert failure_in(stored) == Failure(other, reason, "Traceback")
+    assert failure_in({"failure": ""}) is None
+
+
 def test_what_does_not_fit_is_tried_in_halves(good, whole, tmp_path, monkeypatch):
     def small(config, **options):
         if config.count > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        if config.method == "finetune":
+        if config.shared.method == "finetune":
             raise RuntimeError("a bug\nof two lines")
         return prepare(config, **options)
 
     monkeypatch.setattr(preparing, "prepare", small)
     records = run_sweep(good, Store(tmp_path), here)
     assert [one["failure"] for one in records] == ["", "", *["RuntimeError: a bug of two lines"] * 2]
+    assert all("raise RuntimeError" in one["trace"] for one in records[2:])
+    assert {failure_in(one).kind for one in records[2:]} == {FailureKind.ACCIDENT}
     assert reason_of(torch.OutOfMemoryError("x")).startswith("out of memory on the accelerator")
 
 
@@ -203,16 +224,18 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(good, whole, broken, 
 def test_an_unwritable_folder_is_one_line(good, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match="cannot be written"):
-        RunFolder(tmp_path, good.students[0])
+        RunFolder(tmp_path, BatchConfig(good.students[:1]))
 
 
 def test_a_process_that_dies_costs_its_own_task(good, tmp_path):
-    tasks = [Task(tmp_path, replace(good.students[0], seed=seed), tmp_path) for seed in range(3)]
-    found = {task.config.seed[0]: reason for task, reason in processes(1)(killed_or_done, tasks)}
+    tasks = [Task(tmp_path, BatchConfig((replace(good.students[0], seed=seed),)), tmp_path) for seed in range(3)]
+    found = {
+        task.config.shared.seed: failure and failure.reason for task, failure in processes(1)(killed_or_done, tasks)
+    }
     assert found == {
         0: "the process of this batch was ended by signal 9, as where memory is full",
         1: "a reason",
-        2: "",
+        2: None,
     }
     with pytest.raises(InputError, match="workers = 0"):
         processes(0)
@@ -303,8 +326,8 @@ def test_a_ray_cluster_gives_the_same_records(good, whole, tmp_path, monkeypatch
         execute = ray_cluster(cluster.address)
         run_sweep(good, Store(tmp_path), execute)
         assert repeatable(Store(tmp_path)) == repeatable(whole)
-        ((_, reason),) = execute(Trainer(), [Task(tmp_path / "nowhere", good.students[0], ROOT)])
-        assert reason.endswith("is not seen by every node")
+        ((_, failure),) = execute(Trainer(), [Task(tmp_path / "nowhere", BatchConfig(good.students[:1]), ROOT)])
+        assert failure.reason.endswith("is not seen by every node")
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -315,7 +338,7 @@ def test_a_ray_cluster_gives_the_same_records(good, whole, tmp_path, monkeypatch
 def test_a_cluster_that_is_not_there_is_one_line(good, tmp_path):
     execute = ray_cluster("127.0.0.1:1")
     with pytest.raises(InputError, match=r"cannot reach the Ray cluster 127\.0\.0\.1:1: ConnectionRefusedError"):
-        list(execute(Trainer(), [Task(tmp_path, good.students[0], ROOT)]))
+        list(execute(Trainer(), [Task(tmp_path, BatchConfig(good.students[:1]), ROOT)]))
 
 
 def test_a_missing_ray_is_one_line(monkeypatch):

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.models.tiny import save_runnable, tiny_gpt2
+from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
@@ -20,17 +21,17 @@ from validation.students.forward import forward
 from validation.students.hints import with_regressor
 from validation.training import scratch, teachers
 from validation.training.batches import BlockOrders
-from validation.training.config import RunConfig
 from validation.training.data import Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
-from validation.training.loop import Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
 from validation.training.prepare import load_teacher, prepare
+from validation.training.problem import TrainingPlan
 from validation.training.scratch import is_scratch, scratch_teacher, trained_teacher
 from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (10, 4))
-ALL_TERMS = Objective(1, 1, 1)
+ALL_TERMS = LossWeights(1, 1, 1)
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=1e-2)
 SMALL = "scratch:tiny,width=16,heads=2,depth=1,context=16,vocabulary=300,steps=12,batch_size=4"
 WORDS = np.random.default_rng(1).geometric(0.1, 3000) % 60
@@ -127,7 +128,7 @@ def test_with_kept_outputs_it_goes_on_bit_for_bit(free, hint_steps, monkeypatch)
     def made():
         orders = BlockOrders([np.arange(10)], [3])
         students = with_regressor(factored_students(gpt2(), [4]), 24, [])
-        return Training(students, Objective(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
+        return Training(students, LossWeights(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
 
     whole, first = made(), made()
     whole.run()
@@ -158,32 +159,32 @@ def setting(tmp_path_factory):
     folder = tmp_path_factory.mktemp("teachers")
     save_runnable(tiny_gpt2(), folder / "teacher")
     (folder / "text.txt").write_text("\n".join(TEXT.documents + TEXT.held_out), encoding="utf-8")
-    return RunConfig(
+    return batch(
         teacher=str(folder / "teacher"), rank=4, data=str(folder / "text.txt"), length=16, steps=4, batch_size=4
     )
 
 
 def test_outputs_are_kept_where_blocks_come_back(setting):
-    assert prepare(dataclasses.replace(setting, n_blocks=8)).teacher.one_by_one
-    assert not prepare(dataclasses.replace(setting, n_blocks=16)).teacher.one_by_one
-    assert not prepare(dataclasses.replace(setting, n_blocks=8, method="finetune")).teacher.one_by_one
+    assert prepare(changed(setting, n_blocks=8)).teacher.one_by_one
+    assert not prepare(changed(setting, n_blocks=16)).teacher.one_by_one
+    assert not prepare(changed(setting, n_blocks=8, method="finetune")).teacher.one_by_one
 
 
 def test_a_teacher_from_scratch(setting, tmp_path, monkeypatch):
-    config = dataclasses.replace(setting, teacher=SMALL, rank=(3, 6), length=16)
+    config = changed(setting, teacher=SMALL, rank=(3, 6), length=16)
     found = prepare(config, teachers=tmp_path)
     (home,) = tmp_path.iterdir()
     row = json.loads((home / "model" / "teacher.json").read_text())
     assert found.teacher.architecture.width == row["width"] == 16
     assert found.teacher.architecture.vocabulary <= 300
     assert row["steps"] == 12
-    model = load_teacher(config, TEXT, teachers=tmp_path)  # not the same text: another teacher
+    model = load_teacher(SMALL, TEXT, teachers=tmp_path)  # not the same text: another teacher
     assert len(list(tmp_path.iterdir())) == 2
     _, held_out = train_and_held_out(TEXT, model.tokenizer, 16, 64)
     own = Teacher(architecture_of(model.module), dense_weights(model.module))
     dense = Training(
         factored_students(model.module, [{}]),
-        Objective(1, 0, 0),
+        LossWeights(1, 0, 0),
         PLAN,
         BlockOrders([np.arange(4)], [0]),
         held_out,
@@ -260,18 +261,18 @@ def test_refused_names(name, message):
 
 
 def test_refusals(setting, tmp_path):
-    scratch_run = dataclasses.replace(setting, teacher=SMALL)
+    scratch_run = changed(setting, teacher=SMALL)
     with pytest.raises(InputError, match="length = 17 is above the teacher's 16 tokens"):
-        prepare(dataclasses.replace(scratch_run, length=17), teachers=tmp_path)
+        prepare(changed(scratch_run, length=17), teachers=tmp_path)
     with pytest.raises(InputError, match="length = 1 leaves no token to predict"):
-        prepare(dataclasses.replace(setting, length=1))
+        prepare(changed(setting, length=1))
     with pytest.raises(InputError, match="held_out_blocks = 0"):
-        prepare(dataclasses.replace(setting, held_out_blocks=0))
+        prepare(changed(setting, held_out_blocks=0))
     (tmp_path / "short.txt").write_text("w1 w2\nw3\n")
     with pytest.raises(InputError, match=r"the train text has .* tokens, fewer than one block of 1000"):
-        prepare(dataclasses.replace(setting, length=1000, data=str(tmp_path / "short.txt")))
+        prepare(changed(setting, length=1000, data=str(tmp_path / "short.txt")))
     with pytest.raises(InputError, match=r"the held-out text has .* tokens, fewer than one block of 900"):
-        prepare(dataclasses.replace(setting, length=900))
+        prepare(changed(setting, length=900))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make the folder"):
         trained_teacher(SMALL, TEXT, tmp_path / "file")
@@ -280,7 +281,7 @@ def test_refusals(setting, tmp_path):
 def test_a_tokenizer_of_another_model(setting, tmp_path):
     save_runnable(tiny_gpt2(vocab_size=40), tmp_path / "small")
     with pytest.raises(InputError, match=r"the tokenizer gives the id .* and the model has 40 embeddings"):
-        prepare(dataclasses.replace(setting, teacher=str(tmp_path / "small"), data=str(words_file(tmp_path))))
+        prepare(changed(setting, teacher=str(tmp_path / "small"), data=str(words_file(tmp_path))))
 
 
 def words_file(folder):

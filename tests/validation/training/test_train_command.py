@@ -16,12 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from theorykit.errors import InputError
 from validation.__main__ import main
-from validation.training.config import RunConfig
+from validation.training.config import BatchConfig
 from validation.training.loop import Training
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Done(NamedTuple):
@@ -237,7 +237,7 @@ def test_a_trained_student_becomes_a_model(method, call, train, tmp_path):
     done = call("export", "run", "--number", 1, "-o", "student")
     assert done == Done(0, "student 1 after 3 steps: student\n", done.err)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "student", dtype=torch.float32).eval()
-    config = RunConfig.from_dict(
+    config = BatchConfig.from_dict(
         {k: v for k, v in json.loads(Path("run/config.json").read_text()).items() if k != "identity"}
     )
     training = prepare(config)

@@ -14,13 +14,16 @@ from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.batches import BlockOrders
-from validation.training.loop import Teacher, Training, TrainingPlan
-from validation.training.objectives import Objective
+from validation.training.failures import FailureKind
+from validation.training.loop import Training
+from validation.training.losses import LossWeights
+from validation.training.problem import TrainingPlan
+from validation.training.teachers import Teacher
 
 RNG = np.random.default_rng(0)
 BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=1e-2, evaluate_every=5)
-LABELS = Objective(1, 0, 0)
+LABELS = LossWeights(1, 0, 0)
 
 
 def training(ranks, plan=PLAN, objective=LABELS, teacher=None, seeds=None, subsets=None):
@@ -56,8 +59,8 @@ def test_a_student_that_diverges_in_its_last_step_has_failed():
     plan = dataclasses.replace(PLAN, optimiser="sgd", learning_rates=(1e30, 1e-2), steps=1)
     found = training([4, 4], plan)
     found.run()
-    assert "held-out loss was not finite" in found.failures[0]
-    assert (found.failures[1], found.records[0].held_out[0]) == ("", None)
+    assert "held-out loss was not finite" in found.failures[0].reason
+    assert (found.failures[1], found.records[0].held_out[0]) == (None, None)
 
 
 def test_masked_columns_never_wake_up():
@@ -71,7 +74,7 @@ def test_masked_columns_never_wake_up():
     torch.testing.assert_close(after.detach(), before * decay, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("objective", [Objective(1, 0, 0), Objective(0, 1, 0), Objective(1, 1, 1)])
+@pytest.mark.parametrize("objective", [LossWeights(1, 0, 0), LossWeights(0, 1, 0), LossWeights(1, 1, 1)])
 def test_losses_fall(objective):
     module = gpt2()
     teacher = Teacher(architecture_of(module), dense_weights(module))
@@ -94,7 +97,7 @@ def test_a_teacher_with_itself_as_student_has_nothing_to_learn():
     teacher = Teacher(architecture_of(module), dense_weights(module))
     orders = BlockOrders([np.arange(30)], [0])
     students = factored_students(module, [{}])
-    found = Training(students, Objective(0, 1, 1), TrainingPlan(1), orders, BLOCKS, HELD_OUT, teacher)
+    found = Training(students, LossWeights(0, 1, 1), TrainingPlan(1), orders, BLOCKS, HELD_OUT, teacher)
     found.run()
     assert found.records[0].loss[0] == pytest.approx(0, abs=1e-8)
 
@@ -118,8 +121,9 @@ def test_a_student_whose_loss_is_not_finite_stops_alone():
     plan = dataclasses.replace(PLAN, optimiser="sgd", learning_rates=(1e30, 1e-2), steps=6)
     found = training([4, 4], plan)
     found.run()
-    assert "not finite at step" in found.failures[0]
-    assert found.failures[1] == ""
+    assert "not finite at step" in found.failures[0].reason
+    assert found.failures[0].kind is FailureKind.DIVERGED
+    assert found.failures[1] is None
     assert found.alive == [False, True]
     assert found.records[-1].loss[0] is None
     alone = training([4], dataclasses.replace(plan, learning_rates=1e-2))
@@ -172,7 +176,7 @@ def test_refusals():
     with pytest.raises(InputError, match="1 orders of blocks for 2 students"):
         Training(factored_students(gpt2(), [3, 4]), LABELS, PLAN, BlockOrders([np.arange(3)], [0]), BLOCKS, HELD_OUT)
     with pytest.raises(InputError, match="needs the teacher's logits"):
-        training([3], objective=Objective(1, 1, 0)).run()
+        training([3], objective=LossWeights(1, 1, 0)).run()
     with pytest.raises(InputError, match="steps = 0"):
         TrainingPlan(steps=0)
     with pytest.raises(InputError, match="learning_rates"):

@@ -9,19 +9,201 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.choice import choose
+from theorykit.arguments import Floats, Progress
+from theorykit.errors import TheorykitError
+from theorykit.information.estimate import Doubt, InformationEstimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.ranks import seeded
-from theorykit.information.estimators.reduction import critic_estimate
+from theorykit.information.estimators.ranks import normal_scores, seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
-from theorykit.information.estimators.surrogates import Progress
+from theorykit.information.estimators.surrogates import calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
+from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PLANTED = 0.3
+"""Nats of the planted relation, as far as it can be read off its second moments."""
+
+
+def planted_pair(pair: Pair, generator: np.random.Generator) -> Pair:
+    """Return the pair with an even relation added: y + a d |w·x|, invisible to correlations between x and y.
+
+    Columns are brought to normal scores first. w is a random direction of the whitened x, d one of y with
+    dᵀ Σ_y⁻¹ d = 1, |w·x| is brought to mean 0 and variance 1, and a² = e^(2 · 0.3) − 1, so that a linear reader of
+    |w·x| would find 0.3 nats. What the pair shares already stays.
+
+    Args:
+        pair: The pair at hand.
+        generator: Draws w and d, and breaks ties.
+
+    Returns:
+        A pair of the same N, d and groups.
+    """
+    x, y = (normal_scores(side, generator)[0] for side in (pair.x, pair.y))
+    signal = np.abs(x @ np.linalg.solve(_root(x).T, _direction(x.shape[1], generator)))
+    signal = (signal - signal.mean()) / signal.std()
+    strength = np.sqrt(np.expm1(2 * PLANTED))
+    return replace(pair, x=x, y=y + strength * np.outer(signal, _root(y) @ _direction(y.shape[1], generator)))
+
+
+def _direction(size: int, generator: np.random.Generator) -> Floats:
+    vector = generator.standard_normal(size)
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def _root(side: Floats) -> Floats:
+    """Return a root L of the covariance, L Lᵀ = Σ; a little is added to the diagonal so that it is regular."""
+    covariance = np.atleast_2d(np.cov(side, rowvar=False))
+    ridge = 1e-6 * np.trace(covariance) / covariance.shape[0]
+    return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(covariance.shape[0])))
+
+
+_SIGNIFICANT = 3.0
+"""Standard errors."""
+_SMALL_GAIN = 0.01
+"""Nats, or of the value where that is more: what a critic may add to a Gaussian relation that is kept."""
+_ALLOWED_ERROR = 0.1
+"""Of the information of a surrogate: where the neighbours' error is larger, they are not trusted at this N and d."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The estimate that is believed, why, and what is to be said of it besides its own warnings."""
+
+    estimate: InformationEstimate
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def choose(
+    pair: Pair, candidates: dict[str, InformationEstimate], generator: np.random.Generator, settings: TrainingSettings
+) -> Choice:
+    """Return the choice between the estimates ``copula``, ``mine`` and, for few columns, ``ksg``."""
+    copula, mine, ksg = candidates["copula"], candidates["mine"], candidates.get("ksg")
+    against = _against_gaussian(copula, mine, ksg)
+    if not against:
+        return _gaussian_choice(pair, copula, mine, generator, settings)
+    if ksg is not None and _usable(ksg) and _neighbours_hold(pair, ksg, mine, generator):
+        return Choice(ksg, f"{against}; neighbours pass on a surrogate", _far_apart(ksg, mine))
+    if _usable(mine):
+        beside = "lie below the critic or fail on a surrogate" if _usable(ksg) else "cannot look at so many columns"
+        return Choice(mine, f"{against}, and neighbours {beside}", _far_apart(copula, mine))
+    usable = [estimate for estimate in (ksg, copula) if estimate is not None and _usable(estimate)]
+    if usable:
+        return Choice(usable[0], "the critic failed", ("no estimator fits: take the number for an order of magnitude",))
+    return Choice(replace(copula, method="none"), "every estimator failed")
+
+
+def _against_gaussian(copula: InformationEstimate, mine: InformationEstimate, ksg: InformationEstimate | None) -> str:
+    """Return what speaks against the Gaussian copula's value, empty where nothing does."""
+    if not _usable(copula):
+        return "the Gaussian copula has no value"
+    if copula.has(Doubt.TIED_VALUES):
+        return "values are tied, which a Gaussian copula is not made for"
+    if copula.has(Doubt.NOT_GAUSSIAN):
+        return "the normal scores fail the tests of a Gaussian relation"
+    if _adds(mine, copula):
+        return "a trained critic adds to the Gaussian relation on other rows"
+    for other in (mine, ksg):
+        if other is not None and _lies_above(other, copula):
+            return f"{other.method} lies above the Gaussian copula"
+    return ""
+
+
+def _gain(mine: InformationEstimate) -> tuple[float, float] | None:
+    return mine.gain if isinstance(mine, TrainedEstimate) else None
+
+
+def _adds(mine: InformationEstimate, copula: InformationEstimate) -> bool:
+    """Return whether a critic adds more to the Gaussian relation than chance and rounding do."""
+    gain = _gain(mine)
+    if gain is None:
+        return False
+    return gain[0] > max(_SIGNIFICANT * gain[1], _SMALL_GAIN, _SMALL_GAIN * (copula.information or 0.0))
+
+
+def _lies_above(other: InformationEstimate, copula: InformationEstimate) -> bool:
+    """Return whether the two intervals are apart: 2.8 standard errors for equal widths."""
+    if not _usable(other) or other.interval is None or copula.interval is None:
+        return False
+    return other.interval[0] > copula.interval[1] + _SMALL_GAIN
+
+
+def _gaussian_choice(
+    pair: Pair,
+    copula: InformationEstimate,
+    mine: InformationEstimate,
+    generator: np.random.Generator,
+    settings: TrainingSettings,
+) -> Choice:
+    reason = "the normal scores pass the tests of a Gaussian relation"
+    gain = _gain(mine)
+    if gain is None:
+        return Choice(copula, reason, ("no critic could be trained to check that the relation is Gaussian",))
+    warnings: tuple[str, ...] = ()
+    if mine.ceiling is not None and (copula.information or 0.0) > mine.ceiling:
+        warnings = (
+            f"above log N = {mine.ceiling:.3g} nats of held-out rows the value rests on the Gaussian model alone",
+        )
+    unseen = _unseen(pair, copula, generator, settings)
+    reason = f"{reason}, and a trained critic adds {gain[0]:.3f} ± {gain[1]:.3f} nats to it"
+    return Choice(copula, reason, (*warnings, unseen) if unseen else warnings)
+
+
+def _unseen(pair: Pair, copula: InformationEstimate, generator: np.random.Generator, settings: TrainingSettings) -> str:
+    """Say what dependence the critic would have missed; empty where it finds what is planted."""
+    if pair.width > WIDE:
+        return "dependence outside a few linear directions was not looked at: the value rests on the Gaussian model"
+    tried = critic_estimate(planted_pair(pair, generator), "mine", generator, replace(settings, anchored=True))
+    if _adds(tried, copula):
+        return ""
+    return (
+        f"with this N and d a critic misses a planted relation of {PLANTED} nats that no correlation shows: the value "
+        "rests on the Gaussian model"
+    )
+
+
+def _neighbours_hold(
+    pair: Pair, ksg: InformationEstimate, mine: InformationEstimate, generator: np.random.Generator
+) -> bool:
+    """Return whether neighbours are good enough at this N, d and information, and not below the lower bound."""
+    if ksg.information is None or ksg.standard_error is None:
+        return False
+    if mine.information is not None and ksg.information < mine.information - (mine.standard_error or 0.0):
+        return False  # neighbours are biased towards 0
+    if ksg.information <= _SIGNIFICANT * ksg.standard_error:
+        return True  # as good as nothing: the bias vanishes there
+    try:
+        known = calibrate_estimator(
+            lambda first, second: ksg_estimate(first, second, generator=generator),
+            pair.x,
+            pair.y,
+            information=ksg.information,
+            generator=generator,
+            levels=(1.0,),
+            draws=1,
+        )
+    except TheorykitError:
+        return False
+    allowed = max(_ALLOWED_ERROR * known.truths[0], 2 * ksg.standard_error)
+    return known.errors[0] is not None and abs(known.errors[0]) <= allowed
+
+
+def _far_apart(other: InformationEstimate, mine: InformationEstimate) -> tuple[str, ...]:
+    """Return a warning where two answers are more than three of their standard errors apart."""
+    if other.information is None or mine.information is None:
+        return (f"{other.method} has no trained critic beside it",) if mine.information is None else ()
+    error = float(np.hypot(other.standard_error or 0.0, mine.standard_error or 0.0))
+    if abs(other.information - mine.information) <= _SIGNIFICANT * error:
+        return ()
+    return (f"methods disagree: {other.method} {other.information:.3g} nats, a trained critic {mine.information:.3g}",)
+
+
+def _usable(estimate: InformationEstimate | None) -> bool:
+    return estimate is not None and estimate.information is not None and bool(np.isfinite(estimate.information))
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +224,7 @@ class CombinedEstimate(InformationEstimate):
         """Return one row per candidate, the chosen one marked."""
         import pandas as pd
 
-        rows = [one.to_dict() | {"chosen": one.method == self.chosen} for one in self.candidates]
+        rows = [candidate.to_dict() | {"chosen": candidate.method == self.chosen} for candidate in self.candidates]
         return pd.DataFrame(rows).drop(columns="gain", errors="ignore")
 
 
@@ -56,7 +238,7 @@ def automatic_estimate(
     progress: Progress | None = None,
     noisy: bool = False,
 ) -> CombinedEstimate:
-    """Estimate I(X; Y) by the estimator that this pair calls for, in nats.
+    """Estimate I(X; Y) by the estimator that this pair calls for, in nats: what ``auto`` does.
 
     1. Where a continuous linear combination of x is one of y the answer is infinity, with a warning: give ``noise`` to
        :func:`theorykit.mutual_information`. Another function of one or two columns is warned of.
@@ -71,21 +253,9 @@ def automatic_estimate(
 
     The truth has no part in any step. In 3 and 4 a warning says where two answers are further apart than their errors.
 
-    Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``, the same rows.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
-        generator: For splits, starting weights and ties; None for a fixed seed.
-        settings: Of the critic; anchored in any case.
-        progress: Called with (what, done, count).
-        noisy: Whether noise was added to y, so that no relation is deterministic.
-
-    Returns:
-        The estimate with its candidates. Its interval is that of the chosen estimator.
-
-    Raises:
-        InputError: the pair is refused.
-        NonFiniteError: NaN or infinity.
+    Arguments and errors are those of :func:`theorykit.mutual_information`; the critic is anchored in any case, and
+    ``noisy`` says that noise was added to y, so that no relation is deterministic. The interval is that of the chosen
+    estimator.
 
     References:
         Czyż et al. (2023), NeurIPS (arXiv 2306.11078), for what each estimator can do.
@@ -93,53 +263,42 @@ def automatic_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000, 2))
-        >>> found = automatic_estimate(np.exp(x), 0.6 * x + 0.8 * noise)  # 2 log 1.25 = 0.446
-        >>> found.chosen, found.interval[0] < 0.446 < found.interval[1]
+        >>> settings = TrainingSettings(max_steps=300)
+        >>> estimate = automatic_estimate(np.exp(x), 0.6 * x + 0.8 * noise, settings=settings)  # 2 log 1.25 = 0.446
+        >>> estimate.chosen, estimate.interval[0] < 0.446 < estimate.interval[1]
         ('gaussian copula', True)
     """
     start = time.perf_counter()
     pair, generator = checked_pair(x, y, groups), seeded(generator)
     relation = Relation() if noisy else deterministic_relation(pair.x, pair.y, groups=pair.groups)
+    candidates: dict[str, InformationEstimate] = {}
     if relation.infinite:
-        return _infinite(pair, relation.sentence, time.perf_counter() - start)
-    chosen = checked_settings(settings)
-    candidates = _candidates(pair, generator, chosen, progress or (lambda *_: None))
-    choice = choose(pair, candidates, generator, chosen)
-    found = choice.estimate
-    others = [] if found.information is not None else [f"{one.method}: {one.failure}" for one in candidates.values()]
+        infinite = InformationEstimate(
+            "deterministic relation", np.inf, None, None, None, True, pair.n_samples, pair.dimensions
+        )
+        choice = Choice(infinite, relation.sentence)
+    else:
+        settings = checked_settings(settings)
+        candidates = _candidates(pair, generator, settings, progress or (lambda *_: None))
+        choice = choose(pair, candidates, generator, settings)
+    estimate = choice.estimate
+    failures = [f"{candidate.method}: {candidate.failure}" for candidate in candidates.values()]
     doubts = (relation.sentence,) if relation.sentence else ()
     return CombinedEstimate(
-        method=f"auto: {found.method}",
-        information=found.information,
-        interval=found.interval,
-        standard_error=found.standard_error,
-        ceiling=found.ceiling,
-        converged=found.converged,
+        method=f"auto: {estimate.method}",
+        information=estimate.information,
+        interval=estimate.interval,
+        standard_error=estimate.standard_error,
+        ceiling=estimate.ceiling,
+        converged=estimate.converged,
         n_samples=pair.n_samples,
         dimensions=pair.dimensions,
-        warnings=tuple(dict.fromkeys((*pair.warnings, *doubts, *found.warnings, *choice.warnings))),
-        failure="; ".join(others),
+        warnings=tuple(dict.fromkeys((*pair.warnings, *doubts, *estimate.warnings, *choice.warnings))),
+        failure="; ".join(failures) if estimate.information is None else "",
         seconds=time.perf_counter() - start,
-        chosen=found.method,
+        chosen=estimate.method,
         reason=choice.reason,
         candidates=tuple(candidates.values()),
-    )
-
-
-def _infinite(pair: Pair, relation: str, seconds: float) -> CombinedEstimate:
-    return CombinedEstimate(
-        method="auto: deterministic relation",
-        information=np.inf,
-        interval=None,
-        standard_error=None,
-        ceiling=None,
-        converged=True,
-        n_samples=pair.n_samples,
-        dimensions=pair.dimensions,
-        warnings=(*pair.warnings, relation),
-        seconds=seconds,
-        chosen="deterministic relation",
-        reason=relation,
     )
 
 
@@ -154,9 +313,9 @@ def _candidates(
     }
     if pair.width <= MOST_DIMENSIONS:
         made["ksg"] = lambda: ksg_estimate(pair.x, pair.y, groups=pair.groups, generator=generator)
-    found = {}
+    candidates = {}
     for number, (name, make) in enumerate(made.items()):
         progress("estimators", number, len(made))
-        found[name] = make()
+        candidates[name] = make()
     progress("estimators", len(made), len(made))
-    return found
+    return candidates

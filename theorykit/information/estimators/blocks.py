@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError, NonFiniteError
+from theorykit.information.estimators.outcomes import two_sided_quantile
 from theorykit.information.estimators.pairs import Indices, checked_pair
-from theorykit.information.estimators.records import two_sided_quantile
 from theorykit.results import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def balanced_blocks(n_samples: int, groups: Indices | None, count: int) -> Indices:
@@ -59,12 +56,6 @@ class BlockJackknife(Result):
     interval: tuple[float, float]
     n_blocks: int
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row."""
-        import pandas as pd
-
-        return pd.DataFrame([self.to_dict()])
-
 
 def block_jackknife(
     estimate: Callable[[Floats, Floats], float], x: Any, y: Any, *, groups: Any = None, blocks: int = 20
@@ -97,8 +88,8 @@ def block_jackknife(
 
     Example:
         >>> rows = np.arange(8.0)[:, None]
-        >>> found = block_jackknife(lambda x, y: x.mean(), rows, rows[::-1], blocks=8)
-        >>> found.information, round(found.standard_error**2, 12)  # a mean: no bias, s²/N = 6/8
+        >>> estimate = block_jackknife(lambda x, y: x.mean(), rows, rows[::-1], blocks=8)
+        >>> estimate.information, round(estimate.standard_error**2, 12)  # a mean: no bias, s²/N = 6/8
         (3.5, 0.75)
     """
     if positive_integer("blocks", blocks) < 2:

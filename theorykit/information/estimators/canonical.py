@@ -6,15 +6,52 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.special import betaincinv
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.ceilings import plug_in_bias
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, jackknife
-from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.principal_axes import SINGULAR, principal_whitening, row_axes, varies
-from theorykit.information.estimators.records import LOWER_BOUND, Outcome, in_range, recorded
+from theorykit.information.estimators.outcomes import LOWER_BOUND, Outcome, in_range, recorded
+from theorykit.information.estimators.pairs import Indices, Pair, checked_pair
+
+SINGULAR = 10.0
+"""As in ``theorykit.information.gaussian``: a block of size p is singular below this many p · eps."""
+_ROUNDING = 8.0
+"""A column is constant whose standard deviation is at most this many eps times its mean."""
+
+
+def varies(deviation: Floats, mean: Floats) -> NDArray[np.bool_]:
+    """Return which columns are not constant up to rounding."""
+    return np.asarray(deviation > _ROUNDING * np.finfo(float).eps * np.abs(mean))
+
+
+def principal_whitening(block: Floats, most: int) -> Floats:
+    """Return W ``[d, r]`` with Wᵀ R W = 1 for the correlation matrix R of one side, r ≤ ``most``."""
+    values, axes = np.linalg.eigh(block)
+    keep = _regular(values)[-most:]
+    return np.asarray(axes[:, keep] / np.sqrt(values[keep]), dtype=np.float64)
+
+
+def row_axes(centred: Floats, mean: Floats) -> Floats:
+    """Return maps ``[d, r]`` to the r ≤ N/4 leading principal axes of standardised columns, with variance 1."""
+    deviation = centred.std(axis=0, ddof=1)
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies(deviation, mean))
+    rows = centred * inverse
+    values, vectors = np.linalg.eigh(rows @ rows.T / (rows.shape[0] - 1))
+    keep = _regular(values)[-(rows.shape[0] // 4) :]
+    return np.asarray(inverse[:, None] * (rows.T @ vectors[:, keep]) / values[keep] / np.sqrt(rows.shape[0] - 1))
+
+
+def _regular(values: Floats) -> Indices:
+    """Return which of the ascending eigenvalues of a correlation matrix are more than rounding."""
+    if values[-1] <= 0:
+        raise InputError("a side is constant in every column", "a constant carries no information")
+    return np.flatnonzero(values > SINGULAR * values.size * np.finfo(float).eps * values[-1])
+
 
 _BLOCKS = 10
 """Of the jackknife over the groups of a fold."""
@@ -96,8 +133,6 @@ def correlations_of(joint: Floats, split: int) -> SampleCorrelations:
 
 def _whitening(block: Floats, tolerance: float) -> tuple[Floats, float]:
     """Return W ``[rank, d]`` with W Σ Wᵀ = 1, and 1 over the smallest scale that was divided by."""
-    from scipy.linalg import LinAlgError, cholesky, solve_triangular
-
     try:
         factor = cholesky(block, lower=True)
         smallest = float(np.diagonal(factor).min() ** 2)
@@ -133,6 +168,29 @@ def _canonical_form(joint: Floats, split: int, full: bool) -> tuple[tuple[Floats
     left, right = _whitening(joint[:split, :split], tolerance)[0], _whitening(joint[split:, split:], tolerance)[0]
     u, correlations, v = np.linalg.svd(left @ joint[:split, split:] @ right.T, full_matrices=full)
     return (left, right), (u, np.clip(correlations, 0.0, 1.0), v.T)
+
+
+@dataclass(frozen=True, eq=False)
+class CanonicalLaw:
+    """A Gaussian law to draw from: x = A u and y = B v of canonical pairs with corr(u_i, v_i) = ρ_i, all else 0.
+
+    Attributes:
+        left: A ``[d_x, r_x]``.
+        right: B ``[d_y, r_y]``.
+        correlations: ρ ``[k]``, k ≤ min(r_x, r_y).
+    """
+
+    left: Floats
+    right: Floats
+    correlations: Floats
+
+    def sample(self, n_samples: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return x ``[N, d_x]`` and y ``[N, d_y]``."""
+        u, v = (generator.standard_normal((n_samples, root.shape[1])) for root in (self.left, self.right))
+        kept = self.correlations.size
+        v[:, :kept] *= np.sqrt(1 - self.correlations**2)
+        v[:, :kept] += self.correlations * u[:, :kept]
+        return u @ self.left.T, v @ self.right.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,8 +248,6 @@ def noise_edge(n_samples: int, left: int, right: int) -> float:
     if left + right >= n_samples - 1:
         return 1.0
     if min(left, right) == 1:
-        from scipy.special import betaincinv
-
         return float(betaincinv(max(left, right) / 2, (n_samples - 1 - max(left, right)) / 2, 0.99))
     total = n_samples - 2
     gamma, phi = (2 * np.arcsin(np.sqrt(min(1.0, (size - 0.5) / total))) for size in sorted((left, right)))
@@ -233,13 +289,13 @@ def canonical_reduction(x: Any, y: Any, components: int | None = None) -> Canoni
     """
     checked_pair(x, y)
     sides = [np.asarray(side, dtype=np.float64) for side in (x, y)]
-    found = _all_pairs([side[:, None] if side.ndim == 1 else side for side in sides])
-    kept = max(1, found.significant) if components is None else positive_integer("components", components)
-    if kept > found.correlations.size:
+    pairs = _all_pairs([side[:, None] if side.ndim == 1 else side for side in sides])
+    kept = max(1, pairs.significant) if components is None else positive_integer("components", components)
+    if kept > pairs.correlations.size:
         raise InputError(
-            f"components = {kept} is above the {found.correlations.size} canonical pairs", "give fewer components"
+            f"components = {kept} is above the {pairs.correlations.size} canonical pairs", "give fewer components"
         )
-    return found.leading(kept)
+    return pairs.leading(kept)
 
 
 def _all_pairs(sides: list[Floats]) -> CanonicalReduction:
@@ -250,13 +306,14 @@ def _all_pairs(sides: list[Floats]) -> CanonicalReduction:
     axes = [row_axes(rows, mean) if rows.shape[1] > count else None for rows, mean in zip(centred, means, strict=True)]
     rows = np.hstack([side if into is None else side @ into for side, into in zip(centred, axes, strict=True)])
     split = sides[0].shape[1] if axes[0] is None else axes[0].shape[1]
-    mean = np.hstack([one if into is None else np.zeros(into.shape[1]) for one, into in zip(means, axes, strict=True)])
+    mean = np.hstack([m if into is None else np.zeros(into.shape[1]) for m, into in zip(means, axes, strict=True)])
     # np.cov takes off what rounding has left of a constant column
-    found = canonical_pairs_of_moments(mean, np.cov(rows, rowvar=False), split, count)
-    weights = [
-        own if into is None else into @ own for own, into in zip((found.x_weights, found.y_weights), axes, strict=True)
-    ]
-    return replace(found, x_mean=means[0], y_mean=means[1], x_weights=weights[0], y_weights=weights[1])
+    pairs = canonical_pairs_of_moments(mean, np.cov(rows, rowvar=False), split, count)
+    x_weights, y_weights = (
+        weights if into is None else into @ weights
+        for weights, into in zip((pairs.x_weights, pairs.y_weights), axes, strict=True)
+    )
+    return replace(pairs, x_mean=means[0], y_mean=means[1], x_weights=x_weights, y_weights=y_weights)
 
 
 def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_samples: int) -> CanonicalReduction:
@@ -272,8 +329,8 @@ def canonical_pairs_of_moments(mean: Floats, covariance: Floats, split: int, n_s
         InputError: fewer than 8 rows, or a side that is constant in every column.
 
     Example:
-        >>> found = canonical_pairs_of_moments(np.zeros(2), np.array([[4.0, 1.0], [1.0, 1.0]]), 1, 100)
-        >>> np.abs(found.x_weights).item(), found.correlations.item()  # 1/√4; 1/√(4 · 1)
+        >>> estimate = canonical_pairs_of_moments(np.zeros(2), np.array([[4.0, 1.0], [1.0, 1.0]]), 1, 100)
+        >>> np.abs(estimate.x_weights).item(), estimate.correlations.item()  # 1/√4; 1/√(4 · 1)
         (0.5, 0.5)
     """
     if n_samples < 8:
@@ -304,11 +361,11 @@ def cca_estimate(
     edge is not seen. Unlike the plug-in it stands any d against N.
 
     Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``.
+        x: As for :func:`theorykit.mutual_information`, as are y and groups.
+        y: The same rows.
         components: k; None for what passes the noise edge of each train split.
         folds: How many, at least 2; whole groups stay together.
-        groups: Label ``[N]`` of each row's sequence; None for independent rows.
+        groups: The sequence of each row.
 
     Returns:
         The mean over folds, with a Student's t interval from their scatter: of the bound, so that its upper end is
@@ -324,8 +381,8 @@ def cca_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000, 3))
-        >>> found = cca_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
-        >>> 0.6 < found.information < 0.75
+        >>> estimate = cca_estimate(x, 0.6 * x + 0.8 * noise)  # 3 log 1.25 = 0.669
+        >>> 0.6 < estimate.information < 0.75
         True
     """
     folds = positive_integer("folds", folds)
@@ -344,20 +401,20 @@ def _needed_bytes(pair: Pair) -> int:
 
 def _cross_fitted(pair: Pair, components: int | None, folds: int) -> Outcome:
     block = balanced_blocks(pair.n_samples, pair.groups, folds)
-    values, shares, seen = [], [], []
+    values, shares, significant = [], [], []
     for fold in range(int(block.max()) + 1):
         train, test = pair.rows(block != fold), pair.rows(block == fold)
         reduction = canonical_reduction(train.x, train.y, components)
         values.append(_held_out(test, reduction))
         shares.append(test.n_samples)
-        seen.append(reduction.significant)
-    found, weights = np.array(values), np.array(shares) / pair.n_samples
-    mean = float(weights @ found)
+        significant.append(reduction.significant)
+    mean = float((np.array(shares) / pair.n_samples) @ np.array(values))
     if not np.isfinite(mean):
         return Outcome(np.inf, warnings=("deterministic relation: a canonical pair is exact on held-out rows",))
-    error = float(found.std(ddof=1) / np.sqrt(found.size))
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
     unseen = ("no canonical correlation passes the noise edge: independent, or not linear",)
-    return Outcome(mean, error, found.size - 1, warnings=(*(() if np.median(seen) > 0 else unseen), LOWER_BOUND))
+    warnings = (*(() if np.median(significant) > 0 else unseen), LOWER_BOUND)
+    return Outcome(mean, error, len(values) - 1, warnings=warnings)
 
 
 def _held_out(test: Pair, reduction: CanonicalReduction) -> float:
@@ -376,5 +433,5 @@ def _corrected_plug_in(left: Floats, right: Floats) -> float:
     count, kept = left.shape
     if count <= 2 * kept + 1:
         raise InputError(f"{count} held-out rows are too few for {kept} canonical pairs", "give fewer components")
-    found = correlations_of(correlation_matrix(left, right), kept)
-    return float("inf") if found.is_deterministic else found.corrected_plug_in(count)
+    sample = correlations_of(correlation_matrix(left, right), kept)
+    return float("inf") if sample.is_deterministic else sample.corrected_plug_in(count)

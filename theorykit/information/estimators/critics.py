@@ -1,14 +1,26 @@
-"""Critics T(x, y) of variational bounds, many at once: the weights of L critics lie in one tensor ``[L, P]``.
+"""Critics T(x, y) and the variational bounds that they are trained on, many critics at once, in nats.
 
 A critic embeds x and y each on its own and then combines the two embeddings, so that the embeddings are computed once
-however many product samples are scored. Row l of every tensor belongs to critic l and no operation mixes rows: a batch
-of L critics is L critics one after another, with less overhead.
+however many product samples are scored. The weights of L critics lie in one tensor ``[L, P]``; row l of every tensor
+belongs to critic l and no operation mixes rows: a batch of L critics is L critics one after another, with less
+overhead.
+
+With P the joint law and Q the product of the marginals, for every critic T:
+
+- Donsker-Varadhan (``mine``): I ≥ E_P T − log E_Q e^T, met by T = log dP/dQ + constant.
+- ``infonce``: I ≥ E log [e^T(x, y) / mean of e^T(x, ·) over the partner and K others], at most log(K + 1).
+
+The inequalities are about expectations. A sample's log-mean-exp lies below log E_Q e^T on average (Jensen), so that
+the Donsker-Varadhan value of few samples lies above; see ``effective_pairs`` in :mod:`.variational`.
+
+Shapes: scores of joint samples ``[L, n]``, of product samples ``[L, S, n]`` (S partners of each row).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -155,3 +167,86 @@ def _partners(rows: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
     count = rows.shape[1]
     doubled = torch.cat([rows, rows[:, : max(shifts, default=0)]], dim=1)
     return torch.stack([doubled[:, shift : shift + count] for shift in shifts], dim=1)
+
+
+CriticMethod = Literal["mine", "infonce"]
+
+_RATE = 0.05
+"""Weight of the newest minibatch in MINE's moving average of E_Q e^T."""
+
+
+@dataclass(frozen=True)
+class CriticObjective:
+    """What is maximised in training, what is reported, and how single samples bear on it.
+
+    Attributes:
+        loss: (joint, product, log average ``[L]``) -> (loss ``[L]``, new log average); the average is MINE's.
+        value: (joint, product) -> the estimate ``[L]`` in nats.
+        pieces: (joint, product) -> each row's own term ``[L, n]`` and the weight of each product sample ``[L, S, n]``.
+            To first order, leaving out row i lowers n times the value by own_i − mean of the weights where y_i is the
+            partner, both less their means.
+    """
+
+    loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    pieces: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def _log_mean_exp(product: torch.Tensor) -> torch.Tensor:
+    return product.logsumexp(dim=(-2, -1)) - math.log(product.shape[-2] * product.shape[-1])
+
+
+def donsker_varadhan(joint: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
+    """Return mean T − log mean e^T, ``[L]``."""
+    return joint.mean(dim=-1) - _log_mean_exp(product)
+
+
+def _mine_loss(
+    joint: torch.Tensor, product: torch.Tensor, log_average: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss whose gradient is that of Donsker-Varadhan with E_Q e^T in the denominator averaged over minibatches.
+
+    The gradient of the log of a minibatch mean is biased (Belghazi et al. 2018, eq 12): dividing by the moving average
+    instead takes most of the bias away. The ratio stays below 1/rate, since the average holds the batch itself.
+    """
+    import torch
+
+    log_mean = _log_mean_exp(product)
+    new = torch.logaddexp(log_average + math.log1p(-_RATE), log_mean.detach() + math.log(_RATE))
+    new = torch.where(log_average.isneginf(), log_mean.detach(), new)
+    return (log_mean - new).exp() - joint.mean(dim=-1), new
+
+
+def _infonce_terms(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's log ratio ``[L, n]`` and its log partition sum."""
+    import torch
+
+    log_sum = torch.logaddexp(joint, product.logsumexp(dim=-2))
+    return joint - log_sum + math.log(product.shape[-2] + 1), log_sum
+
+
+def _infonce_value(joint: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
+    return _infonce_terms(joint, product)[0].mean(dim=-1)
+
+
+def _infonce_pieces(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    own, log_sum = _infonce_terms(joint, product)
+    return own, (product - log_sum.unsqueeze(-2)).exp() * product.shape[-2]
+
+
+def _infonce_loss(
+    joint: torch.Tensor, product: torch.Tensor, log_average: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return -_infonce_value(joint, product), log_average
+
+
+def _mine_pieces(joint: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = (product - _log_mean_exp(product)[..., None, None]).exp()
+    return joint - weights.mean(dim=-2), weights
+
+
+OBJECTIVES: dict[CriticMethod, CriticObjective] = {
+    "mine": CriticObjective(_mine_loss, donsker_varadhan, _mine_pieces),
+    "infonce": CriticObjective(_infonce_loss, _infonce_value, _infonce_pieces),
+}
+"""Both methods by name."""

@@ -1,29 +1,27 @@
-"""Nearest-neighbour estimators of mutual information: Kraskov, Stögbauer and Grassberger's first and second."""
+"""The nearest-neighbour estimator of mutual information: Kraskov, Stögbauer and Grassberger's first."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from scipy.special import digamma
 
 from theorykit.arguments import Floats, positive_integer
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, mean_standard_error
+from theorykit.information.estimators.outcomes import Outcome, recorded, two_sided_quantile
 from theorykit.information.estimators.pairs import Indices, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
-from theorykit.information.estimators.records import Outcome, recorded, two_sided_quantile
-
-Variant = Literal[1, 2]
-Margins = Literal["normal", "standard"]
 
 MOST_DIMENSIONS = 6
 """d_x + d_y above which neighbours are far even with many samples."""
 TOO_MANY_DIMENSIONS = 200
 """d_x + d_y above which the estimate is refused: it would take long and say nothing."""
-_JITTER = 1e-8
-"""Standard deviations of the noise that breaks ties of standardised columns."""
 _NEAR_CEILING = 1.5
 """Nats below the ceiling from which the estimate is not believed."""
 _TREE_DIMENSIONS = 8
@@ -41,18 +39,16 @@ def ksg_estimate(
     y: Any,
     *,
     neighbours: int = 5,
-    variant: Variant = 1,
-    margins: Margins = "normal",
     groups: Any = None,
     generator: np.random.Generator | None = None,
 ) -> InformationEstimate:
     """Estimate I(X; Y) from k-nearest-neighbour distances, without a model, in nats.
 
     With the maximum norm, ε_i the distance of row i to its k-th neighbour in (x, y), n_x and n_y the rows closer than
-    that in x and in y alone: variant 1 is ψ(k) + ψ(N) − mean[ψ(n_x + 1) + ψ(n_y + 1)]; variant 2, with the extents of
-    the k neighbours on either side and counts up to them, ψ(k) − 1/k + ψ(N) − mean[ψ(n_x) + ψ(n_y)]. Consistent for
-    densities that are smooth; at finite N biased towards 0 where the density varies within ε: many dimensions, strong
-    dependence, heavy tails. Nearly unbiased at independence. Neither an upper nor a lower bound.
+    that in x and in y alone: ψ(k) + ψ(N) − mean[ψ(n_x + 1) + ψ(n_y + 1)]. Every column is first replaced by its normal
+    scores, which information does not see and which tames heavy tails. Consistent for densities that are smooth; at
+    finite N biased towards 0 where the density varies within ε: many dimensions, strong dependence. Nearly unbiased at
+    independence. Neither an upper nor a lower bound.
 
     The standard error adds two parts in squares: that of a mean of one term per row, and what is left of the bias if it
     falls as N^(−2/(d_x + d_y)), from the mean Δ off the whole that the two halves of the rows have:
@@ -63,19 +59,15 @@ def ksg_estimate(
     are computed, so that the time grows with N².
 
     Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``, the same rows.
+        x: As for :func:`theorykit.mutual_information`, as is y.
+        y: The same rows.
         neighbours: k ≥ 1, below N/2: more for less variance, fewer for less bias.
-        variant: 1 or 2.
-        margins: ``"normal"`` replaces every column by its normal scores, which information does not see and which
-            tames heavy tails; ``"standard"`` divides by its standard deviation.
-        groups: Label ``[N]`` of each row's sequence, more than 2k of them, k at least 2, variant 1; None for
-            independent rows.
+        groups: The sequence of each row, more than 2k of them, k at least 2; None for independent rows.
         generator: For ties; None for a fixed seed, so that the same input gives the same answer.
 
     Returns:
-        The estimate; its ceiling is ψ(N) − ψ(k) (less 1/k for variant 2), as n_x and n_y hold the nearer neighbours;
-        lower with ``groups`` whose rows stand in clumps.
+        The estimate; its ceiling is ψ(N) − ψ(k), as n_x and n_y hold the nearer neighbours; lower with ``groups``
+        whose rows stand in clumps.
 
     Raises:
         InputError: the pair or an argument is refused.
@@ -89,18 +81,14 @@ def ksg_estimate(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> x, noise = rng.standard_normal((2, 2000))
-        >>> found = ksg_estimate(x, 0.6 * x + 0.8 * noise)  # log 1.25 = 0.223
-        >>> found.interval[0] < 0.223 < found.interval[1]
+        >>> estimate = ksg_estimate(x, 0.6 * x + 0.8 * noise)  # log 1.25 = 0.223
+        >>> estimate.interval[0] < 0.223 < estimate.interval[1]
         True
     """
     count = positive_integer("neighbours", neighbours)
-    if variant not in get_args(Variant):
-        raise InputError(f"variant = {variant!r} is unknown", "choose 1 or 2")
-    if margins not in get_args(Margins):
-        raise InputError(f"margins = {margins!r} is unknown", f"choose from {', '.join(get_args(Margins))}")
-    estimate = partial(_ksg, neighbours=count, variant=variant, margins=margins, generator=seeded(generator))
+    estimate = partial(_ksg, neighbours=count, generator=seeded(generator))
     return recorded(
-        f"ksg{variant}",
+        "ksg1",
         x,
         y,
         groups,
@@ -109,16 +97,15 @@ def ksg_estimate(
     )
 
 
-def _ksg(pair: Pair, neighbours: int, variant: Variant, margins: Margins, generator: np.random.Generator) -> Outcome:
-    _check_neighbours(pair, neighbours, variant)
+def _ksg(pair: Pair, neighbours: int, generator: np.random.Generator) -> Outcome:
+    _check_neighbours(pair, neighbours)
     if pair.width > TOO_MANY_DIMENSIONS:
         raise InputError(
             f"d_x + d_y = {pair.width} is above {TOO_MANY_DIMENSIONS}: all neighbours are equally far",
             "reduce the pair first, as canonical_reduction does",
         )
-    prepared = normal_scores if margins == "normal" else _standard
-    (x, x_ties), (y, y_ties) = prepared(pair.x, generator), prepared(pair.y, generator)
-    terms, ceiling = _terms(x, y, pair.groups, neighbours, variant)
+    (x, x_ties), (y, y_ties) = normal_scores(pair.x, generator), normal_scores(pair.y, generator)
+    terms, ceiling = _terms(x, y, pair.groups, neighbours)
     information = float(terms.mean())
     error, degrees = mean_standard_error(terms, pair.groups)
     settled, drift = True, 0.0
@@ -128,7 +115,7 @@ def _ksg(pair: Pair, neighbours: int, variant: Variant, margins: Margins, genera
     if information > ceiling - _NEAR_CEILING:
         warnings += (f"near the ceiling: no more than {ceiling:.3g} nats can come out with N = {pair.n_samples}",)
     if 4 * neighbours < _independent(pair):
-        halves = _mean_of_halves(pair, x, y, neighbours, variant)
+        halves = _mean_of_halves(pair, x, y, neighbours)
         settled = abs(halves - information) <= _DRIFT * error
         if not settled:
             warnings += (f"still moving with N: {halves:.3g} nats from halves of the rows, {information:.3g} from all",)
@@ -156,14 +143,12 @@ def _independent(pair: Pair) -> int:
     return pair.n_samples if pair.groups is None else int(pair.groups.max()) + 1
 
 
-def _check_neighbours(pair: Pair, neighbours: int, variant: Variant) -> None:
-    """Raise where there are too few rows or groups, or where groups rule out k or the variant."""
+def _check_neighbours(pair: Pair, neighbours: int) -> None:
+    """Raise where there are too few rows or groups, or where groups rule out k."""
     half = _independent(pair) / 2
     if pair.groups is None:
         if neighbours >= half:
             raise InputError(f"neighbours = {neighbours} is not below N/2 = {half:g}", "give fewer")
-    elif variant != 1:
-        raise InputError(f"variant = {variant} does not know groups", "choose 1")
     elif not 2 <= neighbours < half:
         raise InputError(
             f"neighbours = {neighbours} is not from 2 to below half of the {2 * half:g} groups",
@@ -171,54 +156,34 @@ def _check_neighbours(pair: Pair, neighbours: int, variant: Variant) -> None:
         )
 
 
-def _terms(x: Floats, y: Floats, groups: Indices | None, neighbours: int, variant: Variant) -> tuple[Floats, float]:
+def _terms(x: Floats, y: Floats, groups: Indices | None, neighbours: int) -> tuple[Floats, float]:
     """Return the term of each row ``[N]`` and what their mean cannot pass, in nats."""
-    from scipy.special import digamma
-
     if groups is not None:
         terms, ceilings = grouped_information(x, y, groups, neighbours)
         return terms, float(ceilings.mean())
-    ceiling = float(digamma(x.shape[0]) - digamma(neighbours)) - (1 / neighbours if variant == 2 else 0.0)
-    return local_information(x, y, neighbours, variant), ceiling
+    return local_information(x, y, neighbours), float(digamma(x.shape[0]) - digamma(neighbours))
 
 
-def _mean_of_halves(pair: Pair, x: Floats, y: Floats, neighbours: int, variant: Variant) -> float:
+def _mean_of_halves(pair: Pair, x: Floats, y: Floats, neighbours: int) -> float:
     half = balanced_blocks(pair.n_samples, pair.groups, 2)
     means = []
     for rows in (half == 0, half == 1):
         groups = None if pair.groups is None else pair.groups[rows]
-        means.append(_terms(x[rows], y[rows], groups, neighbours, variant)[0].mean())
+        means.append(_terms(x[rows], y[rows], groups, neighbours)[0].mean())
     return float(np.mean(means))
 
 
-def _standard(side: Floats, generator: np.random.Generator) -> tuple[Floats, float]:
-    """Return standardised columns, ties broken by a tiny noise, and the largest share of tied values."""
-    scaled = (side - side.mean(axis=0)) / side.std(axis=0)
-    ties = max(1 - np.unique(column).size / column.size for column in side.T)
-    if ties:
-        scaled = scaled + _JITTER * generator.standard_normal(scaled.shape)
-    return scaled, float(ties)
-
-
-def local_information(x: Floats, y: Floats, neighbours: int, variant: Variant) -> Floats:
+def local_information(x: Floats, y: Floats, neighbours: int) -> Floats:
     """Compute the term of each row ``[N]`` whose mean is the estimate, in nats.
 
     Args:
         x: ``[N, d_x]`` on a scale of order 1, without ties.
         y: ``[N, d_y]``.
         neighbours: k, below N.
-        variant: 1 or 2.
     """
-    from scipy.special import digamma
-
-    count = x.shape[0]
     counted = _by_tree if x.shape[1] + y.shape[1] <= _TREE_DIMENSIONS else _by_distances
-    if variant == 1:
-        left, right = counted(x, y, neighbours, variant)
-        return np.asarray(digamma(neighbours) + digamma(count) - digamma(left + 1) - digamma(right + 1))
-    left, right = (np.maximum(side, neighbours) for side in counted(x, y, neighbours, variant))
-    constant = digamma(neighbours) - 1 / neighbours + digamma(count)
-    return np.asarray(constant - digamma(left) - digamma(right))
+    left, right = counted(x, y, neighbours)
+    return np.asarray(digamma(neighbours) + digamma(x.shape[0]) - digamma(left + 1) - digamma(right + 1))
 
 
 def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) -> tuple[Floats, Floats]:
@@ -227,7 +192,7 @@ def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) 
     ε_i is the distance to the k-th nearest *other group*, so that rows of one group are never each other's neighbours.
     Other groups stand in clumps too: s_i/(k − 1) = c_i rows to a group among the s_i rows closer than ε_i. With counts
     in clumps and M_i rows of other groups, ψ(k) + ψ(M_i/c_i + 1) − ψ(n_x/c_i + 1) − ψ(n_y/c_i + 1). Groups of one row
-    give variant 1 itself; groups of m copies of one row (all but) what one row of each gives. In between it is
+    give the ungrouped term; groups of m copies of one row (all but) what one row of each gives. In between it is
     approximate: right to first order, as c_i enters only the difference between ψ and the logarithm of a share.
 
     Args:
@@ -236,8 +201,6 @@ def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) 
         groups: Number of each row's group ``[N]``, more than k of them.
         neighbours: k ≥ 2.
     """
-    from scipy.special import digamma
-
     order = np.argsort(groups, kind="stable")
     inside, left, right = _counts_of_others(x[order], y[order], groups[order], neighbours)
     sizes = np.bincount(groups)
@@ -250,52 +213,41 @@ def grouped_information(x: Floats, y: Floats, groups: Indices, neighbours: int) 
 
 def _counts_of_others(x: Floats, y: Floats, groups: Indices, neighbours: int) -> tuple[Floats, Floats, Floats]:
     """Return the rows of other groups closer than ε in (x, y), in x and in y; rows of one group stand together."""
-    from scipy.spatial.distance import cdist
-
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     counts: list[list[Floats]] = [[], [], []]
     step = max(1, _BLOCK_NUMBERS // groups.size)
     for start in range(0, groups.size, step):
         rows = slice(start, start + step)
-        own = groups[rows, None] == groups
-        apart = [np.where(own, np.inf, cdist(side[rows], side, "chebyshev")) for side in (x, y)]
+        same = groups[rows, None] == groups
+        apart = [np.where(same, np.inf, cdist(side[rows], side, "chebyshev")) for side in (x, y)]
         both = np.maximum(*apart)
         nearest = np.minimum.reduceat(both, starts, axis=1)  # of each group
         radius = _below(np.partition(nearest, neighbours - 1, axis=1)[:, neighbours - 1])[:, None]
-        for found, side in zip(counts, (both, *apart), strict=True):
-            found.append((side <= radius).sum(axis=1, dtype=np.float64))
-    both_counts, left, right = (np.concatenate(found) for found in counts)
+        for count, side in zip(counts, (both, *apart), strict=True):
+            count.append((side <= radius).sum(axis=1, dtype=np.float64))
+    both_counts, left, right = (np.concatenate(count) for count in counts)
     return both_counts, left, right
 
 
-def _by_tree(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[Floats, Floats]:
+def _by_tree(x: Floats, y: Floats, neighbours: int) -> tuple[Floats, Floats]:
     """Return n_x and n_y ``[N]`` by trees: fast in few dimensions."""
-    from scipy.spatial import cKDTree
-
     both = np.hstack([x, y])
-    found = cKDTree(both).query(both, k=neighbours + 1, p=np.inf, workers=-1)
-    distances, nearest = np.asarray(found[0]), np.asarray(found[1])
-    if variant == 1:
-        radii = [_below(distances[:, -1])] * 2
-    else:
-        radii = [_above(np.abs(side[nearest[:, 1:]] - side[:, None]).max(axis=(1, 2))) for side in (x, y)]
-    return closer(x, radii[0]), closer(y, radii[1])
+    distances = np.asarray(cKDTree(both).query(both, k=neighbours + 1, p=np.inf, workers=-1)[0])
+    radius = _below(distances[:, -1])
+    return closer(x, radius), closer(y, radius)
 
 
-def _by_distances(x: Floats, y: Floats, neighbours: int, variant: Variant) -> tuple[Floats, Floats]:
+def _by_distances(x: Floats, y: Floats, neighbours: int) -> tuple[Floats, Floats]:
     """Return n_x and n_y ``[N]`` from all distances, a block of rows at a time: faster in many dimensions."""
-    from scipy.spatial.distance import cdist
-
     counts: list[list[Floats]] = [[], []]
     step = max(1, _BLOCK_NUMBERS // x.shape[0])
     for start in range(0, x.shape[0], step):
         apart = [np.asarray(cdist(side[start : start + step], side, "chebyshev")) for side in (x, y)]
-        nearest = np.argpartition(np.maximum(*apart), neighbours, axis=1)[:, : neighbours + 1]
-        extents = [np.take_along_axis(side, nearest, axis=1).max(axis=1) for side in apart]  # the row itself is at 0
-        radii = [_below(np.maximum(*extents))] * 2 if variant == 1 else [_above(extent) for extent in extents]
-        for found, side, radius in zip(counts, apart, radii, strict=True):
-            found.append((side <= radius[:, None]).sum(axis=1) - 1.0)
-    left, right = (np.maximum(np.concatenate(found), 0.0) for found in counts)
+        # of the row itself, at 0, and its k neighbours
+        radius = _below(np.partition(np.maximum(*apart), neighbours, axis=1)[:, neighbours])
+        for count, side in zip(counts, apart, strict=True):
+            count.append((side <= radius[:, None]).sum(axis=1) - 1.0)
+    left, right = (np.maximum(np.concatenate(count), 0.0) for count in counts)
     return left, right
 
 
@@ -304,14 +256,8 @@ def _below(radius: Floats) -> Floats:
     return radius * (1 - 1e-9) - _SLACK
 
 
-def _above(radius: Floats) -> Floats:
-    return radius * (1 + 1e-9) + _SLACK
-
-
 def closer(side: Floats, radius: Floats) -> Floats:
     """Return for each row how many other rows lie within its radius, in the maximum norm ``[N]``."""
-    from scipy.spatial import cKDTree
-
     if side.shape[1] == 1:
         column = side[:, 0]
         order = np.sort(column)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from theorykit.arguments import Floats, finite_matrix
+from theorykit.information.estimate import Doubt, KeyedWarning
 
 MANY_TIES = 0.05
 """Above this share of tied values a column counts as discrete."""
-TIES = "ties: "
-"""How the warning about them begins."""
 
 
 def normal_scores(samples: Any, generator: np.random.Generator) -> tuple[Floats, float]:
@@ -40,8 +40,6 @@ def normal_scores(samples: Any, generator: np.random.Generator) -> tuple[Floats,
         >>> scores.ravel().round(4).tolist(), ties  # Φ⁻¹ of ½, ¾, ¼
         ([0.0, 0.6745, -0.6745], 0.0)
     """
-    from scipy.special import ndtri
-
     matrix = finite_matrix("samples", samples)
     count = matrix.shape[0]
     quantiles = ndtri(np.arange(1, count + 1) / (count + 1))
@@ -67,4 +65,5 @@ def tie_warning(share: float) -> tuple[str, ...]:
     """Return a warning where a column looks discrete."""
     if share <= MANY_TIES:
         return ()
-    return (f"{TIES}{share:.0%} of the values of a column occur more than once; ties were broken at random",)
+    sentence = f"ties: {share:.0%} of the values of a column occur more than once; ties were broken at random"
+    return (KeyedWarning(sentence, Doubt.TIED_VALUES),)

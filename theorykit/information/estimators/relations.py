@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from theorykit.arguments import Floats
 from theorykit.information.estimators.canonical import correlation_matrix, correlations_of, leading_pairs
@@ -46,17 +47,8 @@ def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
     rows, and by less than half of what they do in a quarter of the rows: noise far below the distance of neighbours is
     not told from none, so that I may be infinite or just large, and an estimate is a floor.
 
-    Args:
-        x: ``[N, d_x]`` or ``[N]``.
-        y: ``[N, d_y]`` or ``[N]``.
-        groups: Label ``[N]`` of each row's sequence; neighbours are then looked for among first rows of sequences.
-
-    Returns:
-        The sentence, and whether I is infinite.
-
-    Raises:
-        InputError: the pair is refused.
-        NonFiniteError: NaN or infinity.
+    With groups neighbours are looked for among first rows of sequences. Arguments and errors are those of
+    :func:`theorykit.mutual_information`.
 
     References:
         Evans & Jones (2002), Proceedings of the Royal Society A 458, for noise estimated from nearest neighbours.
@@ -70,9 +62,9 @@ def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
     """
     pair = checked_pair(x, y, groups)
     if pair.n_samples > pair.width + 1:
-        found = _linear(pair)
-        if found.sentence:
-            return found
+        relation = _linear(pair)
+        if relation.sentence:
+            return relation
     if pair.groups is not None:
         pair = pair.rows(np.unique(pair.groups, return_index=True)[1])
     generator = np.random.default_rng(0)
@@ -89,10 +81,10 @@ def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
 
 def _linear(pair: Pair) -> Relation:
     joint = correlation_matrix(pair.x, pair.y)
-    found = correlations_of(joint, pair.x.shape[1])
-    if not found.is_deterministic:
+    sample = correlations_of(joint, pair.x.shape[1])
+    if not sample.is_deterministic:
         return Relation()
-    exact = int((found.correlations >= 1 - found.resolution).sum())
+    exact = int((sample.correlations >= 1 - sample.resolution).sum())
     values = leading_pairs(pair.x, pair.y, joint, min(exact, _LOOKED_AT))[0]
     if any(np.unique(np.round(column, 9)).size > (1 - MANY_TIES) * column.size for column in values.T):
         return Relation(
@@ -113,8 +105,6 @@ def _is_function(argument: Floats, value: Floats) -> bool:
 
 def _remainder(argument: Floats, value: Floats) -> float:
     """Return the median squared difference of values at nearest neighbours over that at random rows."""
-    from scipy.spatial import cKDTree
-
     nearest = np.asarray(cKDTree(argument).query(argument, k=2)[1])[:, 1]
     between = ((value - value[nearest]) ** 2).sum(axis=1)
     anywhere = ((value - np.roll(value[np.argsort(argument[:, 0])], value.shape[0] // 2, axis=0)) ** 2).sum(axis=1)

@@ -10,8 +10,8 @@ import numpy as np
 
 from theorykit.arguments import Floats, checked_generator, number_array, positive_integer, positive_number
 from theorykit.errors import InputError
-from theorykit.information.tasks import maps, samplers
-from theorykit.information.tasks.task import InformationTask
+from theorykit.information.tasks import maps
+from theorykit.information.tasks.task import InformationTask, canonical_pairs, student_pairs
 from theorykit.information.tasks.truths import canonical_information, student_information
 
 DEFAULT_CORRELATIONS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -70,15 +70,14 @@ def hidden_state_task(
     large = _checked_outliers(outliers, size)
     factor = positive_number("outlier_scale", outlier_scale)
     source = np.random.default_rng(size) if generator is None else checked_generator(generator)
-    first, second = (_mixing(size, decay, large, factor, source) for _ in range(2))
-    mixing = first, second
+    mixing = _mixing(size, decay, large, factor, source), _mixing(size, decay, large, factor, source)
     gaussian = InformationTask(
         f"Hidden states {size} × {size}",
         f"hidden-states-{size}",
         (size, size),
         float(canonical_information(rho)),
         True,
-        partial(samplers.canonical_pairs, correlations=rho, mixing=mixing),
+        partial(canonical_pairs, correlations=rho, mixing=mixing),
     )
     return _heavy_tailed(gaussian, mixing, tail, degrees_of_freedom)
 
@@ -100,12 +99,8 @@ def _heavy_tailed(
         if bend == 0:
             return task
         first, second = (partial(maps.heavy_tails, tail=bend, scale=np.linalg.norm(side, axis=1)) for side in mixing)
-        return replace(
-            task,
-            name=f"{task.name} (tail={bend:g})",
-            identifier=f"{task.identifier}-tail-{bend:g}",
-            sampler=partial(samplers.mapped_pairs, base=task.sampler, maps=(first, second)),
-        )
+        name, identifier = f"{task.name} (tail={bend:g})", f"{task.identifier}-tail-{bend:g}"
+        return task.mapped(first, second, name=name, identifier=identifier)
     degrees = positive_number("degrees_of_freedom", degrees_of_freedom)
     if bend:
         raise InputError(
@@ -117,7 +112,7 @@ def _heavy_tailed(
         identifier=f"{task.identifier}-dof-{degrees:g}",
         information=float(student_information(degrees, *task.dimensions, task.information)),
         gaussian_copula=False,
-        sampler=partial(samplers.student_pairs, base=task.sampler, degrees_of_freedom=degrees),
+        sampler=partial(student_pairs, base=task.sampler, degrees_of_freedom=degrees),
     )
 
 

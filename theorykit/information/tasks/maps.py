@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from theorykit.arguments import Floats
 
@@ -15,8 +16,6 @@ _KNOTS = 20_001
 
 def normal_cdf(points: Floats) -> Floats:
     """Map each coordinate by the standard normal distribution function, onto (0, 1)."""
-    from scipy.special import ndtr
-
     return np.asarray(ndtr(points), dtype=np.float64)
 
 
@@ -37,7 +36,6 @@ def mixture_quantile(points: Floats, *, weights: tuple[float, ...], means: tuple
     table (1e-10 of Φ(z)), so that the information is exactly kept.
     """
     from scipy.interpolate import PchipInterpolator
-    from scipy.special import ndtr, ndtri
 
     knots = np.linspace(min(means) - _REACH, max(means) + _REACH, _KNOTS)
     offsets, shares = knots[:, None] - np.asarray(means), np.asarray(weights)

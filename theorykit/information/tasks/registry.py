@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from theorykit.errors import InputError
 from theorykit.information.gaussian import gaussian_mutual_information
-from theorykit.information.tasks import maps, samplers
-from theorykit.information.tasks.task import InformationTask
+from theorykit.information.tasks import maps
+from theorykit.information.tasks.task import (
+    InformationTask,
+    Map,
+    additive_uniform_pairs,
+    covariance_pairs,
+    student_pairs,
+)
 from theorykit.information.tasks.truths import additive_uniform_information, student_information
 
 _CORRELATION = 0.75
@@ -22,7 +29,7 @@ def _gaussian(name: str, identifier: str, size: int, cross: np.ndarray, within: 
     """Return unit-variance Gaussian vectors of ``size`` coordinates each from their cross-covariance."""
     block = np.full((size, size), within) + (1 - within) * np.eye(size)
     covariance = np.block([[block, cross], [cross.T, block]])
-    sampler = partial(samplers.covariance_pairs, factor=np.linalg.cholesky(covariance), split=size)
+    sampler = partial(covariance_pairs, factor=np.linalg.cholesky(covariance), split=size)
     information = gaussian_mutual_information(covariance, size)
     return InformationTask(name, identifier, (size, size), information, True, sampler)
 
@@ -44,14 +51,14 @@ def _two_pairs(size: int) -> InformationTask:
 
 def _student(size: int, degrees: int) -> InformationTask:
     """Return jointly Student-t vectors with the identity as dispersion: dependent through their scale alone."""
-    gaussian = partial(samplers.covariance_pairs, factor=np.eye(2 * size), split=size)
+    gaussian = partial(covariance_pairs, factor=np.eye(2 * size), split=size)
     return InformationTask(
         f"Student-t {size} × {size} (dof={degrees})",
         f"student-identity-{size}-{size}-{degrees}",
         (size, size),
         float(student_information(degrees, size, size)),
         False,
-        partial(samplers.student_pairs, base=gaussian, degrees_of_freedom=float(degrees)),
+        partial(student_pairs, base=gaussian, degrees_of_freedom=float(degrees)),
     )
 
 
@@ -62,67 +69,51 @@ def _additive(noise: float) -> InformationTask:
         (1, 1),
         float(additive_uniform_information(noise)),
         False,
-        partial(samplers.additive_uniform_pairs, noise=noise),
+        partial(additive_uniform_pairs, noise=noise),
     )
 
 
-def _mapped(
-    base: InformationTask,
-    label: str,
-    prefix: str,
-    first: samplers.Map,
-    second: samplers.Map,
-    *,
-    by_coordinate: bool = True,
-) -> InformationTask:
-    """Return the base task seen through an injective map of each side; increasing ``by_coordinate`` or not."""
-    return InformationTask(
-        f"{label} @ {base.name}",
-        f"{prefix}-{base.identifier}",
-        base.dimensions,
-        base.information,
-        base.gaussian_copula and by_coordinate,
-        partial(samplers.mapped_pairs, base=base.sampler, maps=(first, second)),
-    )
+def _mapped(base: InformationTask, label: str, first: Map, second: Map, **changes: Any) -> InformationTask:
+    """Return the base task seen through an injective map of each side, under the name of the map."""
+    identifier = f"{label.lower().replace(' ', '_').replace('-', '_')}-{base.identifier}"
+    return base.mapped(first, second, name=f"{label} @ {base.name}", identifier=identifier, **changes)
 
 
 def _normal_cdf(base: InformationTask) -> InformationTask:
-    return _mapped(base, "Normal CDF", "normal_cdf", maps.normal_cdf, maps.normal_cdf)
+    return _mapped(base, "Normal CDF", maps.normal_cdf, maps.normal_cdf)
 
 
 def _half_cube(base: InformationTask) -> InformationTask:
-    return _mapped(base, "Half-cube", "half_cube", maps.half_cube, maps.half_cube)
+    return _mapped(base, "Half-cube", maps.half_cube, maps.half_cube)
 
 
 def _asinh(base: InformationTask) -> InformationTask:
-    return _mapped(base, "Asinh", "asinh", np.arcsinh, np.arcsinh)
+    return _mapped(base, "Asinh", np.arcsinh, np.arcsinh)
 
 
 def _spiral(base: InformationTask) -> InformationTask:
     """Return the base task with X turned in its coordinates (1, 2) and Y in (2, 3), by ‖·‖²/d."""
     first = partial(maps.spiral, plane=(0, 1), speed=1 / base.dimensions[0])
     second = partial(maps.spiral, plane=(1, 2), speed=1 / base.dimensions[1])
-    return _mapped(base, "Spiral", "spiral", first, second, by_coordinate=False)
+    return _mapped(base, "Spiral", first, second, gaussian_copula=False)
 
 
 def _wiggly(base: InformationTask) -> InformationTask:
-    return _mapped(base, "Wiggly", "wiggly", partial(maps.wiggly, waves=_WAVES_X), partial(maps.wiggly, waves=_WAVES_Y))
+    return _mapped(base, "Wiggly", partial(maps.wiggly, waves=_WAVES_X), partial(maps.wiggly, waves=_WAVES_Y))
 
 
 def _bimodal(base: InformationTask) -> InformationTask:
     """Return the base task with both margins made mixtures of two normals."""
     first = partial(maps.mixture_quantile, weights=(0.3, 0.7), means=(0.0, 5.0))
     second = partial(maps.mixture_quantile, weights=(0.5, 0.5), means=(-1.0, 3.0))
-    sampler = partial(samplers.mapped_pairs, base=base.sampler, maps=(first, second))
-    return InformationTask("Bimodal 1 × 1", "1v1-bimodal-0.75", (1, 1), base.information, True, sampler)
+    return base.mapped(first, second, name="Bimodal 1 × 1", identifier="1v1-bimodal-0.75")
 
 
 def _swiss_roll(base: InformationTask) -> InformationTask:
     """Return the base task, uniform on [0, 1]², with X rolled up in the plane."""
-    sampler = partial(samplers.mapped_pairs, base=base.sampler, maps=(maps.swiss_roll, np.asarray))
-    return InformationTask(
-        "Swiss roll 2 × 1", f"swissroll_x-{base.identifier}", (2, 1), base.information, False, sampler
-    )
+    name, identifier = "Swiss roll 2 × 1", f"swissroll_x-{base.identifier}"
+    changes = {"name": name, "identifier": identifier, "dimensions": (2, 1), "gaussian_copula": False}
+    return base.mapped(maps.swiss_roll, np.asarray, **changes)
 
 
 def _published() -> tuple[InformationTask, ...]:
@@ -167,11 +158,10 @@ def find_task(name: str) -> InformationTask:
         '1v1-normal-0.75'
     """
     known = {_key(label): task for task in TASKS for label in (task.name, task.identifier)}
-    found = known.get(_key(name))
-    if found is None:
+    if _key(name) not in known:
         near = difflib.get_close_matches(_key(name), known, n=1, cutoff=0.0)[0]
         raise InputError(f"name = {name!r} is no task", f"{known[near].name!r} is the nearest of {len(TASKS)}")
-    return found
+    return known[_key(name)]
 
 
 def _key(name: str) -> str:

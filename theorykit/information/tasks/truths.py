@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma, gammaln
 
 from theorykit.arguments import Floats, number_array, positive_array, unwrapped, whole_number_array
 
@@ -71,8 +72,6 @@ def student_information(
         >>> round(student_information(1, 1, 1), 12)  # bivariate Cauchy: log(8π) − 3
         0.224171427529
     """
-    from scipy.special import digamma, gammaln
-
     nu = positive_array("degrees_of_freedom", degrees_of_freedom)
     m = whole_number_array("first_dimension", first_dimension)
     n = whole_number_array("second_dimension", second_dimension)
