@@ -29,7 +29,7 @@ from validation.claims.record import (
 )
 from validation.claims.trained import TrainedStudent
 from validation.reports.run import Job, Session
-from validation.training.config import RunConfig
+from validation.training.config import StudentConfig
 from validation.training.executors import here
 from validation.training.store import Store
 
@@ -82,7 +82,7 @@ MADE = Made("python -m validation run", "0123456789ab", "2026-01-02", 1.5, "cpu"
 def file(tmp_path: Path) -> Path:
     """Return a record that was written."""
     file = record_file(tmp_path, "smoke", 3, SLUG, "planted")
-    student = TrainedStudent(RunConfig(teacher="scratch:tiny"), failure="its loss is not finite")
+    student = TrainedStudent(StudentConfig(teacher="scratch:tiny"), failure="its loss is not finite")
     result = PartResult(FINDINGS, DATA, (student,))
     write_record(file, content_of(SLUG, "planted", "smoke", 3, SETTINGS, result), MADE)
     return file
@@ -96,7 +96,7 @@ def test_a_record_is_read_back_as_what_was_written(file: Path) -> None:
     assert (record.content.settings, record.made) == (SETTINGS, MADE)
     assert (record.slug, record.part, record.content.preset, record.content.seed) == (SLUG, "planted", "smoke", 3)
     assert record.failure == record.content.trace == ""
-    assert record.lost == (StudentEnd(RunConfig(teacher="scratch:tiny").identity, "its loss is not finite"),)
+    assert record.lost == (StudentEnd(StudentConfig(teacher="scratch:tiny").identity, "its loss is not finite"),)
     data = record.read_data(Data)
     assert list(data.curves) == ["labels", "none"]
     for name, curve in DATA.curves.items():
