@@ -21,6 +21,7 @@ from benchmark_table import benchmark_table, record_of
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
+from theorykit.tables import Table, markdown_cells
 from validation.reports.table import (
     COMMITTED,
     Recorded,
@@ -35,13 +36,14 @@ from validation.reports.table import (
 def rules() -> str:
     """Return all rules at n = 100,000 on the bundled spectra."""
     selection = select_ranks(bundled_spectra(), 100_000)
-    lines = ["| rule | ranks | layers left dense | linear parameters kept | predicted KL |", "|---|---|---|---|---|"]
+    columns = ("rule", "ranks", "layers left dense", "linear parameters kept", "predicted KL")
+    rows = []
     for rule in selection.rules:
         cells = [rule.title, rule.rank_span, str(rule.dense_layers), f"{rule.share:.1%}", f"{rule.predicted_loss:.2g}"]
         if rule.key == selection.rule:
             cells = [f"**{cell}**" for cell in cells]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_cells(columns, rows, tight=True)
 
 
 _SHOWN = ("eq-8", "eq-11", "eq-17", "corollary-1-proof", "eq-19", "eq-20", "eq-21", "eq-23", "eq-27", "eq-37")
@@ -134,14 +136,15 @@ def gallery() -> str:
     """Return every figure and table with its caption, as docs/figures/ has them."""
     from paper_figs.catalogue import NAMES, build
     from paper_figs.sources import Sources
-    from theorykit.tables import Table, cells
 
     lines = []
     for name in NAMES:
         made = build(name, Sources())
         lines += [f"## {name.replace('-', ' ').capitalize()}: {made.title}", ""]
-        lines += [cells(made)] if isinstance(made, Table) else [f"![{made.title}](figures/{name}.png)"]
-        lines += ["", made.caption, ""] + ([made.note, ""] if isinstance(made, Table) else [])
+        if isinstance(made, Table):
+            lines += [markdown_cells(made.columns, made.rows), "", made.caption, "", made.note, ""]
+        else:
+            lines += [f"![{made.title}](figures/{name}.png)", "", made.caption, ""]
     return "\n".join(lines).rstrip()
 
 

@@ -11,22 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from theorykit.errors import InputError
+from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.models.sources import WeightSource, fingerprint, module_source
+from theorykit.models.statistics import LayerStatistics
 from theorykit.results import write_whole
 from theorykit.spectra.kernels import Method, spectrum
 from theorykit.spectra.spectrum import Spectrum
 from theorykit.spectra.whitening import Metric
-
-if TYPE_CHECKING:
-    from theorykit.models.language_model import LanguageModel
-    from theorykit.models.statistics import LayerStatistics
 
 POOLED_WIDTH = 2048
 """Up to this width an eigenvalue solver gains more from a second matrix than from a second thread."""
@@ -181,9 +180,6 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
     These limits hold for the whole process. A second call waits for the first, else it would find, and at its end
     restore, the first one's limits.
     """
-    import torch
-    from threadpoolctl import threadpool_limits
-
     with _POOL_LOCK:
         threads = torch.get_num_threads()
         workers = ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))

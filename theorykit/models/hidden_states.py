@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from theorykit.arguments import positive_integer, shown
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel, context_length
-
-if TYPE_CHECKING:
-    import torch
 
 States = list[NDArray[np.float32]]
 
@@ -107,8 +105,6 @@ def hidden_states(
 
 def _states(model: LanguageModel, tokens: torch.Tensor, chosen: Sequence[int]) -> States:
     """Return the chosen hidden states on the CPU; inference mode ends before anything is handed on."""
-    import torch
-
     with torch.inference_mode():
         found = _all_states(model, tokens)
         return [found[index].float().numpy(force=True) for index in chosen]
@@ -124,7 +120,6 @@ def _all_states(model: LanguageModel, tokens: torch.Tensor) -> Sequence[torch.Te
 
 
 def _count_of_states(model: LanguageModel) -> int:
-    import torch
 
     with torch.inference_mode():
         return len(_all_states(model, torch.zeros((1, 1), dtype=torch.int64)))
@@ -150,7 +145,6 @@ def _check_vocabularies(teacher: LanguageModel, student: LanguageModel) -> None:
 
 
 def _checked_blocks(blocks: Any, models: tuple[LanguageModel, LanguageModel]) -> torch.Tensor:
-    import torch
 
     try:
         tokens = torch.as_tensor(blocks)

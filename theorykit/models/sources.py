@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
 
 from theorykit.errors import CheckpointError
 from theorykit.models.layers import LinearLayer, find_layers
 from theorykit.models.locations import locate, reason_of, weight_files
-
-if TYPE_CHECKING:
-    import torch
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _INDICES = ("I64", "BOOL")
@@ -192,7 +191,6 @@ class TensorSource:
         config: Mapping[str, Any] | None = None,
         files: tuple[Path, ...] = (),
     ) -> None:
-        import torch
 
         self.name = name
         self.files = files
@@ -244,7 +242,6 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
 
 
 def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
-    import torch
 
     if not allow:
         raise CheckpointError(
@@ -268,7 +265,6 @@ def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], a
 
 
 def _is_dense(value: Any) -> bool:
-    import torch
 
     return isinstance(value, torch.Tensor) and value.layout == torch.strided
 

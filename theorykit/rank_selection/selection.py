@@ -147,7 +147,8 @@ def select_ranks(
     rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in RULES]
     own = _own_choice(spectra, candidates, limit, estimation, required=rule == COMMON_PRICE)
     if own:
-        rules.append(_own_summary(spectra, limit, own.ranks, estimation))
+        names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
+        rules.append(_rule_summary(spectra, names, own.ranks, own.ranks, estimation))
     if own and rule == COMMON_PRICE:
         chosen = own.ranks
     else:
@@ -172,13 +173,8 @@ def select_ranks(
         embedding_parameters=spectra.embedding_parameters,
         calibration=spectra.calibration,
     )
-    return _with_sentences(selection, freedom)
-
-
-def _with_sentences(selection: RankSelection, freedom: float) -> RankSelection:
-    return replace(
-        selection, notes=selection_notes(selection, freedom), warnings=selection_warnings(selection, freedom)
-    )
+    notes, warnings = selection_notes(selection, freedom), selection_warnings(selection, freedom)
+    return replace(selection, notes=notes, warnings=warnings)
 
 
 def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
@@ -336,12 +332,7 @@ def _summarise(spectra: ModelSpectra, rule: Rule, asked: list[float], estimation
     clipped = [clipped_rank(rank, part.spectrum.max_rank) for part, rank in zip(parts, asked, strict=True)]
     kept = [_factored(part, rank) for part, rank in zip(parts, asked, strict=True)]
     saturated = sum(rank >= part.spectrum.max_rank for part, rank in zip(parts, clipped, strict=True))
-    return _rule_summary(spectra, (rule.key, rule.title, rule.source), clipped, kept, saturated, estimation)
-
-
-def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None], estimation: _Estimation) -> RuleSummary:
-    names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
-    return _rule_summary(spectra, names, own, own, 0, estimation)
+    return _rule_summary(spectra, (rule.key, rule.title, rule.source), clipped, kept, estimation, saturated)
 
 
 def _rule_summary(
@@ -349,8 +340,8 @@ def _rule_summary(
     names: tuple[str, str, str],
     ranks: Sequence[int | None],
     kept: Sequence[int | None],
-    saturated: int,
     estimation: _Estimation,
+    saturated: int = 0,
 ) -> RuleSummary:
     parts = spectra.factorable
     pairs = list(zip(parts, kept, strict=True))

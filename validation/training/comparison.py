@@ -12,6 +12,7 @@ import pandas as pd
 from statsmodels.stats.weightstats import DescrStatsW
 
 from theorykit.errors import InputError
+from theorykit.tables import markdown_cells
 
 MEASURED = "held_out"
 _LEVEL = 0.05
@@ -165,9 +166,7 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
         "perplexity",
     ]
     head += ["bits per byte", "less the reference's loss (seeds in common)"]
-    lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
-    return "\n".join(lines) + "\n"
+    return f"{title}\n\n{markdown_cells(head, map(_cells, ranked), tight=True)}\n"
 
 
 def _cells(group: Group) -> list[str]:
