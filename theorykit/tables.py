@@ -39,7 +39,7 @@ def markdown(table: Table, origin: Sequence[str]) -> str:
     lines = [f"**{table.title}**", "", markdown_cells(table.columns, table.rows)]
     for text in (table.caption, table.note):
         lines += ["", text] if text else []
-    lines += ["", "<!--", *(_line(told).replace("-->", "-- >") for told in origin), "-->"]
+    lines += ["", "<!--", *(_line(source).replace("-->", "-- >") for source in origin), "-->"]
     return "\n".join(lines) + "\n"
 
 
@@ -65,7 +65,7 @@ def latex(table: Table, origin: Sequence[str]) -> str:
     kind = "table*" if len(table.columns) > _COLUMN else "table"
     return "\n".join(
         [
-            *(f"% {_line(told)}" for told in origin),
+            *(f"% {_line(source)}" for source in origin),
             "% needs the packages booktabs and adjustbox",
             rf"\begin{{{kind}}}",
             r"\centering",

@@ -174,11 +174,11 @@ def _hub_names(reader: Any) -> dict[str, str]:
     if arch is None or not blocks or architecture in _OWN_NAMES:
         return {}
     stems = _STEMS.get(architecture, ("lm_head", "model."))
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, blocks).mapping.items():
         if hub_name.startswith(stems) and hub_name != stored:
-            found.setdefault(f"{stored}.weight", f"{hub_name}.weight")
-    return found
+            names.setdefault(f"{stored}.weight", f"{hub_name}.weight")
+    return names
 
 
 class TensorSource:
@@ -271,13 +271,13 @@ def _is_dense(value: Any) -> bool:
 
 def _without_tied(tensors: dict[str, Any]) -> dict[str, Any]:
     """Leave out what shares its memory with an earlier tensor: a pickle lists a tied head beside the embedding."""
-    seen: set[tuple[int, tuple[int, ...]]] = set()
+    places: set[tuple[int, tuple[int, ...]]] = set()
     kept = {}
     for key, value in tensors.items():
         place = value.data_ptr(), tuple(value.shape)
-        if not value.numel() or place not in seen:
+        if not value.numel() or place not in places:
             kept[key] = value
-        seen.add(place)
+        places.add(place)
     return kept
 
 

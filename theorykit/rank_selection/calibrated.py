@@ -117,11 +117,11 @@ def calibrate(
     hint = f"give a longer text, or fewer calibration tokens; {settings.anchor_tokens:,} more measure the loss's scale"
     wanted = settings.n_tokens + settings.anchor_tokens
     tokens = token_blocks(model, text, wanted, settings.block, name=name, hint=hint)
-    own = tokens[: settings.n_tokens // settings.block]
+    moment_tokens = tokens[: settings.n_tokens // settings.block]
     generator = torch.Generator().manual_seed(settings.seed)
     step = progress or (lambda *_: None)
     statistics = collect_statistics(
-        model, own, generator=generator, progress=lambda done, count: step("calibrating", done, count)
+        model, moment_tokens, generator=generator, progress=lambda done, count: step("calibrating", done, count)
     )
     spectra = whitened_spectra(
         model,
@@ -133,7 +133,7 @@ def calibrate(
     spectra = replace(spectra, calibration=calibration)
     if settings.anchor_tokens:
         step("measuring the scale of the loss", 0, 1)
-        anchors = _measure_anchors(model, spectra, statistics, tokens[own.shape[0] :])
+        anchors = _measure_anchors(model, spectra, statistics, tokens[moment_tokens.shape[0] :])
         spectra = replace(spectra, calibration=replace(calibration, anchors=anchors))
         step("measuring the scale of the loss", 1, 1)
     return CalibratedModel(model, spectra, statistics)

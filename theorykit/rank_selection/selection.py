@@ -242,10 +242,10 @@ def _allocate(
         kl = calibration.calibrated_loss(raw)
         return kl + estimation.loss(freedom, kl)
 
-    def weigh(found: Allocation) -> tuple[float, float, float]:
+    def weigh(allocation: Allocation) -> tuple[float, float, float]:
         """Return F at a choice, ∂F/∂L and ∂F/∂k."""
-        raw = float(sum(loss[index] for loss, index in zip(losses, found.choice, strict=True)))
-        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, found.choice, strict=True)))
+        raw = float(sum(loss[index] for loss, index in zip(losses, allocation.choice, strict=True)))
+        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, allocation.choice, strict=True)))
         value = predicted(raw, freedom)
         slope = (predicted(1.001 * raw, freedom) - value) / (0.001 * raw) if raw > 0 else 1.0
         return value, slope, predicted(raw, freedom + 1.0) - value
@@ -253,13 +253,13 @@ def _allocate(
     best = (np.inf, 1.0, 0.0)  # F, and the slope and price that led there
     for price in (0.0, float(estimation_loss(1.0, estimation.samples.n_tokens))):
         slope = 1.0
-        seen: set[tuple[int, ...]] = set()
+        choices: set[tuple[int, ...]] = set()
         for _ in range(_ROUNDS):
-            found = solve(slope, price)
-            if found.choice in seen:
+            allocation = solve(slope, price)
+            if allocation.choice in choices:
                 break
-            seen.add(found.choice)
-            value, next_slope, next_price = weigh(found)
+            choices.add(allocation.choice)
+            value, next_slope, next_price = weigh(allocation)
             best = min(best, (value, slope, price))
             slope, price = next_slope, next_price
     _, slope, price = best
