@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Instance, Verdict, expectation_verdict
-from validation.claims.rank_grid import MEASUREMENT, Curve
+from validation.claims.rank_grid import Curve
 from validation.claims.trained import TrainedStudent
 
 _TERM = "language_model"
@@ -43,17 +42,13 @@ class CurveLosses:
 def curve_losses(curve: Curve, students: Sequence[TrainedStudent]) -> CurveLosses:
     """Return the losses of the students of :func:`validation.claims.rank_grid.curve_students`, in their order."""
     shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
-    series = [[float(row["held_out"][_TERM]) for _, row in _measured(one)] for one in students]
+    losses = [student.loss_curve("held_out", _TERM) for student in students]
     return CurveLosses(
         curve,
-        np.array([one[-1] if one else np.nan for one in series]).reshape(shape),
-        np.array([min(one) if one else np.nan for one in series]).reshape(shape),
+        np.array([loss.end for loss in losses]).reshape(shape),
+        np.array([loss.least for loss in losses]).reshape(shape),
         sum(bool(one.failure) for one in students),
     )
-
-
-def _measured(student: TrainedStudent) -> list[tuple[int, Any]]:
-    return [] if student.failure else student.series(MEASUREMENT)
 
 
 def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float) -> Verdict:

@@ -127,14 +127,14 @@ class Curve:
 
 def curve_of(one: TrainedStudent) -> Curve | None:
     """Return the curve of a student, or None where it failed."""
-    norms, losses = one.series("gradient_norm"), one.series("loss_terms")
-    if one.failure or len(norms) < 2 or len(norms) != len(losses):
+    norms, losses = one.series("gradient_norm"), one.loss_curve("train", "total").values
+    if one.failure or len(norms) < 2 or len(norms) != losses.size:
         return None
     measured = (one.result.get("step_size") or {}).get("step_size")
     return Curve(
         np.array([step for step, _ in norms], dtype=np.float64),
         np.array([norm for _, norm in norms], dtype=np.float64) ** 2,
-        np.array([terms["train"]["total"] for _, terms in losses], dtype=np.float64),
+        losses,
         float(one.config.learning_rate if measured is None else measured),
     )
 

@@ -35,11 +35,10 @@ def loss_speed(one: TrainedStudent) -> float:
 
     The held-out loss is that of the labels, which all methods have.
     """
-    found = one.series("loss_terms")
-    if one.failure or len(found) < 2:
+    curve = one.loss_curve("held_out", "language_model")
+    steps, losses = curve.steps, curve.values
+    if steps.size < 2:
         return float("nan")
-    steps = np.array([step for step, _ in found], dtype=np.float64)
-    losses = np.array([terms["held_out"]["language_model"] for _, terms in found])
     half = (losses[0] + losses[-1]) / 2
     if losses[-1] >= losses[0]:
         return float("nan")

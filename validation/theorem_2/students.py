@@ -26,7 +26,7 @@ from theorykit.verdicts import Instance, Verdict, order_verdict, probability_ver
 from validation.claims.experiment import Context, PartResult, Settings
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import needed
-from validation.claims.rank_grid import MEASUREMENT, label_curve, label_grid
+from validation.claims.rank_grid import label_curve, label_grid
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.linearity import Growth, gap_growth, growth_findings, linearity_power
 from validation.theorem_2.slopes import Slopes, gap_slopes, mean_intervals, slope_data, slope_finding
@@ -139,13 +139,8 @@ def _measured(
     trained: tuple[TrainedStudent, ...], layout: tuple[int, int, int], part: str, name: str, *, first: bool = False
 ) -> Floats:
     """Return what was measured at the end, or at the start, ``[seeds, sizes, ranks]``; NaN where a student failed."""
-
-    def value(student: TrainedStudent) -> float:
-        rows = [] if student.failure else student.series(MEASUREMENT)
-        found = rows[0 if first else -1][1][part][name] if rows else None
-        return math.nan if found is None else float(found)
-
-    return np.array([value(student) for student in trained]).reshape(layout)
+    curves = [student.loss_curve(part, name) for student in trained]
+    return np.array([curve.start if first else curve.end for curve in curves]).reshape(layout)
 
 
 def _lost(trained: tuple[TrainedStudent, ...]) -> tuple[str, ...]:
