@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 import theorykit as tk
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, Vacuous, box, floats
-from paper_figs.sources import Data, Sources
+from paper_figs.sources import Sources
 from theorykit.arguments import Floats
 from theorykit.verdicts import geometric_interval, student_interval
+from validation.claims.settings import read_settings
 from validation.theorem_3.gain import PRINTED_GAIN
-from validation.theorem_3.layers import CLONED, PLAIN, resolution
+from validation.theorem_3.layers import CLONED, PLAIN, PairSettings
+from validation.theorem_3.students import AT_START, StudentsData
 
 ABOUT = "information by layer with and without cloning, what the estimators are worth, and the clone loss"
 _CHECK = ("cloning-information", "students")
@@ -24,27 +26,27 @@ _DODGE = 0.13
 
 def build(sources: Sources) -> Picture:
     """Return information by layer with its bounds, gains beside controls of the estimators, and clone losses."""
-    data = sources.data(*_CHECK)
-    settings = sources.record(*_CHECK).content["settings"]
-    level = 1 - 2 * float(settings.get("alpha", 0.05))
+    data = sources.data(*_CHECK, StudentsData)
+    settings = read_settings(PairSettings, sources.record(*_CHECK).content.settings)
+    level = 1 - 2 * settings.alpha
     return Picture(
         "Information with and without cloning",
-        [_information(data, settings), _gains(data, float(settings["margin"]), level), _losses(data)],
+        [_information(data, settings), _gains(data, settings.margin, level), _losses(data)],
         "Without noise the information of eq 22 is infinite: what is estimated belongs to the noise τ that is added to "
         "the student's states, and no gain can be larger than the room below the capacity. Gains count as far as the "
         "intervals of the controls stay in their box: Gaussian pairs of known information, states rotated and "
         "rescaled, rows shuffled. The printed star is a claim about other students, by MINE, at no noise that the "
         f"paper tells. {_assumed(data, settings)}",
-        f"{len(data['seeds'])} pairs of students, each pair of one seed; means with 95 % intervals (clone loss: "
-        f"geometric), in the middle {100 * level:g} %, those of the check's tests; gains paired. {data['rows']} rows. "
+        f"{len(data.seeds)} pairs of students, each pair of one seed; means with 95 % intervals (clone loss: "
+        f"geometric), in the middle {100 * level:g} %, those of the check's tests; gains paired. {data.rows} rows. "
         f"{_resolutions(data, settings)} Clone loss: squared distance summed over coordinates. {_decoder(data)}",
     )
 
 
-def _assumed(data: Data, settings: dict[str, Any]) -> str:
+def _assumed(data: StudentsData, settings: PairSettings) -> str:
     """Return what R(D + dτ²) rests on, and that it bounds more than what the points are."""
-    _, pairs = resolution(settings, next(iter(data["information"])))
-    kurtosis = np.nanmean(floats(data["losses"]["kurtosis"]))
+    _, pairs = settings.resolution(next(iter(data.information)))
+    kurtosis = np.nanmean(data.losses["kurtosis"])
     return (
         f"R(D + dτ²) takes the teacher for Gaussian, whose excess kurtosis is 0 and here {kurtosis:.2g}: without that "
         f"it may lie above the true bound. It bounds the whole of I; the points are I in {pairs} canonical pairs, so "
@@ -52,20 +54,20 @@ def _assumed(data: Data, settings: dict[str, Any]) -> str:
     )
 
 
-def _resolutions(data: Data, settings: dict[str, Any]) -> str:
+def _resolutions(data: StudentsData, settings: PairSettings) -> str:
     """Return noise and number of canonical pairs of each estimator, and what they leave for a gain."""
-    said = []
-    for method, found in data["information"].items():
-        noise, pairs = resolution(settings, method)
+    rooms = []
+    for method, estimates in data.information.items():
+        noise, pairs = settings.resolution(method)
         # as in the check: means over the layers, the largest capacity of any student
-        room = np.nanmax(floats(found["capacity"]).mean(axis=1)) - np.nanmean(floats(found["states"])[PLAIN])
-        said.append(f"{method}: noise {noise:g}, {pairs} canonical pairs, room for a gain {room:.3g} nats")
-    return f"Gains at different noise (over the student's scale) do not compare: {'; '.join(said)}."
+        room = np.nanmax(estimates["capacity"].mean(axis=1)) - np.nanmean(estimates["states"][PLAIN])
+        rooms.append(f"{method}: noise {noise:g}, {pairs} canonical pairs, room for a gain {room:.3g} nats")
+    return f"Gains at different noise (over the student's scale) do not compare: {'; '.join(rooms)}."
 
 
-def _decoder(data: Data) -> str:
+def _decoder(data: StudentsData) -> str:
     """Return what the decoder's bound does: it is no information, and stands in no panel beside it."""
-    bound = floats(data["losses"]["decoder"])
+    bound = data.losses["decoder"]
     mean, low, high = (
         float(part[0]) for part in student_interval((bound[CLONED] - bound[PLAIN]).mean(axis=0)[:, None])
     )
@@ -75,14 +77,14 @@ def _decoder(data: Data) -> str:
     )
 
 
-def _information(data: Data, settings: dict[str, Any]) -> Panel:
+def _information(data: StudentsData, settings: PairSettings) -> Panel:
     """Return the estimates of one noise, that of the first estimator, with what bounds them at it."""
-    methods = data["information"]
-    noise, pairs = resolution(settings, next(iter(methods)))
-    alike = [method for method in methods if resolution(settings, method) == (noise, pairs)]
-    places = np.arange(len(data["layers"]), dtype=float)
+    methods = data.information
+    noise, pairs = settings.resolution(next(iter(methods)))
+    alike = [method for method in methods if settings.resolution(method) == (noise, pairs)]
+    places = np.arange(len(data.layers), dtype=float)
     printed, corrected = _bounds(data, noise)
-    capacity = np.nanmax(floats(methods[alike[0]]["capacity"]), axis=(0, 2))
+    capacity = np.nanmax(methods[alike[0]]["capacity"], axis=(0, 2))
     limits = -0.08 * float(capacity.max()), 1.08 * float(capacity.max())
     outside = " (off scale)" if printed.min() < limits[0] else ""
     parts: list[Part] = [
@@ -92,34 +94,31 @@ def _information(data: Data, settings: dict[str, Any]) -> Panel:
         _levels(f"R(D + dτ²), corrected, Gaussian teacher: {_listed(corrected)}", places, corrected, Role.CORRECTED),
     ]
     for number, (method, arm) in enumerate((method, arm) for method in alike for arm in _ARMS):
-        found = floats(methods[method]["states"])[arm]
-        parts.append(
-            Points(f"{method}, {_ARMS[arm]}", _dodged(places, number, 2 * len(alike)), *student_interval(found.T))
-        )
-    names = [str(layer) for layer in data["layers"]]
+        values = student_interval(methods[method]["states"][arm].T)
+        parts.append(Points(f"{method}, {_ARMS[arm]}", _dodged(places, number, 2 * len(alike)), *values))
+    names = [str(layer) for layer in data.layers]
     return Panel(f"Information at noise τ = {noise:g}", "layer", _NATS, parts, y_limits=limits, x_names=names)
 
 
-def _bounds(data: Data, noise: float) -> tuple[Floats, Floats]:
+def _bounds(data: StudentsData, noise: float) -> tuple[Floats, Floats]:
     """Return eq 23 with constant 0, and R(D + dτ²) of the teacher, of the cloned arm by layer, meaned over seeds."""
-    loss, spread = (floats(data["losses"][name])[CLONED] for name in ("clone_loss", "student_variance"))
+    loss, spread = (data.losses[name][CLONED] for name in ("clone_loss", "student_variance"))
     living = np.isfinite(loss).all(axis=0)
-    loss, spread, spectra = loss[:, living], spread[:, living], floats(data["teacher_spectra"])
+    loss, spread, spectra = loss[:, living], spread[:, living], data.teacher_spectra
     printed = np.asarray(tk.printed_cloning_bound(loss, spectra.shape[1]))
     noisy = loss + noise**2 * spread
-    corrected = np.array([tk.rate_distortion(own, row) for own, row in zip(spectra, noisy, strict=True)])
+    corrected = np.array([tk.rate_distortion(spectrum, row) for spectrum, row in zip(spectra, noisy, strict=True)])
     return printed.mean(axis=1), corrected.mean(axis=1)
 
 
-def _gains(data: Data, margin: float, level: float) -> Panel:
+def _gains(data: StudentsData, margin: float, level: float) -> Panel:
     """Return what cloning adds by every estimator, beside what each estimator adds where nothing is to be found."""
-    layers, methods = len(data["layers"]), data["information"]
+    layers, methods = len(data.layers), data.information
     gains, controls = np.arange(layers + 1.0), layers + 1.0 + np.arange(len(_CONTROLS))
     parts: list[Part] = []
-    for number, (name, found) in enumerate(methods.items()):
-        states = floats(found["states"])
-        gain = states[CLONED] - states[PLAIN]
-        values, places = [*gain, gain.mean(axis=0), *_errors(found)], np.concatenate([gains, controls])
+    for number, (name, estimates) in enumerate(methods.items()):
+        gain = estimates["states"][CLONED] - estimates["states"][PLAIN]
+        values, places = [*gain, gain.mean(axis=0), *_errors(estimates)], np.concatenate([gains, controls])
         parts.append(Points(name, _dodged(places, number, len(methods)), *student_interval(np.array(values).T, level)))
     beside = _dodged(gains[-1:], len(methods), len(methods))
     left, right = controls[0] - 0.45, controls[-1] + 0.45
@@ -128,28 +127,28 @@ def _gains(data: Data, margin: float, level: float) -> Panel:
         Line("no gain, no error", floats([-0.5, right]), floats([0, 0]), Role.TRIVIAL),
         Printed(f"the paper, §5.7: +{PRINTED_GAIN:g} nats on average, by MINE", beside, floats([PRINTED_GAIN])),
     ]
-    names = [*(f"layer {layer}" for layer in data["layers"]), "mean", *_CONTROLS]
+    names = [*(f"layer {layer}" for layer in data.layers), "mean", *_CONTROLS]
     return Panel("Gain from cloning (§5.7), and controls", "", _NATS, parts, x_names=names, width=1.75)
 
 
-def _errors(found: Data) -> list[Floats]:
+def _errors(estimates: Mapping[str, Floats]) -> list[Floats]:
     """Return what each control is off by, meaned over the layers, one number for each seed."""
-    mean = {name: floats(values).mean(axis=1) for name, values in found.items()}
+    mean = {name: values.mean(axis=1) for name, values in estimates.items()}
     known = mean["known"] - mean["truth"]
     same = [mean[name][CLONED] - mean["states"][CLONED] for name in ("rotated", "rescaled")]
     return [known[CLONED], known[PLAIN], *same, mean["shuffled"][CLONED]]
 
 
-def _losses(data: Data) -> Panel:
+def _losses(data: StudentsData) -> Panel:
     """Return clone losses by layer: at the start, where both arms are alike, and at the end."""
-    places = np.arange(len(data["layers"]), dtype=float)
-    start, end = (floats(data["losses"][name]) for name in ("clone_loss at the start", "clone_loss"))
+    places = np.arange(len(data.layers), dtype=float)
+    start, end = data.losses[f"clone_loss{AT_START}"], data.losses["clone_loss"]
     values = {**{f"{arm}, at the end": end[k] for k, arm in _ARMS.items()}, "at the start": start[CLONED]}
     parts = [
-        Points(label, _dodged(places, number, len(values)), *geometric_interval(own.T))
-        for number, (label, own) in enumerate(values.items())
+        Points(label, _dodged(places, number, len(values)), *geometric_interval(losses.T))
+        for number, (label, losses) in enumerate(values.items())
     ]
-    names = [str(layer) for layer in data["layers"]]
+    names = [str(layer) for layer in data.layers]
     return Panel("Clone loss", "layer", "E‖H_t − H_s‖²", parts, y_scale="log", x_names=names)
 
 

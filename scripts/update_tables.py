@@ -23,22 +23,29 @@ from paper_figs.sources import Sources
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
-from theorykit.tables import Table, cells
-from validation.claims.finding import Form
-from validation.reports.audit import audited
-from validation.reports.table import COMMITTED, Recorded, Row, cells_of, recorded, recorded_table, rows_of
+from theorykit.tables import Table, markdown_cells
+from validation.reports.table import (
+    COMMITTED,
+    Recorded,
+    Row,
+    cells_of,
+    recorded,
+    recorded_table,
+    rows_of,
+)
 
 
 def rules() -> str:
     """Return all rules at n = 100,000 on the bundled spectra."""
     selection = select_ranks(bundled_spectra(), 100_000)
-    lines = ["| rule | ranks | layers left dense | linear parameters kept | predicted KL |", "|---|---|---|---|---|"]
+    columns = ("rule", "ranks", "layers left dense", "linear parameters kept", "predicted KL")
+    rows = []
     for rule in selection.rules:
         cells = [rule.title, rule.rank_span, str(rule.dense_layers), f"{rule.share:.1%}", f"{rule.predicted_loss:.2g}"]
         if rule.key == selection.rule:
             cells = [f"**{cell}**" for cell in cells]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_cells(columns, rows, tight=True)
 
 
 _SHOWN = ("eq-8", "eq-11", "eq-17", "corollary-1-proof", "eq-19", "eq-20", "eq-21", "eq-23", "eq-27", "eq-37")
@@ -154,8 +161,10 @@ def gallery() -> str:
     for name in NAMES:
         made = build(name, Sources())
         lines += [f"## {name.replace('-', ' ').capitalize()}: {made.title}", ""]
-        lines += [cells(made)] if isinstance(made, Table) else [f"![{made.title}](figures/{name}.png)"]
-        lines += ["", made.caption, ""] + ([made.note, ""] if isinstance(made, Table) else [])
+        if isinstance(made, Table):
+            lines += [markdown_cells(made.columns, made.rows), "", made.caption, "", made.note, ""]
+        else:
+            lines += [f"![{made.title}](figures/{name}.png)", "", made.caption, ""]
     return "\n".join(lines).rstrip()
 
 

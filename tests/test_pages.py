@@ -10,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import paper_figs.__main__
+import theorykit.cli.app
+import validation.__main__
+from tests.paper_figs.conftest import built, update_tables
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,44 +33,91 @@ QUICK = ("python -m validation show", "python -m validation list", "python -m pa
 TESTED_AS_IT_IS = {"python -m validation run --preset smoke": "tests/validation/reports/test_smoke_run.py"}
 BY_HAND = ("make ", "source .venv/bin/activate")
 """What makes the environment that these tests run in."""
-
-
-def words_of(command):
-    program, *words = shlex.split(command)
-    return [sys.executable, *(["-m", "theorykit.cli"] if program == "theorykit" else []), *words]
+PROGRAMS = {
+    "theorykit": theorykit.cli.app.main,
+    "python -m validation": validation.__main__.main,
+    "python -m paper_figs": paper_figs.__main__.main,
+}
+SMALLER = {
+    "theorykit audit": ("--trials", "500"),
+    "theorykit mi teacher.npy student.npy --groups sequence.npy --noise 0.5 --calibrate": ("--draws", "1"),
+}
+"""What long ones run with here beside their own words."""
+PROCESSES = (
+    "theorykit bound eq-21 rows=768 columns=768 n_samples=100000 rank=8,64,256",
+    "python -m validation list",
+)
+"""One of each program; of the figures tests/paper_figs/test_command.py has one. The others run in this process."""
 
 
 @pytest.fixture
 def work(tmp_path):
     """Return a folder with the files that the pages name."""
     rng = np.random.default_rng(0)
-    for name, rows in {"teacher": rng.standard_normal((300, 3)), "sequence": np.repeat(np.arange(30), 10)}.items():
+    teacher, noise = rng.standard_normal((2, 200, 2))
+    for name, rows in {
+        "teacher": teacher,
+        "student": teacher + noise,
+        "sequence": np.repeat(np.arange(20), 10),
+    }.items():
         np.save(tmp_path / f"{name}.npy", rows)
-    np.save(tmp_path / "student.npy", np.load(tmp_path / "teacher.npy") + rng.standard_normal((300, 3)))
     return tmp_path
 
 
-def called(words, folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+@pytest.fixture
+def call(work, monkeypatch, capsys):
+    """Return a function that runs a command of the pages there; it gives the exit code, stdout and stderr."""
+
+    def shared(name, sources):  # figures are those of the other tests
+        made, origin = built(name)
+        sources.used.update(origin.used)
+        return made
+
+    monkeypatch.chdir(work)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(paper_figs.__main__, "build", shared)
+
+    def run(program, *words):
+        with pytest.raises(SystemExit) as ended:
+            PROGRAMS[program]([*words])
+        return ended.value.code, *capsys.readouterr()
+
+    return run
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith(BY_HAND)])
-def test_commands_run_and_the_options_of_long_ones_exist(command, work):
+@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith((*BY_HAND, *PROCESSES))])
+def test_commands_run_and_the_options_of_long_ones_exist(command, call):
     if command in TESTED_AS_IT_IS:
         name = command.split()[-1]
         assert f'"run", "--preset", "{name}"' in (ROOT / TESTED_AS_IT_IS[command]).read_text(encoding="utf-8")
         return
-    if command.startswith(QUICK) or (command.startswith("theorykit") and not any(x in command for x in NEEDS_A_MODEL)):
-        run = called(words_of(command), work)
-        assert run.returncode == 0, run.stderr
-        assert run.stdout.strip()
+    program = next(program for program in PROGRAMS if command.startswith(program))
+    words = shlex.split(command.removeprefix(program))
+    if command.startswith(QUICK) or (program == "theorykit" and not any(x in command for x in NEEDS_A_MODEL)):
+        code, out, err = call(program, *words, *SMALLER.get(command, ()))
+        assert code == 0, err
+        assert out.strip()
         return
-    words = words_of(command)
-    run = called([*words[:4], "--help"], work)
+    code, out, err = call(program, words[0], "--help")
+    assert code == 0, err
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", out), f"{option} is not an option"
+
+
+@pytest.mark.parametrize("command", PROCESSES)
+def test_commands_run_as_processes(command, work):
+    assert command in COMMANDS
+    words = shlex.split(command.replace("theorykit", "python -m theorykit.cli"))[1:]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=work, env=environment, check=False
+    )
     assert run.returncode == 0, run.stderr
-    for option in (word for word in words if word.startswith("-") and word != "-m"):
-        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", run.stdout), f"{option} is not an option"
+    assert run.stdout.strip()
+
+
+def test_what_runs_smaller_is_on_the_pages():
+    assert set(SMALLER) <= set(COMMANDS)
 
 
 def test_make_targets_exist():
@@ -112,21 +164,10 @@ def test_python_runs(page, tmp_path, monkeypatch):
     "page", [page for page in PAGES if "<!-- begin:" in TEXTS[page.name]], ids=lambda page: page.name
 )
 def test_tables_are_those_of_the_records(page):
-    code = "import sys, update_tables as u; t = open(sys.argv[1], encoding='utf-8').read(); sys.exit(u.filled(t) != t)"
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
-    words = [sys.executable, "-c", code, str(page)]
-    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr or "run: python scripts/update_tables.py"
+    assert update_tables().filled(TEXTS[page.name]) == TEXTS[page.name], "run: python scripts/update_tables.py"
     assert not re.search(r"/(home|work|tmp|root)/", TEXTS[page.name])
 
 
 def test_every_table_stands_on_a_page():
-    run = subprocess.run(
-        [sys.executable, "-c", "import update_tables as u; print(*u.TABLES)"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     placed = [name for text in TEXTS.values() for name in re.findall(r"<!-- begin: ([\w-]+) -->", text)]
-    assert sorted(placed) == sorted(run.stdout.split())
+    assert sorted(placed) == sorted(update_tables().TABLES)

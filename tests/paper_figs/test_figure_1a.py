@@ -1,7 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from paper_figs.catalogue import build
 from paper_figs.pictures import Line, Points
+from paper_figs.sources import Sources
+from theorykit.errors import InputError
+from validation.claims.record import record_file, write_record
 
 CURVED = 1.02
 
@@ -126,3 +132,12 @@ def test_the_caption_says_what_the_bounds_and_the_arms_leave_out(made, content):
     assert f"The start is {start} for every arm" in caption
     assert "the learning rate is one for every arm, tuned for none" in caption
     assert "Printed lines have L = 1/η, corrected ones the lesser of 1/η and the measured curvature" in note
+
+
+def test_without_students_that_ended_there_is_no_figure(data, tmp_path):
+    record = Sources().record("sgd-convergence", "students")
+    content = replace(record.content, data=data | {"curves": data["curves"] | {"short step": []}})
+    write_record(record_file(tmp_path, "cpu", 0, record.slug, record.part), content, record.made)
+    with pytest.raises(InputError, match="no student of the short step") as caught:
+        build("figure-1a", Sources(results=tmp_path))
+    assert "python -m validation run sgd-convergence --part students" in caught.value.hint

@@ -17,8 +17,8 @@ def least(curve):
 
 def apart(curve, limit):
     """Return at which sizes a seed has its least loss at an end of the grid."""
-    found, ranks = least(curve), curve["ranks"]
-    return ((found == ranks[0]) | (found == ranks[-1]) | (found >= limit)).any(axis=0)
+    optima, ranks = least(curve), curve["ranks"]
+    return ((optima == ranks[0]) | (optima == ranks[-1]) | (optima >= limit)).any(axis=0)
 
 
 def test_best_ranks_are_those_of_the_record_and_censored_ones_stand_apart(made, data, parts, interval):

@@ -1,5 +1,5 @@
-import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import pytest
 from paper_figs.figure_2b import build
 from paper_figs.pictures import Line, Points, Printed, Vacuous
 from paper_figs.sources import Sources
+from validation.theorem_3.students import StudentsData
 
 
 @pytest.fixture
@@ -20,11 +21,11 @@ def of(values):
 
 def test_information_and_bounds_are_those_of_the_record(made, data, content, parts, interval):
     panel = made("figure-2b").panels[0]
-    found, lines = parts(panel, Points), parts(panel, Line)
+    points, lines = parts(panel, Points), parts(panel, Line)
     first = next(iter(data["information"]))
     for arm, label in enumerate(("cloned", "without")):
         wanted = interval(of(data["information"][first]["states"])[arm].T)
-        np.testing.assert_allclose(shown(found[f"{first}, {label}"]), wanted)
+        np.testing.assert_allclose(numbers(points[f"{first}, {label}"]), wanted)
     capacity, printed, corrected = (
         next(line for label, line in lines.items() if words in label).y[::3]
         for words in ("capacity", "eq 23 as printed", "corrected")
@@ -36,7 +37,7 @@ def test_information_and_bounds_are_those_of_the_record(made, data, content, par
     share = noise[first] if isinstance(noise, dict) else noise
     distortion = loss + share**2 * of(data["losses"]["student_variance"])[0]
     by_hand = [
-        np.mean([water_filled(of(spectrum), one) for one in row])
+        np.mean([water_filled(of(spectrum), share) for share in row])
         for spectrum, row in zip(data["teacher_spectra"], distortion, strict=True)
     ]
     np.testing.assert_allclose(corrected, by_hand, rtol=1e-6, atol=1e-9)
@@ -49,7 +50,7 @@ def test_information_and_bounds_are_those_of_the_record(made, data, content, par
     assert f"the points are I in {pairs[first] if isinstance(pairs, dict) else pairs} canonical pairs" in caption
 
 
-def shown(points):
+def numbers(points):
     return np.array([points.y, points.low, points.high])
 
 
@@ -67,15 +68,16 @@ def test_gains_are_paired_and_controls_stand_beside_them_as_the_check_tests_them
     level = 1 - 2 * record["settings"].get("alpha", 0.05)
     panel = made("figure-2b").panels[1]
     layers = len(data["layers"])
-    for method, found in data["information"].items():
-        points, states = parts(panel, Points)[method], of(found["states"])
+    for method, estimates in data["information"].items():
+        points, states = parts(panel, Points)[method], of(estimates["states"])
         gain = states[0] - states[1]
-        known = (of(found["known"]) - of(found["truth"])).mean(axis=1)
-        same = [(of(found[name])[0] - states[0]).mean(axis=0) for name in ("rotated", "rescaled")]
-        by_seed = [*gain, gain.mean(axis=0), *known, *same, of(found["shuffled"])[0].mean(axis=0)]
-        np.testing.assert_allclose(shown(points), interval(np.transpose(by_seed), level))
-        (one,) = (one for one in record["findings"] if one["what"] == f"cloning raises information, by {method}")
-        rows = [row for row in one["verdict"]["evidence"]["rows"] if "margin" in row]
+        known = (of(estimates["known"]) - of(estimates["truth"])).mean(axis=1)
+        same = [(of(estimates[name])[0] - states[0]).mean(axis=0) for name in ("rotated", "rescaled")]
+        by_seed = [*gain, gain.mean(axis=0), *known, *same, of(estimates["shuffled"])[0].mean(axis=0)]
+        np.testing.assert_allclose(numbers(points), interval(np.transpose(by_seed), level))
+        what = f"cloning raises information, by {method}"
+        (finding,) = (finding for finding in record["findings"] if finding["what"] == what)
+        rows = [row for row in finding["verdict"]["evidence"]["rows"] if "margin" in row]
         for place, row in enumerate(rows, start=layers + 1):
             np.testing.assert_allclose(
                 [points.low[place], points.high[place]], row["interval"], atol=1e-3
@@ -91,34 +93,38 @@ def test_the_bound_of_the_decoder_stands_in_the_note_alone(made, data):
 
 
 def test_the_note_has_the_room_that_the_capacity_leaves(made, data):
-    for method, found in data["information"].items():
-        room = np.nanmax(of(found["capacity"]).mean(axis=1)) - np.nanmean(of(found["states"])[1])
+    for method, estimates in data["information"].items():
+        room = np.nanmax(of(estimates["capacity"]).mean(axis=1)) - np.nanmean(of(estimates["states"])[1])
         assert re.search(
             rf"{method}: noise [\d.]+, \d+ canonical pairs, room for a gain {room:.3g} nats", made("figure-2b").note
         )
 
 
-def test_a_pair_that_failed_leaves_the_others(monkeypatch):
-    sources = Sources()
-    data = sources.data("cloning-information", "students")
-    wanted = build(sources).panels
-    more = json.loads(json.dumps(data))
-    for block in (more["losses"], *more["information"].values()):
-        for values in block.values():
-            for arm in values:
-                for layer in arm:
-                    layer.append(None)
+def test_a_pair_that_failed_leaves_the_others(monkeypatch, made):
+    data = Sources().data("cloning-information", "students", StudentsData)
+
+    def with_a_failed_pair(block):
+        return {
+            name: np.pad(values, ((0, 0), (0, 0), (0, 1)), constant_values=np.nan) for name, values in block.items()
+        }
+
+    more = replace(
+        data,
+        seeds=(*data.seeds, 99),
+        losses=with_a_failed_pair(data.losses),
+        information={method: with_a_failed_pair(block) for method, block in data.information.items()},
+    )
     monkeypatch.setattr(Sources, "data", lambda *_: more)
-    for one, other in zip(build(Sources()).panels, wanted, strict=True):
-        for own, its in zip(one.parts, other.parts, strict=True):
-            if isinstance(own, Line | Points):
-                np.testing.assert_allclose(own.y, its.y)
-            if isinstance(own, Points):
-                np.testing.assert_allclose(shown(own), shown(its))
+    for panel, whole in zip(build(Sources()).panels, made("figure-2b").panels, strict=True):
+        for part, wanted in zip(panel.parts, whole.parts, strict=True):
+            if isinstance(part, Line | Points):
+                np.testing.assert_allclose(part.y, wanted.y)
+            if isinstance(part, Points):
+                np.testing.assert_allclose(numbers(part), numbers(wanted))
 
 
 def test_clone_losses_are_those_of_the_record(made, data, parts, interval):
-    found = parts(made("figure-2b").panels[2], Points)
+    points = parts(made("figure-2b").panels[2], Points)
     end, start = of(data["losses"]["clone_loss"]), of(data["losses"]["clone_loss at the start"])
     for label, values in (("cloned, at the end", end[0]), ("without, at the end", end[1]), ("at the start", start[0])):
-        np.testing.assert_allclose(shown(found[label]), np.exp(interval(np.log(values).T)))
+        np.testing.assert_allclose(numbers(points[label]), np.exp(interval(np.log(values).T)))

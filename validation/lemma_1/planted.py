@@ -83,53 +83,43 @@ def start_and_routes(ctx: Context[Any]) -> list[Finding]:
         return [part.numpy() for part in torch.autograd.grad(_smooth_loss(leaves), leaves)]
 
     at_start, at_random = (tk.gradient_deviation(gradients, teachers, *factors).sum() for factors in (svd, moved))
+    by_autograd = _deviation(_smooth_loss, teachers, *moved).sum()
+    start = "deviation of two layers at P_left = U_rᵀ, P_right = V_r, as a share of that at random factors, and 0"
+    routes = "deviation of two layers at random factors by the chain rule and by autograd"
     return [
-        equality(
-            "eq-8",
-            "deviation of two layers at P_left = U_rᵀ, P_right = V_r, as a share of that at random factors, and 0",
-            at_start / at_random,
-            0.0,
-            key="svd-start",
-        ),
-        equality(
-            "eq-8",
-            "deviation of two layers at random factors by the chain rule and by autograd",
-            at_random,
-            _deviation(_smooth_loss, teachers, *moved).sum(),
-            form=Form.INSTRUMENT,
-            unit=_UNIT,
-            key="routes",
-        ),
+        equality("eq-8", start, at_start / at_random, 0.0, key="svd-start"),
+        equality("eq-8", routes, at_random, by_autograd, form=Form.INSTRUMENT, unit=_UNIT, key="routes"),
     ]
 
 
 def extremal_instances(ctx: Context[Any]) -> list[Finding]:
-    """Judge instances that meet the corrected bound, and the printed one where B = 1."""
+    """Judge instances that meet the corrected bound, and the printed one where B = 1; P_right is P_leftᵀ."""
     rng = ctx.generator("extremal")
+    return [*_one_layer(rng), _steep_layers(rng), _felt_layer(rng)]
+
+
+def _met(what: str, deviation: Any, bound: Any, instance: str, *, equation: str = "eq-8", **options: Any) -> Finding:
+    return attained(equation, what, deviation, bound, unit=_UNIT, key="attained", of={"instance": instance}, **options)
+
+
+def _one_layer(rng: np.random.Generator) -> list[Finding]:
     size, projection, slope = rng.uniform(0.5, 2, 3)
     teacher, left = size * np.eye(2), projection * np.array([[0.0, 1.0]])
-    both = _deviation(_tilted(slope), [teacher], [left], [left.T])
-    unit = _deviation(_tilted(slope), [teacher], [left / projection], [left.T / projection])
+
+    def loss(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        shifted: torch.Tensor = weights[0] + slope
+        return shifted.square().sum() / 2
+
+    both = _deviation(loss, [teacher], [left], [left.T]).sum()
+    one = _deviation(loss, [teacher], [left / projection], [left.T / projection])[0, 0]
     constants: dict[str, Any] = {"weight_smoothness": 1.0, "gradient_norm": slope}
-    met: dict[str, Any] = {"unit": _UNIT, "key": "attained", "of": {"instance": "one layer"}}
+    corrected = tk.gradient_preservation_bound([size], [size], projection_norm=projection, **constants)
+    printed = tk.printed_gradient_bound(size, size, projection_norm=1.0, **constants)
+    what = "W_t = M·I, both factors along its second axis, loss ½(w + G)²: both factors' deviation and the bound"
+    unit = "the same with factors of norm B = 1, where no power of B can be missed: one factor and eq 37 as printed"
     return [
-        attained(
-            "eq-8",
-            "W_t = M·I, both factors along its second axis, loss ½(w + G)²: both factors' deviation and the bound",
-            both.sum(),
-            tk.gradient_preservation_bound([size], [size], projection_norm=projection, **constants),
-            **met,
-        ),
-        attained(
-            "eq-37",
-            "the same with factors of norm B = 1, where no power of B can be missed: one factor and eq 37 as printed",
-            unit[0, 0],
-            tk.printed_gradient_bound(size, size, projection_norm=1.0, **constants),
-            form=Form.PRINTED,
-            **met,
-        ),
-        _steep_layers(rng),
-        _felt_layer(rng),
+        _met(what, both, corrected, "one layer"),
+        _met(unit, one, printed, "one layer", equation="eq-37", form=Form.PRINTED),
     ]
 
 
@@ -146,30 +136,26 @@ def _steep_layers(rng: np.random.Generator) -> Finding:
     bound = tk.gradient_preservation_bound(
         sizes, sizes, projection_norm=projection, weight_smoothness=0.0, gradient_norm=slope
     )
-    what, of = "three layers truncated together, a linear loss of slope G: deviation and bound 2 B G Σε", "three layers"
-    return attained("eq-8", what, deviation.sum(), bound, unit=_UNIT, key="attained", of={"instance": of})
+    what = "three layers truncated together, a linear loss of slope G: deviation and bound 2 B G Σε"
+    return _met(what, deviation.sum(), bound, "three layers")
 
 
 def _felt_layer(rng: np.random.Generator) -> Finding:
     """The loss L w_1 w_2 with ε_1 = 0: layer 1 feels the truncation of layer 2, and the sum M_1 + M_2 counts."""
     smooth, size, projection = rng.uniform(0.5, 2, 3)
-    error, first, second = _THIN * size, np.array([[1.0, 0.0]]) * projection, np.array([[0.0, 1.0]]) * projection
+    error, lefts = _THIN * size, [projection * np.array([[1.0, 0.0]]), projection * np.array([[0.0, 1.0]])]
     deviation = _deviation(
         lambda weights: smooth * weights[0].sum() * weights[1].sum(),
         [np.diag([size, 0.0]), error * np.eye(2)],
-        [first, second],
-        [first.T, second.T],
+        lefts,
+        [left.T for left in lefts],
     )
+    slope = smooth * projection**2 * size
     bound = tk.gradient_preservation_bound(
-        [0.0, error],
-        [size, error],
-        projection_norm=projection,
-        weight_smoothness=smooth,
-        gradient_norm=smooth * projection**2 * size,
+        [0.0, error], [size, error], projection_norm=projection, weight_smoothness=smooth, gradient_norm=slope
     )
     what = "loss L w_1 w_2, of which only layer 2 is truncated: the deviation of both layers and the bound with Σ‖W_t‖₂"
-    of = {"instance": "a layer that feels another"}
-    return attained("eq-8", what, deviation.sum(), bound, slack=_THIN, unit=_UNIT, key="attained", of=of)
+    return _met(what, deviation.sum(), bound, "a layer that feels another", slack=_THIN)
 
 
 def counterexample(ctx: Context[Any]) -> list[Finding]:
@@ -177,7 +163,12 @@ def counterexample(ctx: Context[Any]) -> list[Finding]:
     del ctx
     teacher, left, right = np.diag([1.0, 0.01]), np.array([[0.0, 4.0]]), np.array([[4.0], [4.0]]) / np.sqrt(2)
     slope = 0.04 * np.sqrt(2)
-    deviation = _deviation(_huber(slope), [teacher], [left], [right])[0, 0]
+
+    def huber(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        centre, reach = torch.full_like(weights[0], slope), slope * (1 + 1e-12)
+        return torch.nn.functional.huber_loss(weights[0], centre, reduction="sum", delta=reach)
+
+    deviation = _deviation(huber, [teacher], [left], [right])[0, 0]
     constants: dict[str, Any] = {"projection_norm": 4.0, "weight_smoothness": 1.0, "gradient_norm": slope}
     what = "W_t = diag(1, 0.01), factors of norm 4, a Huber loss: deviation of the left factor and eq 37"
     printed = tk.printed_gradient_bound(0.01, 1.0, **constants)
@@ -296,17 +287,12 @@ def nearest_matrices(ctx: Context[Any]) -> list[Finding]:
 
     top = ascend(lambda points: least / error(points), start, steps=120)
     search = search_result(top, least / error(top.points).numpy(), rounding=ROUNDING)
-    what = "ε / ‖W_t − A B‖_F, ascent over A and B of rank r: largest ratio"
+    left_out = np.linalg.norm(teacher - (u[:, :rank] * s[:rank]) @ vt[:rank])
+    svd = "‖W_t − W_t^r‖_F of the truncated SVD and ε = sqrt(Σ_(i>r) s_i²)"
+    ascent = "ε / ‖W_t − A B‖_F, ascent over A and B of rank r: largest ratio"
     return [
-        attained(
-            "eq-7",
-            "‖W_t − W_t^r‖_F of the truncated SVD and ε = sqrt(Σ_(i>r) s_i²)",
-            np.linalg.norm(teacher - (u[:, :rank] * s[:rank]) @ vt[:rank]),
-            least,
-            unit="unit of a weight",
-            key="truncation-error",
-        ),
-        _searched("eq-7", what, search, Form.CORRECTED, key="nearest"),
+        attained("eq-7", svd, left_out, least, unit="unit of a weight", key="truncation-error"),
+        _searched("eq-7", ascent, search, Form.CORRECTED, key="nearest"),
     ]
 
 
@@ -315,23 +301,18 @@ def smoothness(ctx: Context[Any]) -> list[Finding]:
     rng = ctx.generator("smoothness")
     place = rng.uniform(1, 4)
     curvature = _hessian_norm(lambda x: (x[0] * x[1] - 1) ** 2 / 2, torch.full((2,), place, dtype=torch.float64))
-    secants = [_secant(np.sqrt(constant)) / constant for constant in (10.0, 1e3, 1e6)]
-    secant = "½(pq − 1)² between p = q = √L and p = q = 1, L = 10, 10³, 10⁶: least ‖∇L − ∇L'‖ / (L‖θ − θ'‖), and 1"
+    bound = tk.factored_smoothness_bound(1.0, place**2 - 1, 1.0, place)
+    least = min(_secant(np.sqrt(constant)) / constant for constant in (10.0, 1e3, 1e6))
     search = adversarial_search(
         _curvature, lambda source: source.standard_normal((4, 2, 2)), 60, rng, refine=1, max_evaluations=120
     )
-    searched = "½‖P_left W_t P_right − C‖², search over all four: largest Hessian norm / (2 L_W M² B² + G M)"
+    secant = "½(pq − 1)² between p = q = √L and p = q = 1, L = 10, 10³, 10⁶: least ‖∇L − ∇L'‖ / (L‖θ − θ'‖), and 1"
+    met = "½(pq − 1)² at p = q = t: Hessian norm and 2 L_W M² B² + G M"
+    quadratic = "½‖P_left W_t P_right − C‖², search over all four: largest Hessian norm / (2 L_W M² B² + G M)"
     return [
-        _below("eq-5", secant, min(secants), 1.0, Form.PRINTED, key="secant"),
-        attained(
-            "eq-5",
-            "½(pq − 1)² at p = q = t: Hessian norm and 2 L_W M² B² + G M",
-            curvature,
-            tk.factored_smoothness_bound(1.0, place**2 - 1, 1.0, place),
-            unit="loss per squared unit of the factors",
-            key="attained",
-        ),
-        _searched("eq-5", searched, search, Form.CORRECTED, key="search"),
+        _below("eq-5", secant, least, 1.0, Form.PRINTED, key="secant"),
+        attained("eq-5", met, curvature, bound, unit="loss per squared unit of the factors", key="attained"),
+        _searched("eq-5", quadratic, search, Form.CORRECTED, key="search"),
     ]
 
 
@@ -357,7 +338,7 @@ def _curvature(matrices: Floats) -> float:
 
 def _hessian_norm(loss: Callable[[torch.Tensor], torch.Tensor], point: torch.Tensor) -> float:
     """Return the spectral norm of the second derivatives of a loss by all entries of a point."""
-    hessian: Any = torch.autograd.functional.hessian(loss, point)
+    hessian: Any = torch.autograd.functional.hessian(loss, point)  # type: ignore[no-untyped-call]
     return _spectral_norm(hessian.reshape(point.numel(), -1))
 
 
@@ -388,17 +369,6 @@ def _smooth_loss(weights: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.logsumexp(1.7 * joined, 0) + joined.sum() ** 2 / 10 + (joined.sin() * joined).sum()
 
 
-def _tilted(slope: float) -> Loss:
-    return lambda weights: (weights[0] + slope).square().sum() / 2
-
-
-def _huber(slope: float) -> Loss:
-    """Return the Huber loss of w − slope, quadratic up to ± slope."""
-    return lambda weights: torch.nn.functional.huber_loss(
-        weights[0], torch.full_like(weights[0], slope), reduction="sum", delta=slope * (1 + 1e-12)
-    )
-
-
 def _autograd(loss: Loss, teacher: Floats, left: Floats, right: Floats) -> Arrays:
     """Return the gradients by W_s and by both factors of one layer."""
     factors = [torch.tensor(factor, requires_grad=True) for factor in (left, right)]
@@ -414,10 +384,10 @@ def _deviation(loss: Loss, teachers: Arrays, lefts: Arrays, rights: Arrays) -> F
         for teacher, left in zip(teachers, lefts, strict=True)
     ]
     gradients = []
-    for teacher_at in (lambda layer: layer.full, lambda layer: layer.cut):
+    for teachers_used in ([layer.full for layer in layers], [layer.cut for layer in layers]):
         weights = [
-            left @ teacher_at(layer)[0, 0] @ right
-            for left, layer, right in zip(factors[0], layers, factors[1], strict=True)
+            left @ teacher[0, 0] @ right
+            for left, teacher, right in zip(factors[0], teachers_used, factors[1], strict=True)
         ]
         gradients.append(torch.autograd.grad(loss(weights), [*factors[0], *factors[1]]))
     norms = [float((full - cut).norm()) for full, cut in zip(*gradients, strict=True)]

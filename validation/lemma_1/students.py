@@ -105,19 +105,12 @@ def run(ctx: Context[StudentsSettings]) -> PartResult:
     return PartResult(tuple(findings), _data(instances, square, factored), tuple(trained))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Instance:
-    """One student at one step.
+    """One student at one step: what is summed over layers and factors, and single factors.
 
-    Attributes:
-        rank: Its width.
-        seed: Of the student.
-        step: Of its training.
-        deviation: Summed over layers and factors.
-        bound: Corrected, with the largest secant for L_W.
-        trivial: The sum of the norms of both gradients, over layers and factors.
-        error: Σε.
-        by_factor: Deviation, eq 37 as printed with the same L, and the sum of both norms, ``[layers, 2, 3]``.
+    ``trivial`` is the sum of the norms of both gradients, ``bound`` the corrected one with the largest secant for L_W,
+    ``error`` Σε; ``by_factor`` has deviation, eq 37 as printed with the same L, and trivial ``[layers, 2, 3]``.
     """
 
     rank: int
@@ -139,16 +132,10 @@ def _instance(student: TrainedStudent, step: int, row: Mapping[str, Any]) -> _In
     errors, norms = row["truncation_errors"], row["teacher_norms"]
     deviation, trivial = np.array(row["deviation"]), np.array(row["trivial"])
     printed = np.asarray(tk.printed_gradient_bound(errors, norms, **constants))[:, None]
-    return _Instance(
-        rank=student.rank,
-        seed=student.seed,
-        step=step,
-        deviation=float(deviation.sum()),
-        bound=float(tk.gradient_preservation_bound(errors, norms, **constants)),
-        trivial=float(trivial.sum()),
-        error=float(np.sum(errors)),
-        by_factor=np.stack(np.broadcast_arrays(deviation, printed, trivial), axis=-1),
-    )
+    bound = float(tk.gradient_preservation_bound(errors, norms, **constants))
+    sums = (float(deviation.sum()), bound, float(trivial.sum()), float(np.sum(errors)))
+    by_factor = np.stack(np.broadcast_arrays(deviation, printed, trivial), axis=-1)
+    return _Instance(student.rank, student.seed, step, *sums, by_factor)
 
 
 def _corrected(instances: Sequence[_Instance]) -> Finding:
@@ -195,7 +182,7 @@ def _not_refuted(equation: str, form: Form, what: str, rows: Floats, n_seeds: in
     )
     method = "largest ratio of all instances"
     verdict = replace(verdict, value=value, reasons=reasons, n_seeds=n_seeds, method=method)
-    return _share_finding(equation, form, verdict, shares, key="deviation", of={"over": over})
+    return _share_finding(equation, form, verdict, shares, "deviation", over=over)
 
 
 def _inequality(shares: Floats, what: str, *, n_trials: int | None = None, rounding: float = _FLOAT32) -> Verdict:
@@ -213,21 +200,10 @@ def _without_violation(verdict: Verdict, *, by_proof: bool) -> tuple[Verdict, li
     return replace(verdict, instance=Instance.INCONCLUSIVE), [f"The deviation is above that: {why}; no violation."]
 
 
-def _share_finding(
-    equation: str, form: Form, verdict: Verdict, shares: Floats, *, key: str, of: Mapping[str, str] | None = None
-) -> Finding:
-    return Finding(
-        equation,
-        form,
-        verdict.statement,
-        verdict,
-        measured=float(shares.max()),
-        interval=(float(shares.min()), float(shares.max())),
-        bound=1.0,
-        unit="share of the bound",
-        key=key,
-        of=of or {},
-    )
+def _share_finding(equation: str, form: Form, verdict: Verdict, shares: Floats, key: str, **of: str) -> Finding:
+    largest, unit = float(shares.max()), "share of the bound"
+    interval = (float(shares.min()), largest)
+    return Finding(equation, form, verdict.statement, verdict, (), largest, interval, 1.0, unit, key=key, of=of)
 
 
 def _orders(instances: Sequence[_Instance]) -> list[Finding]:
@@ -235,7 +211,11 @@ def _orders(instances: Sequence[_Instance]) -> list[Finding]:
     what = "deviation summed over layers and factors ≤ C Σε, for some C"
     table, order, names = _by_configuration(instances)
     if not table.size:
-        return [_not_run("eq-8", Form.PRINTED, what, "No seed has students of all ranks that ended.", "order", _OPEN)]
+        return [
+            _not_run(
+                "eq-8", Form.PRINTED, what, "No seed has students of all ranks that ended.", "order", constant="open"
+            )
+        ]
     findings = [_order(order_verdict(table, order, statement=what), table / order[:, None], None)]
     if table.shape[1] < _LEAST_SEEDS:
         return findings
@@ -269,22 +249,11 @@ def _runs(names: Sequence[str], seeds: Sequence[int]) -> list[str]:
     return [f"{name}, seed {seed}" for name in names for seed in seeds]
 
 
-_OPEN, _TESTED = {"constant": "open"}, {"constant": "registered"}
-
-
 def _order(verdict: Verdict, shares: Floats, constant: float | None) -> Finding:
-    return Finding(
-        "eq-8",
-        Form.PRINTED,
-        verdict.statement,
-        verdict,
-        measured=float(shares.mean(axis=1).max()),
-        interval=(float(shares.min()), float(shares.max())),
-        bound=constant,
-        unit="loss per unit of a factor and of a weight",
-        key="order",
-        of=_OPEN if constant is None else _TESTED,
-    )
+    interval, mean = (float(shares.min()), float(shares.max())), float(shares.mean(axis=1).max())
+    unit, of = "loss per unit of a factor and of a weight", {"constant": "open" if constant is None else "registered"}
+    what = verdict.statement
+    return Finding("eq-8", Form.PRINTED, what, verdict, (), mean, interval, constant, unit, key="order", of=of)
 
 
 def _start(square: Sequence[TrainedStudent]) -> Finding:
@@ -321,7 +290,7 @@ def _ascent(square: Sequence[TrainedStudent]) -> Finding:
         *above,
     )
     verdict = replace(verdict, reasons=reasons, n_seeds=len(rows), method=f"ascent, {trials} trials")
-    return _share_finding("eq-8", Form.CORRECTED, verdict, shares, key="ascent")
+    return _share_finding("eq-8", Form.CORRECTED, verdict, shares, "ascent")
 
 
 def _ascents(square: Sequence[TrainedStudent]) -> list[tuple[TrainedStudent, Mapping[str, Any]]]:
@@ -339,7 +308,7 @@ def _nearest(factored: Sequence[TrainedStudent]) -> Finding:
     reasons = (f"{len(shares)} layers and steps: ε is {shares.min():.3g} to {shares.max():.6g} of the error.",)
     method = "one instance per layer and step"
     verdict = replace(_inequality(shares, what), reasons=reasons, n_seeds=len(factored), method=method)
-    return _share_finding("eq-7", Form.CORRECTED, verdict, shares, key="nearest")
+    return _share_finding("eq-7", Form.CORRECTED, verdict, shares, "nearest")
 
 
 def _no_lemma(factored: Sequence[TrainedStudent]) -> Finding:
@@ -352,10 +321,8 @@ def _no_lemma(factored: Sequence[TrainedStudent]) -> Finding:
     return Finding("eq-8", Form.CORRECTED, what, verdict, key="factored-students")
 
 
-def _not_run(
-    equation: str, form: Form, what: str, reason: str, key: str, of: Mapping[str, str] | None = None
-) -> Finding:
-    return Finding(equation, form, what, Verdict(what, Instance.NOT_RUN, reasons=(reason,)), key=key, of=of or {})
+def _not_run(equation: str, form: Form, what: str, reason: str, key: str, **of: str) -> Finding:
+    return Finding(equation, form, what, Verdict(what, Instance.NOT_RUN, reasons=(reason,)), key=key, of=of)
 
 
 def _seeds(instances: Sequence[_Instance]) -> int:

@@ -82,12 +82,6 @@ class _MultipliedOut(StudentBatch):
 
     original: StudentBatch
 
-    def deployed(self, number: int) -> Weights:
-        return self.original.deployed(number)
-
-    def merged(self, number: int) -> Weights:
-        return self.original.merged(number)
-
     def compared(
         self, own: Output, teacher: Output, names: Sequence[str]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -30,10 +30,10 @@ from validation.reported_results.verdicts import (
     worse_by,
 )
 from validation.students import make_students
-from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.batch import StudentBatch
 from validation.students.export import merged_model
-from validation.students.hints import with_regressor
+from validation.students.make import with_regressor
 from validation.training import comparison
 
 _BEST, _PARTS, _PARAMETERS = "table-1-improvement", "table-2", "table-1-parameters"

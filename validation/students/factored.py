@@ -14,7 +14,7 @@ from theorykit.errors import InputError
 from theorykit.models.statistics import LayerStatistics
 from theorykit.spectra import whitened_truncation
 from validation.students.architecture import Weights, architecture_of, dense_weights
-from validation.students.batch import REGRESSOR, StudentBatch, multiplied_out, stored_shapes
+from validation.students.batch import REGRESSOR, StudentBatch
 
 Start = Literal["svd", "whitened", "random"]
 Statistics = Mapping[str, LayerStatistics]
@@ -45,10 +45,6 @@ class FactoredStudents(StudentBatch):
                 one = one[:, :rank] if part == "right" else one[:rank]
             found[name] = one
         return found
-
-    def merged(self, number: int) -> Weights:
-        """Return one student with its factors multiplied out."""
-        return stored_shapes(self.architecture, multiplied_out(self.deployed(number), self.ranks[number]))
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: all that it stores, and a regressor."""

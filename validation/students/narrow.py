@@ -12,14 +12,12 @@ import torch
 from theorykit.arguments import checked_generator, positive_integer
 from theorykit.errors import InputError
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
-from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes
+from validation.students.batch import SIGNALS, StudentBatch
 from validation.students.forward import forward
 from validation.training.data import Blocks
 
 _INTO_HEADS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Layers that read the residual stream; ``o_proj`` and ``down_proj`` write to it."""
-_WRITERS = {"attention": "self_attn.o_proj", "feed_forward": "mlp.down_proj"}
-"""Signals that are written to the residual stream, and by which layer."""
 PROJECTION = ".projection"
 
 
@@ -55,19 +53,10 @@ class NarrowStudents(StudentBatch):
 
         What o and down write is seen through their own projection: no map has to be learned beside the student's.
         """
-        if name not in _WRITERS:
+        if name not in ("attention", "feed_forward"):
             return signal
-        layer = f"{self.architecture.block(block)}{_WRITERS[name]}"
-        return torch.bmm(signal, self.weights[f"{layer}.weight{PROJECTION}"])
-
-    def deployed(self, number: int) -> Weights:
-        """Return the weights of one ordinary smaller model."""
-        self.check_number(number)
-        return {name: part[number] for name, part in self.effective().items() if name != REGRESSOR}
-
-    def merged(self, number: int) -> Weights:
-        """Return the same in the shapes of its Hugging Face model."""
-        return stored_shapes(self.architecture, self.deployed(number))
+        layer, _ = self.architecture.source(name)
+        return torch.bmm(signal, self.weights[f"{self.architecture.block(block)}{layer}.weight{PROJECTION}"])
 
 
 def residual_basis(teacher: Any, blocks: Blocks, width: int) -> torch.Tensor:

@@ -104,10 +104,10 @@ def _sizes(name: str) -> tuple[int, ...]:
 def _rates(
     context: Context[Any], curves: Mapping[str, Floats], explicit: Mapping[tuple[str, str], Instance]
 ) -> list[Finding]:
-    plan = {"n_seeds": SEEDS, "sd_log": SD_LOG, "margin": MARGIN, "alpha": ALPHA, "further_rivals": RATES}
+    plan: dict[str, Any] = {"n_seeds": SEEDS, "sd_log": SD_LOG, "margin": MARGIN, "alpha": ALPHA}
     return [
         rate_finding(
-            plan_exponent(RATES[rate], _sizes(name), **plan),
+            plan_exponent(RATES[rate], _sizes(name), further_rivals=RATES, **plan),
             curves[name],
             context.generator("slope", name, rate),
             form=form,
@@ -145,36 +145,37 @@ def on_noise(squares: Floats, losses: Floats) -> list[Finding]:
         what = f"{what}: noisy quadratic of 4 curvatures, η = 1/L, σ² = 1"
         names = [f"T = {size}" for size in SIZES]
         verdict = expectation_verdict(values, bound, alpha=ALPHA, names=names, statement=what)
-        numbers = {"measured": float(values[-1].mean()), "bound": float(bound[-1])}
-        of = {"instance": _NOISY}
-        findings.append(Finding(equation, form, what, verdict, _EXPECTED[form], **numbers, unit=_UNIT, key=key, of=of))
+        mean, limit, of = float(values[-1].mean()), float(bound[-1]), {"instance": _NOISY}
+        findings.append(
+            Finding(equation, form, what, verdict, _EXPECTED[form], mean, None, limit, _UNIT, key=key, of=of)
+        )
     return findings
 
 
 def on_extremal_instances() -> list[Finding]:
     """Hold both bounds against instances that meet them, by the exact expectation of a quadratic."""
     steps, noise, bias = 100_000, 3.0, 0.7
-    gap = 2.0 * 1.5**2 / 2
     resting = {"initial_gap": bias**2 / 2, "gradient_variance": 0.0, "step_size": 0.5, "gradient_bias": bias}
+    at_rest = {"initial_gap": 0.0, "gradient_variance": noise, "step_size": 1.0}
+    falling = {"smoothness": 2.0, "initial_gap": 2.0 * 1.5**2 / 2, "gradient_variance": 0.0}
 
     def met(instance: str, what: str, measured: float, bound: Any, **options: Any) -> Finding:
-        return attained(
-            "eq-11", what, measured, bound, unit=_UNIT, key="attained", of={"instance": instance}, **options
-        )
+        options |= {"unit": _UNIT, "key": "attained", "of": {"instance": instance}}
+        return attained("eq-11", what, measured, bound, **options)
 
     return [
         met(
             "noise at the minimum",
             "from the minimum, η = 1/L, noise: the average (T − 1)/T σ² meets the floor σ²",
             _average(1.0, 1.0, 0.0, noise, 0.0, steps),
-            tk.sgd_convergence_bound(steps, smoothness=1.0, step_size=1.0, initial_gap=0.0, gradient_variance=noise),
+            tk.sgd_convergence_bound(steps, smoothness=1.0, **at_rest),
             slack=1.1 / steps,
         ),
         met(
             "no noise",
             "no noise, η = 1/L, T = 1000: the average meets 2LΔ/T",
             _average(2.0, 0.5, 1.5, 0.0, 0.0, 1000),
-            tk.sgd_convergence_bound(1000, smoothness=2.0, initial_gap=gap, gradient_variance=0.0, step_size=0.5),
+            tk.sgd_convergence_bound(1000, step_size=0.5, **falling),
         ),
         met(
             _BIASED,
@@ -187,7 +188,7 @@ def on_extremal_instances() -> list[Finding]:
             "no noise, one step",
             "no noise, η = 1/L, T = 1: 2LΔ/T as printed is ‖∇f‖² itself",
             _average(2.0, 0.5, 1.5, 0.0, 0.0, 1),
-            tk.printed_sgd_bound(1, smoothness=2.0, initial_gap=gap, gradient_variance=0.0, constant=1.0),
+            tk.printed_sgd_bound(1, constant=1.0, **falling),
             form=Form.PRINTED,
         ),
     ]
@@ -237,42 +238,26 @@ def on_minibatches(generator: np.random.Generator) -> list[Finding]:
     )
     batches = np.array([each[list(chosen)].mean(axis=0) for chosen in combinations(range(samples), size)])
     whole = _gradient_of_the_mean_loss(left, right, inputs, outputs)
-    distance = float(np.linalg.norm(batches.mean(axis=0) - whole) / np.linalg.norm(whole))
-    unbiased = Verdict(
+    mean = batches.mean(axis=0)
+    distance = float(np.linalg.norm(mean - whole) / np.linalg.norm(whole))
+    verdict = Verdict(
         "E g = ∇L",
         Instance.HOLDS if distance < 1e-12 else Instance.VIOLATED,
         reasons=(f"over all {len(batches)} minibatches ‖E g − ∇L‖ = {distance:.2g} ‖∇L‖.",),
         n_seeds=1,
         method="complete enumeration",
     )
+    spread = ((batches - whole) ** 2).sum(axis=1).mean()
+    estimate = tk.gradient_variance(each).at_batch_size(size).variance * (samples - size) / samples
+    unit, norms = "norm of the gradient", (np.linalg.norm(mean), np.linalg.norm(whole))
+    gradient = "factored least squares: ‖mean of all 84 minibatch gradients‖ by hand and ‖∇L‖ by autograd"
+    unbiased = "factored least squares: SGD on the factors is unbiased for its own loss, no ε enters"
+    variance = "σ² of a minibatch drawn without replacement: estimator on single samples, and all minibatches"
+    share: dict[str, Any] = {"measured": distance, "bound": 0.0, "unit": "share of ‖∇L‖"}
     return [
-        equality(
-            "eq-11",
-            "factored least squares: ‖mean of all 84 minibatch gradients‖ by hand and ‖∇L‖ by autograd",
-            np.linalg.norm(batches.mean(axis=0)),
-            np.linalg.norm(whole),
-            unit="norm of the gradient",
-            key="minibatch-gradient",
-        ),
-        Finding(
-            "eq-6",
-            Form.CORRECTED,
-            "factored least squares: SGD on the factors is unbiased for its own loss, no ε enters",
-            unbiased,
-            ("HOLDS",),
-            measured=distance,
-            bound=0.0,
-            unit="share of ‖∇L‖",
-            key="unbiased",
-        ),
-        equality(
-            "eq-6",
-            "σ² of a minibatch drawn without replacement: estimator on single samples, and all minibatches",
-            tk.gradient_variance(each).at_batch_size(size).variance * (samples - size) / samples,
-            ((batches - whole) ** 2).sum(axis=1).mean(),
-            unit=_UNIT,
-            key="minibatch-variance",
-        ),
+        equality("eq-11", gradient, *norms, unit=unit, key="minibatch-gradient"),
+        Finding("eq-6", Form.CORRECTED, unbiased, verdict, ("HOLDS",), **share, key="unbiased"),
+        equality("eq-6", variance, estimate, spread, unit=_UNIT, key="minibatch-variance"),
     ]
 
 

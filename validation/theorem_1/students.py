@@ -263,13 +263,8 @@ def _eq_16(
         (Form.CORRECTED, "Lησ²", rate, 1.0),
     ):
         point = known.variance * low
-        verdict = expectation_verdict(
-            measured,
-            point,
-            bound_interval=(known.low * low, known.high * high),
-            alpha=settings.alpha,
-            statement=f"{what} {name}",
-        )
+        limits, statement = (known.low * low, known.high * high), f"{what} {name}"
+        verdict = expectation_verdict(measured, point, bound_interval=limits, alpha=settings.alpha, statement=statement)
         findings.append(_finding("eq-16", form, verdict, measured, point, reasons, "descent", arm))
     return findings
 
@@ -327,19 +322,12 @@ def _finding(
     key: str,
     arm: str,
 ) -> Finding:
+    """Return a verdict on an arm with the mean over its seeds, and the interval that decided."""
     rows: tuple[Any, ...] = verdict.evidence.rows if isinstance(verdict.evidence, Rows) else ()
-    return Finding(
-        equation,
-        form,
-        verdict.statement,
-        replace(verdict, reasons=(*verdict.reasons, *reasons)),
-        measured=float(np.nanmean(measured)),
-        interval=tuple(rows[-1].interval) if rows else None,
-        bound=float(bound),
-        unit=_UNIT,
-        key=key,
-        of={"arm": arm},
-    )
+    interval, mean = tuple(rows[-1].interval) if rows else None, float(np.nanmean(measured))
+    verdict = replace(verdict, reasons=(*verdict.reasons, *reasons))
+    what, of = verdict.statement, {"arm": arm}
+    return Finding(equation, form, what, verdict, (), mean, interval, float(bound), _UNIT, key=key, of=of)
 
 
 def _open(arm: str, instance: Instance, reason: str) -> list[Finding]:

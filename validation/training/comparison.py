@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from theorykit.errors import InputError
-from theorykit.verdicts import student_interval
+from theorykit.tables import markdown_cells
 
 MEASURED = "held_out"
 _EXPERIMENT = ("teacher", "data", "length", "held_out_blocks", "steps", "batch_size")
@@ -164,9 +164,7 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
         "perplexity",
     ]
     head += ["bits per byte", "less the reference's loss (seeds in common)"]
-    lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
-    return "\n".join(lines) + "\n"
+    return f"{title}\n\n{markdown_cells(head, map(_cells, ranked), tight=True)}\n"
 
 
 def _cells(group: Group) -> list[str]:

@@ -15,13 +15,20 @@ from theorykit.errors import InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import LanguageModel, context_length, load_language_model
 from validation.students import make_students
-from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import StudentBatch
-from validation.students.hints import with_regressor
-from validation.training.batches import BlockOrders
+from validation.students.make import with_regressor
 from validation.training.config import BatchConfig, StudentConfig
-from validation.training.data import Blocks, Corpus, read_corpus, split_documents, tokens_per_byte, train_and_held_out
+from validation.training.data import (
+    BlockOrders,
+    Blocks,
+    Corpus,
+    read_corpus,
+    split_documents,
+    tokens_per_byte,
+    train_and_held_out,
+)
 from validation.training.loop import Training
 from validation.training.losses import CloneScale, LossWeights
 from validation.training.methods import method_of

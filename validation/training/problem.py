@@ -18,8 +18,7 @@ from theorykit.errors import InputError
 from validation.students.architecture import Weights
 from validation.students.batch import HIDDEN, REGRESSOR, Runner, StudentBatch
 from validation.students.forward import Output
-from validation.training.batches import BlockOrders
-from validation.training.data import Blocks
+from validation.training.data import BlockOrders, Blocks
 from validation.training.failures import Failure
 from validation.training.losses import LossTerms, LossWeights, distillation_loss, hint_loss, language_model_loss
 from validation.training.runtime import Runtime

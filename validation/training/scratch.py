@@ -28,9 +28,8 @@ from theorykit.errors import InputError
 from theorykit.results import to_json, write_whole
 from validation.students.export import merged_model
 from validation.students.factored import factored_students
-from validation.training.batches import BlockOrders
 from validation.training.config import BatchConfig, StudentConfig
-from validation.training.data import Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
+from validation.training.data import BlockOrders, Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
 from validation.training.loop import StepRecord, Training
 from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan

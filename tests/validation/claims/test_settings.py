@@ -30,8 +30,8 @@ def test_fields_of_the_part_and_of_its_runs_go_to_their_places() -> None:
     assert (settings.teacher, settings.sizes, settings.margin) == ("scratch:tiny", (8, 32), 0.25)
     assert settings.underpowered
     assert settings.run == {"teacher": "scratch:tiny", "length": 16}
-    config = student(settings, rank=[4], length=32)
-    assert (config.teacher, config.rank, config.length) == ("scratch:tiny", (4,), 32)
+    config = student(settings, rank=4, length=32)
+    assert (config.teacher, config.rank, config.length) == ("scratch:tiny", 4, 32)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ from validation.measure import (
 from validation.measure.log import read_measurements
 from validation.measure.samples import mean_gradient
 from validation.students import make_students
-from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import prepare

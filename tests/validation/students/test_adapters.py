@@ -17,12 +17,12 @@ from tests.models.tiny import save_runnable, tiny_llama
 from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
-from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.export import load_factors, merged_model, save_factors
 from validation.students.factored import factored_students
 from validation.students.forward import forward
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import prepare

@@ -14,9 +14,9 @@ from theorykit.errors import InputError
 from validation.students import make_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import REGRESSOR
-from validation.students.hints import with_regressor
-from validation.training.batches import BlockOrders
+from validation.students.make import with_regressor
 from validation.training.config import StudentConfig
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import hint_steps_of

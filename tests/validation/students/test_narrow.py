@@ -11,7 +11,7 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import narrow_students, residual_basis
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights, clone_loss
 from validation.training.problem import TrainingPlan

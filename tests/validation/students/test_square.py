@@ -15,7 +15,7 @@ from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import residual_basis
 from validation.students.square import square_students
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights, clone_loss, language_model_loss
 from validation.training.prepare import prepare

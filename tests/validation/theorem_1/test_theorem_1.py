@@ -145,8 +145,17 @@ def curve(generator, step_size=0.5, floor=1.0, steps=1000):
     """SGD at its floor: the squared gradient norm neither falls nor rises, the loss has come down by 0.1 at once."""
     at = np.arange(0.0, steps + 1, 10)
     squares = floor * (1 + 0.2 * generator.standard_normal(at.size))
-    losses = np.where(at == 0, 2.1, 2.0)
-    return Curve(at, squares, losses, step_size)
+    return Curve(at, squares, np.where(at == 0, 2.1, 2.0), step_size)
+
+
+def eight(**options):
+    generator = np.random.default_rng(0)
+    return [curve(generator, **options) for _ in range(8)]
+
+
+def tuned(factor, **options):
+    generator = np.random.default_rng(0)
+    return [curve(generator, factor / n**0.5, steps=n, **options) for n in (100, 300, 1000) for _ in range(8)]
 
 
 def known(excess=0.9):
@@ -162,8 +171,7 @@ def judged(curves, constants):
 
 
 def test_students_at_a_floor_violate_what_is_printed_and_obey_what_is_right():
-    generator = np.random.default_rng(0)
-    found = judged([curve(generator) for _ in range(8)], known())
+    found = judged(eight(), known())
     assert found["eq-11", Form.PRINTED].instance is Instance.VIOLATED
     assert found["eq-16", Form.PRINTED].instance is Instance.VIOLATED
     assert found["eq-11", Form.CORRECTED].instance is Instance.HOLDS
@@ -171,52 +179,42 @@ def test_students_at_a_floor_violate_what_is_printed_and_obey_what_is_right():
 
 
 def test_students_whose_gradient_vanishes_violate_nothing():
-    generator = np.random.default_rng(0)
-    found = judged([curve(generator, floor=1e-4) for _ in range(8)], known())
+    found = judged(eight(floor=1e-4), known())
     assert Instance.VIOLATED not in {verdict.instance for verdict in found.values()}
 
 
 def test_nothing_is_violated_within_what_constants_leave_open():
     # Δ may be as large as the whole loss: 2Δ/(ηT) = 2·2.1/(0.5·1000) = 0.0084; σ²/T at most 0.0035
-    generator = np.random.default_rng(0)
-    found = judged([curve(generator, floor=0.008) for _ in range(8)], known())
+    found = judged(eight(floor=0.008), known())
     assert found["eq-11", Form.PRINTED].instance is Instance.INCONCLUSIVE
 
 
 def test_a_step_too_long_for_the_curvature_is_not_judged():
-    generator = np.random.default_rng(0)
-    found = judged([curve(generator) for _ in range(8)], known(excess=1.3))
+    found = judged(eight(), known(excess=1.3))
     assert {verdict.instance for verdict in found.values()} == {Instance.NOT_APPLICABLE}
 
 
 def test_failed_students_are_counted_and_decide_nothing():
-    generator = np.random.default_rng(0)
-    found = judged([None, *(curve(generator) for _ in range(7))], known())
+    found = judged([None, *eight()[:7]], known())
     assert found["eq-11", Form.CORRECTED].instance is not Instance.HOLDS
     assert any("1 of 8 students failed" in reason for reason in found["eq-11", Form.CORRECTED].reasons)
 
 
 def test_tuned_steps_are_judged_by_their_own_lengths():
-    generator = np.random.default_rng(0)
-    curves = [curve(generator, 1 / size**0.5, floor=0.1, steps=size) for size in (100, 300, 1000) for _ in range(8)]
-    (found,) = tuned_findings(SETTINGS, curves, known())
+    (found,) = tuned_findings(SETTINGS, tuned(1, floor=0.1), known())
     assert found.verdict.instance is Instance.HOLDS
     # curvature 1.8 against 1/η = 10, 17, 32: no step is too long
     assert len(found.verdict.evidence.rows) == 3
 
 
 def test_a_tuned_step_that_is_too_long_is_left_out():
-    generator = np.random.default_rng(0)
-    curves = [curve(generator, 8 / size**0.5, floor=0.1, steps=size) for size in (100, 300, 1000) for _ in range(8)]
-    (found,) = tuned_findings(SETTINGS, curves, known())
+    (found,) = tuned_findings(SETTINGS, tuned(8, floor=0.1), known())
     assert [row.name for row in found.verdict.evidence.rows] == ["T = 300", "T = 1000"]
     assert any("T = 100 is left out" in reason for reason in found.verdict.reasons)
 
 
 def slopes(refuted=(), explicit=None):
-    generator = np.random.default_rng(0)
-    curves = [curve(generator) for _ in range(8)]
-    arms = {SHORT: curves, ONE_OVER_L: curves}
+    arms = dict.fromkeys((SHORT, ONE_OVER_L), eight())
     return slope_findings(context(replace(SETTINGS, tuned_steps=())), arms, refuted, explicit or {})
 
 
@@ -238,10 +236,7 @@ def test_slopes_are_only_shown_where_the_step_is_too_long():
 
 
 def test_arms_whose_step_is_too_long_are_told_from_curvature():
-    generator = np.random.default_rng(0)
-    short = [curve(generator) for _ in range(8)]
-    tuned = [curve(generator, 8 / size**0.5, steps=size) for size in (100, 300, 1000) for _ in range(8)]
-    curves = {SHORT: short, ONE_OVER_L: short, TUNED: tuned}
+    curves = {SHORT: eight(), ONE_OVER_L: eight(), TUNED: tuned(8)}
     constants = {SHORT: known(), ONE_OVER_L: known(excess=1.3)}
     refuted, explicit = refuted_and_explicit(SETTINGS, curves, constants)
     assert refuted == {ONE_OVER_L, TUNED}
@@ -250,9 +245,7 @@ def test_arms_whose_step_is_too_long_are_told_from_curvature():
 
 
 def test_the_slope_of_adamw_is_only_shown():
-    generator = np.random.default_rng(0)
-    curves = [curve(generator, steps=10) for _ in range(8)]
-    found = adamw_slope(context(), curves)
+    found = adamw_slope(context(), eight(steps=10))
     assert found.words == ("NOT_APPLICABLE",)
     assert found.measured is not None
     assert "§5.4" in found.what
@@ -333,30 +326,28 @@ def test_every_verdict_on_students_says_what_it_is_conditional_on():
     assert all(one.verdict.reasons[-1] == CONDITIONAL for one in findings)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"curves": {SHORT: ()}}, "an arm or a measure"),
-        ({"speeds": {}}, "an arm or a measure"),
-        ({"speeds": {measure: {ADAMW: np.zeros(2)} for measure in Measure}}, "speeds are not of all arms"),
-        (
-            {"speeds": {m: {a: np.zeros(1 + (a == KD)) for a in (ADAMW, CONTROL, *RIVALS)} for m in Measure}},
-            "and seeds",
-        ),
-    ],
-)
-def test_data_without_what_a_figure_draws_are_refused(change, words):
+def without(field, **change):
+    """Return data that a figure cannot draw: their field is another."""
     speeds = {measure: {arm: np.zeros(2) for arm in ADAMW_ARMS} for measure in Measure}
     data = StudentsData(dict.fromkeys((SHORT, *ADAMW_ARMS), ()), {SHORT: known()}, speeds)
+    return replace(data, **{field: change})
+
+
+LOOKS = np.arange(2.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: without("curves", **{SHORT: ()}), "an arm or a measure"),
+        (lambda: without("speeds"), "an arm or a measure"),
+        (lambda: without("speeds", **{m: {ADAMW: LOOKS} for m in Measure}), "speeds are not of all arms"),
+        (lambda: without("speeds", **{m: {a: np.zeros(len(a)) for a in ADAMW_ARMS} for m in Measure}), "and seeds"),
+        (lambda: Curve(LOOKS, LOOKS[:1], LOOKS, 0.5), "two looks"),
+        (lambda: Curve(LOOKS[:1], LOOKS[:1], LOOKS[:1], 0.5), "two looks"),
+        (lambda: replace(known(), curvatures=()), "of no run"),
+    ],
+)
+def test_data_without_what_a_figure_draws_are_refused(make, words):
     with pytest.raises(InputError, match=words):
-        replace(data, **change)
-
-
-def test_a_curve_has_looks_and_constants_have_runs():
-    looks = np.arange(2.0)
-    with pytest.raises(InputError, match="two looks"):
-        Curve(looks, looks[:1], looks, 0.5)
-    with pytest.raises(InputError, match="two looks"):
-        Curve(looks[:1], looks[:1], looks[:1], 0.5)
-    with pytest.raises(InputError, match="of no run"):
-        replace(known(), curvatures=())
+        make()

@@ -162,6 +162,7 @@ def test_the_identity_is_that_of_what_decides_the_numbers(setting):
 def test_subsets_of_different_size_are_nested(setting):
     few, many = (prepare(changed(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
     np.testing.assert_array_equal(few, many[:5])
+    assert not np.array_equal(prepare(changed(setting, n_blocks=20, seed=1)).orders.subsets[0], many)
 
 
 def test_refusals(setting, tmp_path):

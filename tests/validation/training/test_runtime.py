@@ -20,8 +20,8 @@ from validation.presets import preset
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.students.narrow import narrow_students
-from validation.training.batches import BlockOrders
 from validation.training.config import BatchConfig
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossTerms, LossWeights
 from validation.training.prepare import prepare

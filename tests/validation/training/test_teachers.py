@@ -18,10 +18,9 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import SIGNALS
 from validation.students.factored import factored_students
 from validation.students.forward import forward
-from validation.students.hints import with_regressor
+from validation.students.make import with_regressor
 from validation.training import scratch, teachers
-from validation.training.batches import BlockOrders
-from validation.training.data import Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
+from validation.training.data import BlockOrders, Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import load_teacher, prepare

@@ -13,7 +13,7 @@ from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
 from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.failures import FailureKind
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
