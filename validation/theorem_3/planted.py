@@ -106,7 +106,7 @@ def _deterministic(
         deterministic=True,
         statement=what,
     )
-    numbers = {"measured": float(measured[0]), "bound": float(bound[0])}
+    numbers: dict[str, Any] = {"measured": float(measured[0]), "bound": float(bound[0])}
     return Finding(equation, what=what, verdict=verdict, expected=expected, **numbers, **named)
 
 
