@@ -11,6 +11,7 @@ import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, floats
 from paper_figs.sources import Sources
+from theorykit.errors import InputError
 from theorykit.models.model_spectra import ANCHOR_SHARES
 
 ABOUT = "predicted and measured KL of truncated layers of SmolLM2-135M, by the spectrum that was cut"

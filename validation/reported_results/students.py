@@ -216,7 +216,7 @@ def _sizes(trained: Trained, rates: Mapping[str, float]) -> list[Finding]:
 
     def counted(equation: str, form: Form, verdict: Verdict, measured: int | None) -> Finding:
         most, ours = (None if count is None else float(count) for count in (measured, counts[FULL]))
-        named = {"unit": "numbers", "key": "equal-size"}
+        named: dict[str, Any] = {"unit": "numbers", "key": "equal-size"}
         return Finding(equation, form, verdict.statement, verdict, measured=most, bound=ours, **named)
 
     return [

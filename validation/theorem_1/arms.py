@@ -181,14 +181,14 @@ class Curve:
 
 def curve_of(student: TrainedStudent) -> Curve | None:
     """Return the curve of a student, or None where it failed."""
-    norms, losses = one.series("gradient_norm"), one.loss_curve("train", "total").values
-    if one.failure or len(norms) < 2 or len(norms) != losses.size:
+    norms, losses = student.series("gradient_norm"), student.loss_curve("train", "total").values
+    if student.failure or len(norms) < 2 or len(norms) != losses.size:
         return None
     return Curve(
         np.array([step for step, _ in norms], dtype=np.float64),
         np.array([norm for _, norm in norms], dtype=np.float64) ** 2,
         losses,
-        float(one.config.learning_rate if measured is None else measured),
+        _step_size(student),
     )
 
 

@@ -8,6 +8,7 @@ training adds, on the same blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -25,10 +26,11 @@ from theorykit.verdicts import (
     probability_verdict,
     slope_power,
     student_interval,
+    trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding, Form
-from validation.claims.grids import label_curve, label_grid
+from validation.claims.grids import Curve, label_curve, label_grid
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.slopes import (
     GapSettings,
@@ -181,12 +183,20 @@ def run(ctx: Context[GapSettings]) -> PartResult:
     return PartResult(tuple(finding.because(*_lost(trained)) for finding in findings), data, trained)
 
 
-def _measured(
-    trained: tuple[TrainedStudent, ...], layout: tuple[int, int, int], part: str, name: str, *, first: bool = False
-) -> Floats:
-    """Return what was measured at the end, or at the start, ``[seeds, sizes, ranks]``; NaN where a student failed."""
-    curves = [student.loss_curve(part, name) for student in trained]
-    return np.array([curve.start if first else curve.end for curve in curves]).reshape(layout)
+def _gaps(curve: Curve, trained: Sequence[TrainedStudent], vocabulary: int) -> dict[Loss, tuple[Floats, float]]:
+    """Return the gap ``[seeds, sizes, ranks]`` of each loss, and what a guess uniform over the vocabulary has of it."""
+    nats, before = (_measured(curve, trained, "gap", "language_model", row) for row in (-1, 0))
+    errors = -_measured(curve, trained, "gap", "accuracy")
+    uniform = math.log(2.0) * float(trivial_bound("bits_per_token", vocabulary=vocabulary))
+    wrong = float(trivial_bound("next_token_error", vocabulary=vocabulary))
+    return {Loss.NATS: (nats, uniform), Loss.ERROR: (errors, wrong), Loss.GAINED: (nats - before, uniform)}
+
+
+def _measured(curve: Curve, trained: Sequence[TrainedStudent], part: str, name: str, row: int = -1) -> Floats:
+    """Return what was measured last, or in another row, ``[seeds, sizes, ranks]``; NaN where a student failed."""
+    curves = [student.loss_curve(part, name).values for student in trained]
+    shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
+    return np.array([values[row] if values.size else math.nan for values in curves]).reshape(shape)
 
 
 def _lost(trained: Sequence[TrainedStudent]) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def _deterministic(
         deterministic=True,
         statement=what,
     )
-    numbers = {"measured": float(measured[0]), "bound": float(bound[0])}
+    numbers: dict[str, Any] = {"measured": float(measured[0]), "bound": float(bound[0])}
     return Finding(equation, what=what, verdict=verdict, expected=expected, **numbers, **named)
 
 
@@ -276,7 +276,7 @@ def _decoder(ctx: Context[PlantedSettings]) -> list[Finding]:
     truth, of_equal = _gaussian_information(unequal), bound(equal, 4000, "equal")
     values = [bound(unequal, 1000, "unequal", number) for number in range(8)]
     verdict = expectation_verdict(values, truth, alpha=1e-4, statement=below)
-    numbers = {"measured": float(np.mean(values)), "bound": truth}
+    numbers: dict[str, Any] = {"measured": float(np.mean(values)), "bound": truth}
     named = _named("linear-decoder", correlations="equal"), _named("linear-decoder", correlations="unequal")
     return [
         attained("eq-23", near, _gaussian_information(equal), of_equal, slack=0.2, **named[0]),
@@ -415,7 +415,7 @@ def mechanisms(ctx: Context[PlantedSettings]) -> list[Finding]:
             alpha=1e-3,
             statement=what,
         )
-        numbers = {"measured": float((arms[treatment] - arms["control"]).mean()), "bound": claim}
+        numbers: dict[str, Any] = {"measured": float((arms[treatment] - arms["control"]).mean()), "bound": claim}
         named = _named("gain", Form.PRINTED, treatment=treatment, more_than=claim, estimator=estimator)
         return Finding(GAIN, what=what, verdict=verdict, expected=(expected,), **numbers, **named)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from theorykit.errors import InputError
 from theorykit.tables import markdown_cells
+from theorykit.verdicts import student_interval
 
 MEASURED = "held_out"
 _EXPERIMENT = ("teacher", "data", "length", "held_out_blocks", "steps", "batch_size")
