@@ -36,8 +36,8 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Show mean held-out losses with 95 % intervals over seeds, and differences paired by seed."""
-    from validation.training.comparison import compare as compared
-    from validation.training.comparison import to_markdown
+    from validation.claims.comparison import compare as compared
+    from validation.claims.comparison import to_markdown
     from validation.training.store import Store
 
     fields = by or ["method", "student", "start"]

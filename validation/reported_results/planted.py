@@ -14,6 +14,7 @@ from scipy import stats
 from theorykit.arguments import Floats
 from theorykit.statements import reported_results as printed
 from theorykit.verdicts import Verdict
+from validation.claims import comparison
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Configuration, Finding, Form
 from validation.claims.planted import attained, equality
@@ -34,7 +35,6 @@ from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.batch import StudentBatch
 from validation.students.export import merged_model
 from validation.students.make import with_regressor
-from validation.training import comparison
 
 _BEST, _PARTS, _PARAMETERS = "table-1-improvement", "table-2", "table-1-parameters"
 _ALPHA = 1e-4

@@ -18,6 +18,7 @@ from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.statements import reported_results as printed
 from theorykit.verdicts import Instance, Verdict
+from validation.claims.comparison import Group, compare
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import CONDITIONAL, Configuration, Finding, Form
 from validation.claims.trained import TrainedStudent
@@ -42,7 +43,6 @@ from validation.reported_results.design import (
     near_paper_rate,
 )
 from validation.reported_results.verdicts import OTHER_SEEDS, ROBUST, SHARE, SMALLEST_EFFECT, mean_finding
-from validation.training.comparison import Group, compare
 from validation.training.config import PER_STUDENT, StudentConfig
 
 OWN_RATES, ONE_RATE = "own best", "one for all"

@@ -11,6 +11,7 @@ from scipy import stats
 from theorykit.errors import InputError
 from theorykit.results import to_json
 from theorykit.verdicts import Instance
+from validation.claims import comparison
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
 from validation.claims.finding import CONDITIONAL, Form, Outcome
 from validation.claims.record import content_of
@@ -20,7 +21,6 @@ from validation.reported_results import planted
 from validation.reported_results import verdicts as claims
 from validation.reports.experiments import find_experiment
 from validation.students.batch import StudentBatch
-from validation.training import comparison
 from validation.training.config import StudentConfig
 
 EXPERIMENT = find_experiment("table-2")
