@@ -31,6 +31,7 @@ from theorykit.verdicts import (
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding, Form
 from validation.claims.grids import Curve, label_curve, label_grid
+from validation.claims.model_shape import model_shape
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.slopes import (
     GapSettings,
@@ -42,7 +43,6 @@ from validation.theorem_2.slopes import (
     slopes_finding,
 )
 from validation.training.config import StudentConfig
-from validation.training.model_shape import model_shape
 
 _ASSUMED = (
     "A transformer is no linear layer, cross-entropy is not bounded, the error is not Lipschitz in the logits, and "
