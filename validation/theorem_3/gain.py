@@ -148,7 +148,7 @@ def _by_estimator(ctx: Context[PairSettings], numbers: Numbers, method: str) -> 
     room = capacity - float(np.nanmean(plain))
     findings = []
     for claim, what in CLAIMS.items():
-        of = {"estimator": method, "more_than": claim}
+        of: Configuration = {"estimator": method, "more_than": claim}
         finding = _finding(ctx, f"{what}, by {method}", Form.PRINTED, (cloned, plain), claim, reasons, of, **options)
         if claim and not room >= claim:
             reason = (
