@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import itertools
 import json
@@ -146,6 +147,7 @@ def test_small_numbers_are_compared_as_well():
     assert not same_text("2.8e-07", "2.9e-07", 0.0)
 
 
+@functools.cache
 def picture(factor=1.0, title="Before any training", curves=2):
     figure = Figure(figsize=(4, 3), dpi=72)
     axes = figure.subplots()
@@ -234,6 +236,8 @@ MADE_UNTRUE = (
     (10, "sizes**0.25", "sizes**0.5"),
 )
 """Cell, what it computes, and what makes one of its sentences untrue."""
+FEWER_STEPS = ("range(100_000):  # ‖teacher", "range(20_000):  # ‖teacher")
+"""Of a descent that has long converged; the sentences hold after so many as well."""
 
 
 def test_a_cell_fails_where_what_it_says_is_made_untrue(capsys):
@@ -241,6 +245,7 @@ def test_a_cell_fails_where_what_it_says_is_made_untrue(capsys):
     for number, code in enumerate(code_of(committed("what_the_paper_gets_wrong")), start=1):
         changes = [(old, new) for cell, old, new in MADE_UNTRUE if cell == number]
         assert changes
+        code = code.replace(*FEWER_STEPS)
         for old, new in changes:
             assert code.count(old) == 1, (number, old)
             # the random numbers are those that the cell itself gets

@@ -61,11 +61,11 @@ def spoil(file, **changes):
 
 def test_one_command_draws_what_is_there_and_tells_what_is_not(records, tmp_path):
     (records / PART).unlink()
-    names, out = (FIGURE, "truncation-loss", "table-2"), tmp_path / "out"
+    names, out = (FIGURE, "figure-4", "table-2"), tmp_path / "out"
     words = [sys.executable, "-m", "paper_figs", *names, "--from", records.parent, "--format", "svg", "-o", out]
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    files = ["truncation-loss.svg", *(f"table-2.{ending}" for ending in ("md", "tex", "csv"))]
+    files = ["figure-4.svg", *(f"table-2.{ending}" for ending in ("md", "tex", "csv"))]
     assert run.stdout.split() == [str(out / name) for name in files]
     assert sorted(path.name for path in out.iterdir()) == sorted(files)
     error, hint = run.stderr.splitlines()

@@ -74,7 +74,7 @@ def results(tmp_path_factory, words):
         del body["checksum"]
         findings = [reworded(finding, words) for finding in body["content"]["findings"]]
         body["content"]["findings"] = findings
-        text = json.dumps(body | {"checksum": record._checksum(body)}, ensure_ascii=False)
+        text = json.dumps(body | {"checksum": record.checksum_of(body)}, ensure_ascii=False)
         (folder / "cpu" / file.name).write_text(text, encoding="utf-8")
     titled = [*STATEMENTS, *map(find_experiment, SLUGS)]
     titles = [thing.title for thing in titled]
