@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from theorykit.arguments import one_of
+from theorykit.devices import torch_device
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def chosen_executor(executor: str, address: str | None, workers: int | None, dev
         InputError: no such executor, no worker, or a device that is not there.
     """
     check_executor(executor, address)
-    from theorykit.devices import torch_device
     from validation.training.executors import here, processes, ray_cluster
 
     if executor == RAY:  # a cluster has devices that are not here

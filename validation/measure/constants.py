@@ -46,14 +46,14 @@ def layer_constants(problem: Problem, settings: MeasurementSettings = DEFAULT) -
 
     def row(number: int) -> dict[str, Any]:
         own = layers[number]
-        found = measured_constants(
+        constants = measured_constants(
             [one.teacher for one in own],
             [one.left for one in own],
             [one.right for one in own],
             [gradients[one.name][number].chunk(one.parts, dim=1)[one.part] for one in own],
             ranks=[one.rank for one in own],
         )
-        return {"layers": [one.title for one in own]} | found.to_dict()
+        return {"layers": [one.title for one in own]} | constants.to_dict()
 
     return problem.of_the_living(row)
 

@@ -34,7 +34,7 @@ class FactoredStudents(StudentBatch):
     def deployed(self, number: int) -> Weights:
         """Return one student's weights; columns that its mask switches off are not stored."""
         self.check_number(number)
-        found: Weights = {}
+        weights: Weights = {}
         for name, tensor in self.weights.items():
             layer, part = name.rsplit(".", 1) if "." in name else (name, "")
             if part == "mask" or name == REGRESSOR:
@@ -43,8 +43,8 @@ class FactoredStudents(StudentBatch):
             if part in ("right", "left"):
                 rank = self.ranks[number][layer]
                 one = one[:, :rank] if part == "right" else one[:rank]
-            found[name] = one
-        return found
+            weights[name] = one
+        return weights
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: all that it stores, and a regressor."""
@@ -139,8 +139,8 @@ def _nearest_factors(matrix: torch.Tensor, ranks: list[int], statistics: LayerSt
     if statistics is None:
         left, right = whitened_truncation(matrix.T.double().numpy(force=True), max(ranks))
     else:
-        found = statistics.factors(statistics.projector("fisher", max(ranks)))
-        left, right = (part.numpy(force=True) for part in found)
+        factors = statistics.factors(statistics.projector("fisher", max(ranks)))
+        left, right = (part.numpy(force=True) for part in factors)
     balance = np.sqrt(np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(right, axis=1), np.finfo(float).tiny))
     first, second = (
         torch.from_numpy(np.ascontiguousarray(factor)).to(matrix.dtype).to(matrix.device).repeat(len(ranks), 1, 1)

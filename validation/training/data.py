@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,7 @@ def read_corpus(source: str, folder: str | os.PathLike[str] = ".work/texts") -> 
         InputError: an unknown name, no text there, or a text that is not UTF-8.
     """
     if source == "python-docs":
-        from pydoc_data import topics
-
-        return Corpus(source, _without_repetitions(topics.topics.values()))
+        return Corpus(source, _without_repetitions(topics.values()))
     if source in OFFLINE:
         return Corpus(source, _offline(source, Path(folder)))
     if source in HUB:

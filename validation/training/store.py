@@ -62,8 +62,8 @@ class Store:
 
     def records(self, **fields: Any) -> list[dict[str, Any]]:
         """Return all records whose configuration has these values, as ``method="kd", rank=64``."""
-        found = [_read(file) for file in sorted((self.path / "records").glob("*.json"))]
-        return [one for one in found if all(_value(one, name) == value for name, value in fields.items())]
+        records = [_read(file) for file in sorted((self.path / "records").glob("*.json"))]
+        return [one for one in records if all(_value(one, name) == value for name, value in fields.items())]
 
     def to_frame(self, **fields: Any) -> pd.DataFrame:
         """Return records as a table: a row for each student, with its configuration and what was measured."""
@@ -217,9 +217,9 @@ def _picked(step: Any, place: int) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}", "let it be read") from error
     except ValueError:

@@ -24,6 +24,7 @@ from validation.plans import Plan
 from validation.training.config import BatchConfig
 from validation.training.failures import Failure
 from validation.training.loop import StepRecord
+from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
 
@@ -157,8 +158,6 @@ class _Attempt:
         return self._first_step is not None or (kept.exists() and kept.stat().st_size > 0)
 
     def run(self, live: Live | None) -> dict[str, Any]:
-        from validation.training.prepare import prepare
-
         run = RunFolder(self._folder, self._task.config, resume=True)
         if run.result is not None:  # killed between the result and the last of the records
             return run.result
