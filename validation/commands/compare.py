@@ -52,7 +52,7 @@ def compare(
         record = origin | {
             "trained_by": sorted({record["made"]["command"] for record in records}),
             "trained_at_commit": sorted({record["made"]["commit"] for record in records}),
-            "machines": [dict(one) for one in {tuple(record["made"]["machine"].items()) for record in records}],
+            "machines": [dict(machine) for machine in {tuple(record["made"]["machine"].items()) for record in records}],
             "presets": sorted({record["preset"] for record in records}),
             "environment": environment(),
             "title": title,

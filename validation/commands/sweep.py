@@ -75,7 +75,7 @@ def _list(plan: Plan, store: Store) -> None:
     batches = store.assign(plan.students, plan.batch_students, keep=False)
     place = {student.identity: batch.identity for batch in batches for student in batch.students}
     fields = [config.to_dict() for config in plan.students]
-    varied = [name for name in fields[0] if any(one[name] != fields[0][name] for one in fields)]
+    varied = [name for name in fields[0] if any(values[name] != fields[0][name] for values in fields)]
     for student, values in zip(plan.students, fields, strict=True):
         record = store.record(student.identity)
         state = f"batch {place[student.identity]}" if record is None else "failed" if record["failure"] else "done"

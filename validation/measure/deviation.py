@@ -104,7 +104,7 @@ def deviation_ascent(problem: Problem, settings: MeasurementSettings = DEFAULT) 
     setting = _Setting(problem, problem.students)
     sample = train_sample(problem, settings.hessian_blocks)
     size = min(map(len, sample))
-    tokens = torch.from_numpy(np.array(problem.blocks[np.stack([one[:size] for one in sample])]))
+    tokens = torch.from_numpy(np.array(problem.blocks[np.stack([blocks[:size] for blocks in sample])]))
     weight_gradients = setting.curved_gradients(tokens.to(problem.device, torch.int64))
     errors, norms = (
         torch.cat([getattr(layer, name) for layer in setting.layers]).sum() for name in ("errors", "norms")

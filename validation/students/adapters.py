@@ -139,7 +139,7 @@ class AdapterStudents(StudentBatch):
     def effective(self) -> Weights:
         """Return the deployed students as dense weights ``[S, …]``: without what PC-LoRA's matrices still add."""
         dense = [multiplied_out(self.deployed(number), self.ranks[number]) for number in range(self.count)]
-        return {name: torch.stack([one[name] for one in dense]) for name in dense[0]}
+        return {name: torch.stack([student[name] for student in dense]) for name in dense[0]}
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: adapters and PC-LoRA's biases, no embedding."""
@@ -188,19 +188,20 @@ def lora_students(
     if start == "random":
         raise InputError("start = 'random' would freeze random matrices under lora", "choose svd or whitened")
     architecture, most, chosen = _asked(teacher, ranks, generators)
-    whole = [{name: one.get(name) or largest for name, largest in most.items()} for one in chosen]
+    whole = [{name: ranks_of.get(name) or largest for name, largest in most.items()} for ranks_of in chosen]
     if adapter_rank is not None:
-        positive_integer("adapter_rank", adapter_rank, maximum=min(max(one.values()) for one in whole))
+        positive_integer("adapter_rank", adapter_rank, maximum=min(max(ranks_of.values()) for ranks_of in whole))
     adapters = tuple(
-        {name: min(rank, adapter_rank or max(1, rank // 4)) for name, rank in one.items()} for one in whole
+        {name: min(rank, adapter_rank or max(1, rank // 4)) for name, rank in ranks_of.items()} for ranks_of in whole
     )
     final: tuple[dict[str, int], ...] = tuple(
-        {name: rank for name, rank in one.items() if rank is not None} if kind == "factored" else {} for one in chosen
+        {name: rank for name, rank in ranks_of.items() if rank is not None} if kind == "factored" else {}
+        for ranks_of in chosen
     )
     terms = {
-        name: max(one[name] - own[name] for one, own in zip(final, adapters, strict=True) if name in one)
+        name: max(ranks_of[name] - own[name] for ranks_of, own in zip(final, adapters, strict=True) if name in ranks_of)
         for name in most
-        if any(name in one for one in final)
+        if any(name in ranks_of for ranks_of in final)
     }
     base = _nearest(teacher, terms, start, statistics)
     weights = _adapter_weights(teacher, architecture, adapters, generators)
@@ -250,15 +251,15 @@ def pc_lora_students(
     if start not in ("svd", "whitened", "random"):
         raise InputError(f"start = {start!r} is unknown", "choose svd, whitened or random")
     architecture, _, chosen = _asked(teacher, ranks, generators)
-    final = tuple({name: rank for name, rank in one.items() if rank is not None} for one in chosen)
+    final = tuple({name: rank for name, rank in ranks_of.items() if rank is not None} for ranks_of in chosen)
     layers = tuple(name for name in architecture.linear if name in final[0])
-    if not layers or any(set(one) != set(layers) for one in final):
+    if not layers or any(set(ranks_of) != set(layers) for ranks_of in final):
         raise InputError("the students of a batch factor different layers, or none", "give all the same layers ranks")
     weights = _adapter_weights(teacher, architecture, final, generators)
-    most = {name: max(one[name] for one in final) for name in layers}
+    most = {name: max(ranks_of[name] for ranks_of in final) for name in layers}
     base = {} if start == "random" else _nearest(teacher, most, start, statistics)
-    for number, one in enumerate(final if base else ()):
-        for name, rank in one.items():
+    for number, ranks_of in enumerate(final if base else ()):
+        for name, rank in ranks_of.items():
             weights[f"{name}.right"][number, :, :rank] = base[f"{name}.right"][:, :rank]
             weights[f"{name}.left"][number, :rank] = base[f"{name}.left"][:rank]
     frozen = _frozen_weights(architecture, teacher)
@@ -282,7 +283,7 @@ def _asked(
             "give [numpy.random.default_rng(seed) for seed in seeds]",
         )
     most = {name: min(teacher.get_parameter(f"{name}.weight").shape) for name in architecture.linear}
-    return architecture, most, [checked_ranks(most, one) for one in ranks]
+    return architecture, most, [checked_ranks(most, asked) for asked in ranks]
 
 
 def _nearest(teacher: Any, terms: Mapping[str, int], start: str, statistics: Statistics | None) -> Weights:
@@ -303,10 +304,10 @@ def _adapter_weights(
     for name in ranks[0]:
         weight = teacher.get_parameter(f"{name}.weight")
         columns, rows = weight.shape if architecture.family == "gpt2" else weight.shape[::-1]
-        most = max(one[name] for one in ranks)
+        most = max(ranks_of[name] for ranks_of in ranks)
         right = np.zeros((len(ranks), columns, most), dtype=np.float32)
-        for number, (one, generator) in enumerate(zip(ranks, generators, strict=True)):
-            right[number, :, : one[name]] = generator.uniform(-1, 1, (columns, one[name])) / np.sqrt(columns)
+        for number, (ranks_of, generator) in enumerate(zip(ranks, generators, strict=True)):
+            right[number, :, : ranks_of[name]] = generator.uniform(-1, 1, (columns, ranks_of[name])) / np.sqrt(columns)
         weights[f"{name}.right"] = torch.from_numpy(right).to(weight)
         weights[f"{name}.left"] = torch.zeros(len(ranks), most, rows, dtype=weight.dtype, device=weight.device)
     return weights

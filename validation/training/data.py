@@ -317,6 +317,6 @@ class BlockOrders:
 
     def restore(self, state: Sequence[dict[str, Any]]) -> None:
         """Go back to a state of the same subsets."""
-        for number, one in enumerate(state):
-            self._generators[number].bit_generator.state = one["generator"]
-            self._waiting[number] = np.array(one["waiting"], dtype=np.intp)
+        for number, saved in enumerate(state):
+            self._generators[number].bit_generator.state = saved["generator"]
+            self._waiting[number] = np.array(saved["waiting"], dtype=np.intp)

@@ -52,7 +52,7 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """Return the parameters that every token meets: embeddings are looked up and count as the head alone."""
-        return sum(one.parameters for one in self.matrices)
+        return sum(matrix.parameters for matrix in self.matrices)
 
     @property
     def width(self) -> int:
@@ -79,13 +79,13 @@ def model_shape(teacher: str) -> ModelShape:
         )
         return ModelShape((*layers, Matrix("", d, asked.vocabulary)))
     layers = open_weights(teacher).layers
-    heads = [one for one in layers if one.kind == "head"]
-    tied = [one for one in layers if one.kind == "embedding" and not one.name.endswith(_POSITIONS)]
-    vocabulary, width = max(one.shape for one in heads or tied)
+    heads = [layer for layer in layers if layer.kind == "head"]
+    tied = [layer for layer in layers if layer.kind == "embedding" and not layer.name.endswith(_POSITIONS)]
+    vocabulary, width = max(layer.shape for layer in heads or tied)
     linear = tuple(
-        Matrix(one.name, one.shape[1], one.shape[0])
-        for one in layers
-        if one.kind not in ("head", "embedding", "router")
+        Matrix(layer.name, layer.shape[1], layer.shape[0])
+        for layer in layers
+        if layer.kind not in ("head", "embedding", "router")
     )
     return ModelShape((*linear, Matrix("", width, vocabulary)))
 
@@ -101,7 +101,7 @@ def student_matrices(shape: ModelShape, config: StudentConfig) -> list[Matrix]:
     if config.student in ("narrow", "square"):
         head = replace(head, inputs=rank)
     counts: dict[tuple[int, int], int] = {}
-    for matrix in (*(part for one in linear for part in _parts(one, shape.width, rank, config)), head):
+    for matrix in (*(part for layer in linear for part in _parts(layer, shape.width, rank, config)), head):
         sides = matrix.inputs, matrix.outputs
         counts[sides] = counts.get(sides, 0) + 1
     return [Matrix("", *sides, count) for sides, count in counts.items()]

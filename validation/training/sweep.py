@@ -104,7 +104,7 @@ def run_sweep(
 
 
 def _task(plan: Plan, store: Store, batch: BatchConfig, **options: Any) -> Task:
-    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students}
+    presets = {student.identity: plan.presets.get(student.identity, "") for student in batch.students}
     return Task(store.path.absolute(), batch, Path.cwd(), presets=presets, **options)
 
 
@@ -200,7 +200,7 @@ def _keep_failure(task: Task, failure: Failure, made: dict[str, Any] | None = No
 def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> None:
     """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
     store = Store(task.store)
-    left = {one.identity for one in store.unfinished(task.config.students)}
+    left = {student.identity for student in store.unfinished(task.config.students)}
     for place, (student, row) in enumerate(zip(task.config.students, rows, strict=True)):
         if student.identity not in left:
             continue
