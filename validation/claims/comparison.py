@@ -89,10 +89,10 @@ def _reference(keys: Sequence[tuple[str, ...]], by: Sequence[str], reference: di
     if unknown:
         raise InputError(f"{unknown[0]!r} does not tell the groups apart", f"choose from {', '.join(by)}")
     wanted = {by.index(name): str(value) for name, value in reference.items()}
-    found = [key for key in keys if all(key[place] == value for place, value in wanted.items())]
-    if len(found) != 1:
-        raise InputError(f"{len(found)} groups have {reference}", f"name one of them by {', '.join(by)}")
-    return found[0]
+    fitting = [key for key in keys if all(key[place] == value for place, value in wanted.items())]
+    if len(fitting) != 1:
+        raise InputError(f"{len(fitting)} groups have {reference}", f"name one of them by {', '.join(by)}")
+    return fitting[0]
 
 
 def _check_comparable(rows: pd.DataFrame, by: Sequence[str]) -> None:

@@ -148,13 +148,13 @@ def train_students(
     Raises:
         InputError: a store that cannot be written.
     """
-    distinct = {one.identity: one for one in students}
+    distinct = {student.identity: student for student in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
     store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
     found = {name: _student(store, config, measured) for name, config in distinct.items()}
-    return [found[one.identity] for one in students]
+    return [found[student.identity] for student in students]
 
 
 def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:

@@ -74,15 +74,8 @@ class AdapterStudents(StudentBatch):
 
         def run(tokens: torch.Tensor, *, keep: bool = False, signals: bool = False) -> Output:
             rows = tokens.expand(self.count, *tokens.shape[-2:])
-            found = [self._run(own, one, keep, signals) for own, one in zip(tensors, rows, strict=True)]
-            return Output(
-                torch.stack([one.logits for one in found]),
-                [torch.stack(states) for states in zip(*(one.hidden for one in found), strict=True)],
-                [
-                    {name: torch.stack([trace[name] for trace in traces]) for name in traces[0]}
-                    for traces in zip(*(one.signals for one in found), strict=True)
-                ],
-            )
+            outputs = [self._run(own, blocks, keep, signals) for own, blocks in zip(tensors, rows, strict=True)]
+            return Output.joined(outputs, torch.stack)
 
         return run
 
@@ -115,11 +108,11 @@ class AdapterStudents(StudentBatch):
         ]
         try:
             options = {"input_ids": tokens, "use_cache": False, "output_hidden_states": keep}
-            found = functional_call(self.model, tensors, kwargs=options)
+            output = functional_call(self.model, tensors, kwargs=options)
         finally:
             for hook in hooks:
                 hook.remove()
-        return Output(found.logits, list(found.hidden_states) if keep else [], traces)
+        return Output(output.logits, list(output.hidden_states) if keep else [], traces)
 
     def deployed(self, number: int) -> Weights:
         """Return one student's weights: factors ``right`` and ``left`` of rank r, or matrices with adapters merged in.
@@ -127,26 +120,26 @@ class AdapterStudents(StudentBatch):
         LoRA's factors are the frozen ones beside the adapter's; PC-LoRA's are the adapter's alone, with its biases.
         """
         self.check_number(number)
-        found = _frozen_weights(self.architecture, self.model)
+        weights = _frozen_weights(self.architecture, self.model)
         for layer, rank in self.adapters[number].items():
             right, left = self.weights[f"{layer}.right"][number, :, :rank], self.weights[f"{layer}.left"][number, :rank]
             if layer in self.ranks[number]:
-                del found[f"{layer}.weight"]
+                del weights[f"{layer}.weight"]
                 kept = self._terms(number, layer) if self.fade_share is None else 0
                 if kept:
                     right = torch.cat([self.base[f"{layer}.right"][:, :kept], right], dim=1)
                     left = torch.cat([self.base[f"{layer}.left"][:kept], left])
-                found |= {f"{layer}.right": right, f"{layer}.left": left}
+                weights |= {f"{layer}.right": right, f"{layer}.left": left}
             else:
-                found[f"{layer}.weight"] = found[f"{layer}.weight"] + right @ left
+                weights[f"{layer}.weight"] = weights[f"{layer}.weight"] + right @ left
             if f"{layer}.bias" in self.weights:
-                found[f"{layer}.bias"] = self.weights[f"{layer}.bias"][number]
-        return found
+                weights[f"{layer}.bias"] = self.weights[f"{layer}.bias"][number]
+        return weights
 
     def effective(self) -> Weights:
         """Return the deployed students as dense weights ``[S, …]``: without what PC-LoRA's matrices still add."""
-        found = [multiplied_out(self.deployed(number), self.ranks[number]) for number in range(self.count)]
-        return {name: torch.stack([one[name] for one in found]) for name in found[0]}
+        dense = [multiplied_out(self.deployed(number), self.ranks[number]) for number in range(self.count)]
+        return {name: torch.stack([student[name] for student in dense]) for name in dense[0]}
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: adapters and PC-LoRA's biases, no embedding."""
@@ -195,19 +188,20 @@ def lora_students(
     if start == "random":
         raise InputError("start = 'random' would freeze random matrices under lora", "choose svd or whitened")
     architecture, most, chosen = _asked(teacher, ranks, generators)
-    whole = [{name: one.get(name) or largest for name, largest in most.items()} for one in chosen]
+    whole = [{name: ranks_of.get(name) or largest for name, largest in most.items()} for ranks_of in chosen]
     if adapter_rank is not None:
-        positive_integer("adapter_rank", adapter_rank, maximum=min(max(one.values()) for one in whole))
+        positive_integer("adapter_rank", adapter_rank, maximum=min(max(ranks_of.values()) for ranks_of in whole))
     adapters = tuple(
-        {name: min(rank, adapter_rank or max(1, rank // 4)) for name, rank in one.items()} for one in whole
+        {name: min(rank, adapter_rank or max(1, rank // 4)) for name, rank in ranks_of.items()} for ranks_of in whole
     )
     final: tuple[dict[str, int], ...] = tuple(
-        {name: rank for name, rank in one.items() if rank is not None} if kind == "factored" else {} for one in chosen
+        {name: rank for name, rank in ranks_of.items() if rank is not None} if kind == "factored" else {}
+        for ranks_of in chosen
     )
     terms = {
-        name: max(one[name] - own[name] for one, own in zip(final, adapters, strict=True) if name in one)
+        name: max(ranks_of[name] - own[name] for ranks_of, own in zip(final, adapters, strict=True) if name in ranks_of)
         for name in most
-        if any(name in one for one in final)
+        if any(name in ranks_of for ranks_of in final)
     }
     base = _nearest(teacher, terms, start, statistics)
     weights = _adapter_weights(teacher, architecture, adapters, generators)
@@ -257,15 +251,15 @@ def pc_lora_students(
     if start not in ("svd", "whitened", "random"):
         raise InputError(f"start = {start!r} is unknown", "choose svd, whitened or random")
     architecture, _, chosen = _asked(teacher, ranks, generators)
-    final = tuple({name: rank for name, rank in one.items() if rank is not None} for one in chosen)
+    final = tuple({name: rank for name, rank in ranks_of.items() if rank is not None} for ranks_of in chosen)
     layers = tuple(name for name in architecture.linear if name in final[0])
-    if not layers or any(set(one) != set(layers) for one in final):
+    if not layers or any(set(ranks_of) != set(layers) for ranks_of in final):
         raise InputError("the students of a batch factor different layers, or none", "give all the same layers ranks")
     weights = _adapter_weights(teacher, architecture, final, generators)
-    most = {name: max(one[name] for one in final) for name in layers}
+    most = {name: max(ranks_of[name] for ranks_of in final) for name in layers}
     base = {} if start == "random" else _nearest(teacher, most, start, statistics)
-    for number, one in enumerate(final if base else ()):
-        for name, rank in one.items():
+    for number, ranks_of in enumerate(final if base else ()):
+        for name, rank in ranks_of.items():
             weights[f"{name}.right"][number, :, :rank] = base[f"{name}.right"][:, :rank]
             weights[f"{name}.left"][number, :rank] = base[f"{name}.left"][:rank]
     frozen = _frozen_weights(architecture, teacher)
@@ -289,14 +283,14 @@ def _asked(
             "give [numpy.random.default_rng(seed) for seed in seeds]",
         )
     most = {name: min(teacher.get_parameter(f"{name}.weight").shape) for name in architecture.linear}
-    return architecture, most, [checked_ranks(most, one) for one in ranks]
+    return architecture, most, [checked_ranks(most, asked) for asked in ranks]
 
 
 def _nearest(teacher: Any, terms: Mapping[str, int], start: str, statistics: Statistics | None) -> Weights:
     """Return the nearest factors ``right [in, r]`` and ``left [r, out]`` of the layers with r > 0."""
     wanted = {name: rank for name, rank in terms.items() if rank}
-    found = factored_students(teacher, [wanted], start=cast(Start, start), statistics=statistics)
-    return {f"{name}.{side}": found.weights[f"{name}.{side}"][0] for name in wanted for side in ("right", "left")}
+    nearest = factored_students(teacher, [wanted], start=cast(Start, start), statistics=statistics)
+    return {f"{name}.{side}": nearest.weights[f"{name}.{side}"][0] for name in wanted for side in ("right", "left")}
 
 
 def _adapter_weights(
@@ -306,17 +300,17 @@ def _adapter_weights(
     generators: Sequence[np.random.Generator],
 ) -> Weights:
     """Return A of each student uniform within ±1/√in (what ``peft`` draws it from) and B = 0."""
-    found: Weights = {}
+    weights: Weights = {}
     for name in ranks[0]:
         weight = teacher.get_parameter(f"{name}.weight")
         columns, rows = weight.shape if architecture.family == "gpt2" else weight.shape[::-1]
-        most = max(one[name] for one in ranks)
+        most = max(ranks_of[name] for ranks_of in ranks)
         right = np.zeros((len(ranks), columns, most), dtype=np.float32)
-        for number, (one, generator) in enumerate(zip(ranks, generators, strict=True)):
-            right[number, :, : one[name]] = generator.uniform(-1, 1, (columns, one[name])) / np.sqrt(columns)
-        found[f"{name}.right"] = torch.from_numpy(right).to(weight)
-        found[f"{name}.left"] = torch.zeros(len(ranks), most, rows, dtype=weight.dtype, device=weight.device)
-    return found
+        for number, (ranks_of, generator) in enumerate(zip(ranks, generators, strict=True)):
+            right[number, :, : ranks_of[name]] = generator.uniform(-1, 1, (columns, ranks_of[name])) / np.sqrt(columns)
+        weights[f"{name}.right"] = torch.from_numpy(right).to(weight)
+        weights[f"{name}.left"] = torch.zeros(len(ranks), most, rows, dtype=weight.dtype, device=weight.device)
+    return weights
 
 
 def _with_adapters(teacher: Any, architecture: Architecture, layers: tuple[str, ...], *, biases: bool) -> Any:
@@ -349,12 +343,12 @@ def _with_adapters(teacher: Any, architecture: Architecture, layers: tuple[str, 
 def _frozen_weights(architecture: Architecture, model: Any) -> Weights:
     """Return the weights of a model, with adapters or without, matrices as ``[in, out]`` and without adapters."""
     turned = architecture.turned
-    found = {
+    weights = {
         name.removeprefix(PREFIX).replace(".base_layer.", "."): part.detach()
         for name, part in model.named_parameters()
         if ".lora_" not in name
     }
-    return {name: part.T if name in turned else part for name, part in found.items()}
+    return {name: part.T if name in turned else part for name, part in weights.items()}
 
 
 def _recorder(trace: dict[str, torch.Tensor], names: tuple[str, ...]) -> Any:

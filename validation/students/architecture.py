@@ -164,10 +164,10 @@ def dense_weights(module: Any, copies: int = 1) -> Weights:
     """
     architecture = architecture_of(module)
     turned = architecture.turned
-    found: Weights = {}
+    weights: Weights = {}
     for name, tensor in module.state_dict().items():
         if name == "lm_head.weight" and architecture.tied:
             continue
         tensor = tensor.detach().T if name in turned else tensor.detach()
-        found[name] = tensor.unsqueeze(0).repeat(copies, *[1] * tensor.ndim)
-    return found
+        weights[name] = tensor.unsqueeze(0).repeat(copies, *[1] * tensor.ndim)
+    return weights

@@ -159,10 +159,10 @@ def embedding_names(architecture: Architecture) -> tuple[str, ...]:
 
 def multiplied_out(weights: Weights, layers: Iterable[str]) -> Weights:
     """Return one model's weights with the factors ``right`` and ``left`` of these layers as one matrix."""
-    found = dict(weights)
+    whole = dict(weights)
     for layer in layers:
-        found[f"{layer}.weight"] = found.pop(f"{layer}.right") @ found.pop(f"{layer}.left")
-    return found
+        whole[f"{layer}.weight"] = whole.pop(f"{layer}.right") @ whole.pop(f"{layer}.left")
+    return whole
 
 
 def stored_shapes(architecture: Architecture, weights: Weights) -> Weights:

@@ -80,9 +80,9 @@ def make_students(
 
 
 def _one_width(kind: str, ranks: Sequence[Ranks]) -> int:
-    if any(isinstance(one, Mapping) for one in ranks):
+    if any(isinstance(rank, Mapping) for rank in ranks):
         raise InputError(f"{kind} students have one width and not a rank for each layer", "give one rank")
-    if not ranks or len({cast(int, one) for one in ranks}) != 1:
+    if not ranks or len({cast(int, rank) for rank in ranks}) != 1:
         raise InputError(
             f"{kind} students of widths {tuple(ranks)} are no batch", "give one width, or one run for each"
         )

@@ -37,16 +37,16 @@ class NarrowStudents(StudentBatch):
 
     def effective(self) -> Weights:
         """Return the weights of ordinary smaller models ``[S, …]``, as functions of the projections."""
-        found: Weights = {}
+        weights: Weights = {}
         for name, part in self.weights.items():
             if not name.endswith(PROJECTION):
-                found[name] = part
+                weights[name] = part
                 continue
             target = name.removesuffix(PROJECTION)
             matrix = self.teacher[target].expand(part.shape[0], -1, -1)
             reads = target.split(".")[-2] in _INTO_HEADS
-            found[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
-        return found
+            weights[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
+        return weights
 
     def _seen(self, signal: torch.Tensor, block: int, name: str) -> torch.Tensor:
         """Return query, key, value, gate and up as they are, as they have the teacher's width.

@@ -36,18 +36,18 @@ class SquareStudents(StudentBatch):
 
     def effective(self) -> Weights:
         """Return the weights of ordinary smaller models ``[S, …]``, as functions of the projections."""
-        found: Weights = {}
+        weights: Weights = {}
         for name, part in self.weights.items():
             if name.endswith(LEFT):
                 target = name.removesuffix(LEFT)
                 square = part @ self.teacher[target] @ self.weights[target + RIGHT]
-                found[target] = square.permute(0, 3, 1, 2).flatten(2)
+                weights[target] = square.permute(0, 3, 1, 2).flatten(2)
             elif name.endswith(PROJECTION):
                 target = name.removesuffix(PROJECTION)
-                found[target] = self.teacher[target] @ part
+                weights[target] = self.teacher[target] @ part
             elif not name.endswith(RIGHT):
-                found[name] = part
-        return found
+                weights[name] = part
+        return weights
 
     def _seen(self, signal: torch.Tensor, block: int, name: str) -> torch.Tensor:
         """Return P_left times the teacher's signal: every layer's output is seen through the layer's own projection.
@@ -313,20 +313,20 @@ def _common_directions(matrices: Sequence[torch.Tensor], count: int) -> torch.Te
 
 def _rotary_pairs(size: int, count: int) -> torch.Tensor:
     """Return ``[size, count]`` that picks, for each rotary pair of the small head, the nearest frequency not below."""
-    found = torch.zeros(size, count)
+    picked = torch.zeros(size, count)
     for pair in range(count // 2):
         taken = pair * size // count
-        found[taken, pair] = found[size // 2 + taken, count // 2 + pair] = 1.0
-    return found
+        picked[taken, pair] = picked[size // 2 + taken, count // 2 + pair] = 1.0
+    return picked
 
 
 def _blocks(parts: Sequence[torch.Tensor], places: Sequence[int], count: int) -> torch.Tensor:
     """Return ``[count · size, heads · own]`` with each head's matrix in the rows of its place."""
     size, own = parts[0].shape
-    found = parts[0].new_zeros(count, size, len(parts), own)
+    rows = parts[0].new_zeros(count, size, len(parts), own)
     for head, (part, place) in enumerate(zip(parts, places, strict=True)):
-        found[place, :, head] = part
-    return found.reshape(count * size, len(parts) * own)
+        rows[place, :, head] = part
+    return rows.reshape(count * size, len(parts) * own)
 
 
 def _leading_neurons(norms: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,7 @@ def read_corpus(source: str, folder: str | os.PathLike[str] = ".work/texts") -> 
         InputError: an unknown name, no text there, or a text that is not UTF-8.
     """
     if source == "python-docs":
-        from pydoc_data import topics
-
-        return Corpus(source, _without_repetitions(topics.topics.values()))
+        return Corpus(source, _without_repetitions(topics.values()))
     if source in OFFLINE:
         return Corpus(source, _offline(source, Path(folder)))
     if source in HUB:
@@ -318,6 +317,6 @@ class BlockOrders:
 
     def restore(self, state: Sequence[dict[str, Any]]) -> None:
         """Go back to a state of the same subsets."""
-        for number, one in enumerate(state):
-            self._generators[number].bit_generator.state = one["generator"]
-            self._waiting[number] = np.array(one["waiting"], dtype=np.intp)
+        for number, saved in enumerate(state):
+            self._generators[number].bit_generator.state = saved["generator"]
+            self._waiting[number] = np.array(saved["waiting"], dtype=np.intp)

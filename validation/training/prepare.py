@@ -174,14 +174,14 @@ def _blocks(config: StudentConfig, model: LanguageModel, corpus: Corpus, cache: 
     longest = context_length(model)
     if longest is not None and config.length > longest:
         raise InputError(f"length = {config.length} is above the teacher's {longest} tokens", "give shorter blocks")
-    found = train_and_held_out(corpus, model.tokenizer, config.length, config.held_out_blocks, cache)
-    known, last = architecture_of(model.module).vocabulary, max(int(part.max()) for part in found)
+    blocks = train_and_held_out(corpus, model.tokenizer, config.length, config.held_out_blocks, cache)
+    known, last = architecture_of(model.module).vocabulary, max(int(part.max()) for part in blocks)
     if last >= known:
         raise InputError(
             f"{config.teacher}: the tokenizer gives the id {last} and the model has {known} embeddings",
             "the tokenizer belongs to another model; fetch both again",
         )
-    return found
+    return blocks
 
 
 def _seen_again(orders: BlockOrders, plan: TrainingPlan) -> int:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import batch
 from theorykit.convergence.gradient_preservation import factor_gradients
 from theorykit.errors import InputError
 from validation.students import make_student, make_students

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2
-from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import batch, changed
 from theorykit.errors import InputError
 from validation.presets import preset
 from validation.students.architecture import architecture_of, dense_weights
