@@ -30,6 +30,7 @@ from validation.theorem_1.arms import (
 )
 from validation.theorem_1.experiment import EXPERIMENT
 from validation.theorem_1.slopes import RIVALS, Measure
+from validation.training.config import StudentConfig
 
 TABLE = tomllib.loads(
     """
