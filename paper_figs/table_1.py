@@ -23,8 +23,8 @@ from theorykit.errors import InputError
 from theorykit.provenance import short
 from theorykit.statements import reported_results as printed
 from theorykit.tables import Table
+from theorykit.verdicts import Form
 from validation.claims.comparison import Group
-from validation.claims.finding import Form
 from validation.claims.record import Record
 from validation.reported_results.design import DENSE, FULL, KD, LORA, PC_LORA, DesignSettings
 from validation.reported_results.students import ONE_RATE, OWN_RATES, StudentsData

@@ -24,7 +24,7 @@ from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
 from theorykit.tables import Table, markdown_cells
-from validation.claims.finding import Form
+from theorykit.verdicts import Form
 from validation.reports.audit import audited
 from validation.reports.table import COMMITTED, Recorded, Row, cells_of, recorded, recorded_table, rows_of
 

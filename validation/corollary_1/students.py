@@ -13,6 +13,7 @@ from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import (
     ExponentPlan,
+    Form,
     Instance,
     Verdict,
     expectation_verdict,
@@ -23,7 +24,7 @@ from theorykit.verdicts import (
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form, slope_finding
+from validation.claims.finding import Finding, slope_finding
 from validation.claims.grids import LABELS, Curve, GridSettings, curve_students, curves_of
 from validation.claims.trained import TrainedStudent
 from validation.corollary_1.prediction import (

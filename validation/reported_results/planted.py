@@ -13,10 +13,10 @@ from scipy import stats
 
 from theorykit.arguments import Floats
 from theorykit.statements import reported_results as printed
-from theorykit.verdicts import Verdict
+from theorykit.verdicts import Form, Verdict
 from validation.claims import comparison
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.claims.planted import attained, equality
 from validation.reported_results.verdicts import (
     NATS,

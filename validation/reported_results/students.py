@@ -17,10 +17,10 @@ import pandas as pd
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.statements import reported_results as printed
-from theorykit.verdicts import Instance, Verdict
+from theorykit.verdicts import Form, Instance, Verdict
 from validation.claims.comparison import Group, compare
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Configuration, Finding, Form
+from validation.claims.finding import CONDITIONAL, Configuration, Finding
 from validation.claims.trained import TrainedStudent
 from validation.reported_results import verdicts
 from validation.reported_results.design import (

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
-from validation.claims.finding import Configuration, Finding, Form
+from theorykit.verdicts import Form, Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
+from validation.claims.finding import Configuration, Finding
 
 SMALLEST_EFFECT = 0.01
 """Nats per token, 1 % of perplexity: a third of what the least of the paper's components is said to be worth."""

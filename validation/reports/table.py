@@ -14,9 +14,9 @@ from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS
 from theorykit.tables import markdown_cells
-from theorykit.verdicts import Instance
+from theorykit.verdicts import Form, Instance
 from validation.claims.experiment import PARTS, PLANTED, STUDENTS, TEACHER
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 from validation.claims.record import Record, folder_of, read_records
 from validation.reports import audit
 from validation.reports.audit import Audited, AuditedEquation

@@ -16,6 +16,7 @@ import numpy as np
 from theorykit.arguments import Floats
 from theorykit.verdicts import (
     ExponentPlan,
+    Form,
     Instance,
     PairedEffect,
     ReferenceTask,
@@ -26,7 +27,7 @@ from theorykit.verdicts import (
     plan_exponent,
 )
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form, slope_finding
+from validation.claims.finding import Configuration, Finding, slope_finding
 from validation.claims.trained import TrainedStudent
 from validation.theorem_1.arms import (
     ADAMW,

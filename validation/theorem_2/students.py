@@ -20,6 +20,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import (
+    Form,
     Instance,
     Verdict,
     order_verdict,
@@ -29,7 +30,7 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.grids import Curve, label_curve, label_grid
 from validation.claims.model_shape import model_shape
 from validation.claims.trained import TrainedStudent

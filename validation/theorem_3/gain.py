@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
+from theorykit.verdicts import Form, Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.theorem_3.layers import (
     CLONED,
     CLOSED_FORMS,

@@ -15,6 +15,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import printed_isotropic_bound
 from theorykit.verdicts import (
+    Form,
     Instance,
     ReferenceTask,
     Verdict,
@@ -25,7 +26,7 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.planted import attained, equality
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings

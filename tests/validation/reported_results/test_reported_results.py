@@ -10,10 +10,10 @@ from scipy import stats
 
 from theorykit.errors import InputError
 from theorykit.results import to_json
-from theorykit.verdicts import Instance
+from theorykit.verdicts import Form, Instance
 from validation.claims import comparison
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
-from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.finding import CONDITIONAL, Outcome
 from validation.claims.record import content_of
 from validation.claims.trained import TrainedStudent
 from validation.reported_results import design as designs

@@ -8,10 +8,10 @@ import pytest
 
 import theorykit as tk
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, plan_exponent
+from theorykit.verdicts import Form, Instance, plan_exponent
 from validation.claims.experiment import PLANTED, STUDENTS, Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.finding import CONDITIONAL, Outcome
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.theorem_1 import planted, slopes, students
