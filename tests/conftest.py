@@ -6,7 +6,9 @@ import os
 import sys
 
 os.environ["MPLBACKEND"] = "Agg"
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread per worker; before NumPy is imported
+# one thread per worker, and in the programs that it starts; before NumPy is imported
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 
+from tests.validation.students.test_forward import VOCABULARY
+from validation.students.architecture import architecture_of, dense_weights
 from validation.training.config import BatchConfig
+from validation.training.teachers import Teacher
+
+RNG = np.random.default_rng(0)
+BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
+
+
+def teacher_of(module, **options):
+    return Teacher(architecture_of(module), dense_weights(module), **options)
 
 
 def batch(teacher, **fields):

@@ -149,16 +149,9 @@ def load_teacher(
     progress: Callable[[BatchConfig], Progress] | None = None,
     main: bool = True,
 ) -> LanguageModel:
-    """Return a teacher, trained on the run's text where it is asked for from scratch.
+    """Return a teacher, trained on the run's text (``corpus``, split) where it is asked for from scratch.
 
-    Args:
-        name: Of a configuration.
-        corpus: The run's text, split.
-        teachers: Folder of teachers from scratch.
-        cache: Folder of tokenised blocks; None for none.
-        device: A torch device; a GPU where there is one if None.
-        progress: Makes the callback that sees each step of a teacher from scratch.
-        main: Whether this process trains it, or waits for the one that does.
+    Args are those of :func:`prepare` and of :func:`validation.training.scratch.trained_teacher`.
 
     Raises:
         InputError: whatever of it cannot be had.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import save_runnable, tiny_gpt2
-from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import assert_same_weights, batch, changed
+from tests.models.tiny import save_runnable, save_words, tiny_gpt2
+from tests.validation.students.test_forward import gpt2, llama
+from tests.validation.trainings import BLOCKS, HELD_OUT, assert_same_weights, batch, changed, teacher_of
 from theorykit.convergence import factor_gradients
 from theorykit.errors import InputError
 from theorykit.information import mutual_information
@@ -31,17 +31,13 @@ from validation.measure.log import read_measurements
 from validation.measure.samples import mean_gradient
 from validation.students import make_students
 from validation.students.adapters import lora_students, pc_lora_students
-from validation.students.architecture import architecture_of, dense_weights
 from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
-from validation.training.teachers import Teacher
 
-RNG = np.random.default_rng(0)
-BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 LRC = LossWeights(1, (0.5, 2.0), (1.0, 0.0), (2.0, 1.0))
 SUBSETS = [np.arange(30)[::-1].copy(), np.arange(4, 9)]
 
@@ -53,7 +49,7 @@ def training(module=None, kind="factored", ranks=(4, 9), objective=LRC, subsets=
         module, kind, ranks, start="random" if kind == "square" else "svd", blocks=BLOCKS[:4], generators=generators
     )
     plan = TrainingPlan(**{"steps": 12, "batch_size": batch_size, "learning_rates": 1e-2} | plan)
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     return Training(students, objective, plan, BlockOrders(subsets, [7] * len(ranks)), BLOCKS, HELD_OUT, teacher)
 
 
@@ -98,7 +94,7 @@ def test_adapters_are_measured_as_others_are():
     generators = [np.random.default_rng(number) for number in range(2)]
     students = pc_lora_students(module, "factored", (2, 4), start="svd", generators=generators)
     plan = TrainingPlan(steps=6, batch_size=4, learning_rates=1e-2)
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     found = Training(students, LRC, plan, BlockOrders(SUBSETS, [7, 7]), BLOCKS, HELD_OUT, teacher)
     assert layer_constants(found) == [None, None]
     for row in weight_error(found):
@@ -304,11 +300,8 @@ def test_students_that_have_failed_have_no_value(tmp_path):
 def measured_setting(folder):
     """Return a small run with measurements, its teacher and text in a folder."""
     teacher = save_runnable(tiny_gpt2(n_layer=1, n_embd=16), folder / "teacher")
-    drawn = np.random.default_rng(0).geometric(0.15, 4000) % 90
-    lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
-    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     return batch(
-        teacher=str(teacher), rank=(2, 5), data=str(folder / "text.txt"), length=16, held_out_blocks=4, steps=10,
+        teacher=str(teacher), rank=(2, 5), data=save_words(folder), length=16, held_out_blocks=4, steps=10,
         batch_size=4, checkpoint_every=3, measure_every=4, measure_blocks=16, state_blocks=2,
         measurements=("gradient_norm", "loss_terms", "hidden_states"),
     )  # fmt: skip

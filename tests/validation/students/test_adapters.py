@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.models.tiny import save_runnable, tiny_llama
+from tests.models.tiny import tiny_llama
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import assert_goes_on_bit_for_bit, batch
+from tests.validation.trainings import BLOCKS, HELD_OUT, assert_goes_on_bit_for_bit, batch, teacher_of
 from theorykit.errors import InputError
 from validation.students.adapters import lora_students, pc_lora_students
-from validation.students.architecture import architecture_of, dense_weights
+from validation.students.architecture import architecture_of
 from validation.students.export import load_factors, merged_model, save_factors
 from validation.students.factored import factored_students
 from validation.students.forward import forward
@@ -26,10 +26,7 @@ from validation.training.losses import LossWeights
 from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
-from validation.training.teachers import Teacher
 
-RNG = np.random.default_rng(0)
-BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 LABELS, CLONING = LossWeights(1, 0, 0), LossWeights(1, 0, 1)
 families = pytest.mark.parametrize("make", [gpt2, llama])
@@ -61,7 +58,7 @@ def training(method, ranks, plan, objective=LABELS, seeds=None, make=gpt2, **opt
     module = make()
     students = students_of(method, module, ranks, seeds=seeds, **options)
     orders = BlockOrders([np.arange(30)] * len(ranks), seeds or [7] * len(ranks))
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     return Training(students, objective, plan, orders, BLOCKS, HELD_OUT, teacher)
 
 
@@ -253,17 +250,15 @@ def test_adapters_alone_are_trained(method):
 
 
 @pytest.mark.parametrize("start", ["", "svd"])
-def test_the_result_of_a_run_is_the_deployed_student(start, tmp_path):
+def test_the_result_of_a_run_is_the_deployed_student(start, teachers, words, tmp_path):
     """At the end nothing of the frozen matrices is left, in the recorded loss as in the exported model."""
     teacher = tiny_llama()
-    words = RNG.geometric(0.15, 4000) % 90
-    (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{word}" for word in row) for row in words.reshape(-1, 20)))
     config = batch(
-        teacher=str(save_runnable(teacher, tmp_path / "teacher")),
+        teachers["llama"],
         method="pc-lora",
         rank=(6, 12),
         start=start,
-        data=str(tmp_path / "text.txt"),
+        data=words,
         length=16,
         held_out_blocks=4,
         steps=20,

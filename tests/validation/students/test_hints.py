@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import assert_goes_on_bit_for_bit, assert_same_weights
+from tests.validation.trainings import assert_goes_on_bit_for_bit, assert_same_weights, teacher_of
 from theorykit.errors import InputError
 from validation.students import make_students
-from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import REGRESSOR
 from validation.students.make import with_regressor
 from validation.training.config import StudentConfig
@@ -19,7 +18,6 @@ from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import hint_steps_of
 from validation.training.problem import TrainingPlan
-from validation.training.teachers import Teacher
 
 BLOCKS = np.random.default_rng(0).integers(0, VOCABULARY, (30, 12)).astype(np.int32)
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=(1e-2, 3e-3), weight_decay=0.1, hint_steps=5)
@@ -40,7 +38,7 @@ def students(name):
 
 def training(name, plan=PLAN, start=None):
     module = KINDS[name][0]()
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
     return Training(start or students(name)[1], LossWeights(1, 1, 0), plan, orders, BLOCKS, BLOCKS[:4], teacher)
 

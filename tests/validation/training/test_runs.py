@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
 from tests.validation.trainings import batch, changed
 from theorykit.errors import InputError
 from validation.presets import preset
@@ -22,17 +21,12 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def setting(teachers, words):
     """A tiny teacher and a text."""
-    folder = tmp_path_factory.mktemp("validation")
-    teacher = save_runnable(tiny_gpt2(), folder / "teacher")
-    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90  # some words are frequent: there is something to learn
-    lines = [" ".join(f"w{number}" for number in row) for row in drawn.reshape(-1, 20)]
-    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
     return batch(
-        teacher=str(teacher),
+        teachers["gpt2"],
         rank=(4, 12),
-        data=str(folder / "text.txt"),
+        data=words,
         length=16,
         held_out_blocks=4,
         steps=24,
@@ -77,9 +71,8 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("start", ["svd", "random"])
-def test_narrow_students_of_a_llama_teacher(setting, start, tmp_path):
-    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
-    config = changed(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start, steps=40)
+def test_narrow_students_of_a_llama_teacher(setting, teachers, start, tmp_path):
+    config = changed(setting, teacher=teachers["llama"], student="narrow", rank=(24, 24), start=start, steps=40)
     training = prepare(config)
     before = training.evaluate()
     result = RunFolder(tmp_path / "run", config).run(training)
@@ -108,10 +101,9 @@ def test_killed_between_any_two_writes_it_goes_on_bit_for_bit(setting, whole, wr
 
 
 @pytest.mark.parametrize("start", ["svd", "random"])
-def test_narrow_students_go_on_bit_for_bit(setting, start, tmp_path):
+def test_narrow_students_go_on_bit_for_bit(setting, teachers, start, tmp_path):
     """Their projections lie in memory as columns, which files do not keep."""
-    teacher = save_runnable(tiny_llama(), tmp_path / "teacher")
-    config = changed(setting, teacher=str(teacher), student="narrow", rank=(24, 24), start=start)
+    config = changed(setting, teacher=teachers["llama"], student="narrow", rank=(24, 24), start=start)
     RunFolder(tmp_path / "whole", config).run(prepare(config))
     half = changed(config, checkpoint_every=12)
     run, stopped = RunFolder(tmp_path / "stopped", half), prepare(half)

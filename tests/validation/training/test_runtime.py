@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import save_runnable, tiny_gpt2
-from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import batch, changed
+from tests.models.tiny import save_words
+from tests.validation.students.test_forward import gpt2, llama
+from tests.validation.trainings import BLOCKS, HELD_OUT, batch, changed, teacher_of
 from theorykit.errors import InputError
 from validation.presets import preset
-from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.students.narrow import narrow_students
 from validation.training.config import BatchConfig
@@ -28,17 +27,14 @@ from validation.training.prepare import prepare
 from validation.training.problem import TrainingPlan
 from validation.training.runs import RunFolder
 from validation.training.runtime import Runtime, launched, too_large
-from validation.training.teachers import Teacher
 
 ROOT = Path(__file__).parents[3]
-RNG = np.random.default_rng(0)
-BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 PLAN = TrainingPlan(steps=8, batch_size=4, learning_rates=1e-2)
 
 
 def training(runtime=None, plan=PLAN, device="cpu", make=gpt2, students=None):
     module = make().to(device)
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     orders = BlockOrders([np.arange(30)] * 2, [1, 2])
     batch = students(module) if students else factored_students(module, [4, 9])
     return Training(batch, LossWeights(1, 1, 1), plan, orders, BLOCKS, HELD_OUT, teacher, runtime=runtime or Runtime())
@@ -79,8 +75,7 @@ def together(command, folder, count):
 
 def test_two_processes_go_on_as_one_does(tmp_path):
     """Half of the run in one process, the rest in two, beside the whole in one; the teacher is from scratch."""
-    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90
-    (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{n}" for n in row) for row in drawn.reshape(-1, 20)))
+    save_words(tmp_path)
     teacher = "scratch:tiny,width=16,depth=1,context=16,vocabulary=300,steps=3"
     fields = {"steps": 10, "length": 16, "rank": [3, 8], "data": "text.txt"}
     config = BatchConfig.from_dict({"teacher": teacher} | preset("smoke") | fields | {"checkpoint_every": 5})
@@ -136,10 +131,8 @@ def test_bfloat16_trains_and_keeps_float32_where_it_counts(make, students):
     assert {part.dtype for part in tensors} == {torch.float32}
 
 
-def test_precision_is_a_field_of_the_run(tmp_path):
-    teacher = save_runnable(tiny_gpt2(), tmp_path / "teacher")
-    (tmp_path / "text.txt").write_text("\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(20)))
-    plain = batch(str(teacher), rank=4, data=str(tmp_path / "text.txt"), length=16, steps=2)
+def test_precision_is_a_field_of_the_run(teachers, words):
+    plain = batch(teachers["gpt2"], rank=4, data=words, length=16, steps=2)
     mixed = changed(plain, mixed_precision="bf16")
     assert mixed.identity != plain.identity
     assert prepare(mixed).runtime.precision == "bf16"

@@ -13,11 +13,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import save_runnable, tiny_gpt2
 from tests.validation.training.killed_or_done import killed_or_done
 from theorykit.errors import InputError
 from validation.__main__ import main
@@ -35,14 +33,11 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(teachers, words, tmp_path_factory):
     """A tiny teacher, a text and a plan of two batches with five good students and one of a rank that is none."""
     folder = tmp_path_factory.mktemp("sweep")
-    save_runnable(tiny_gpt2(), folder / "teacher")
-    drawn = np.random.default_rng(0).geometric(0.15, 6000) % 90
-    (folder / "text.txt").write_text(" ".join(f"w{number}" for number in drawn), encoding="utf-8")
     base = {
-        **{"teacher": str(folder / "teacher"), "data": str(folder / "text.txt"), "steps": 12, "batch_size": 2},
+        **{"teacher": teachers["gpt2"], "data": words, "steps": 12, "batch_size": 2},
         **{"length": 16, "held_out_blocks": 4, "evaluate_every": 6, "checkpoint_every": 3},
     }
     plan = {"base": base, "runs": [{"method": "kd"}, {"method": "finetune"}], "grid": {"rank": [4, 12, 99]}}

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.models.tiny import save_runnable, tiny_gpt2
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import assert_goes_on_bit_for_bit, batch, changed
+from tests.validation.trainings import assert_goes_on_bit_for_bit, batch, changed, teacher_of
 from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import SIGNALS
@@ -40,10 +40,6 @@ TEXT = Corpus(
 )
 
 
-def teacher_of(module, blocks_seen_again=0):
-    return Teacher(architecture_of(module), dense_weights(module), blocks_seen_again=blocks_seen_again)
-
-
 def training(teacher, *, objective=ALL_TERMS, plan=PLAN, seeds=(1, 2)):
     orders = BlockOrders([np.arange(10), np.arange(5)][: len(seeds)], list(seeds))
     students = factored_students(gpt2(), [4, 9][: len(seeds)])
@@ -61,7 +57,7 @@ def test_the_outputs_are_those_of_the_model_on_every_block(make, order, alone):
     module = make()
     numbers = {"shared": [[3, 1, 2]] * 3, "mixed": [[3, 1, 2], [1, 1, 4], [0, 3, 2]], "distinct": [[0, 1], [2, 3]]}
     tokens = torch.from_numpy(BLOCKS)[torch.tensor(numbers[order])].long()
-    teacher = teacher_of(module, 10)
+    teacher = teacher_of(module, blocks_seen_again=10)
     teacher.one_by_one = alone
     found = teacher(tokens, keep=True, signals=True)
     for student, own in enumerate(tokens):
@@ -109,7 +105,7 @@ def test_a_kept_block_is_run_once():
 
 
 def test_kept_outputs_change_no_loss():
-    without, kept = training(teacher_of(gpt2())), training(teacher_of(gpt2(), 10))
+    without, kept = training(teacher_of(gpt2())), training(teacher_of(gpt2(), blocks_seen_again=10))
     without.run()
     kept.run()
     assert kept.teacher.one_by_one
@@ -126,7 +122,9 @@ def test_with_kept_outputs_it_goes_on_bit_for_bit(free, hint_steps, monkeypatch)
     def made():
         orders = BlockOrders([np.arange(10)], [3])
         students = with_regressor(factored_students(gpt2(), [4]), 24, [])
-        return Training(students, LossWeights(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
+        return Training(
+            students, LossWeights(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), blocks_seen_again=10)
+        )
 
     resumed = assert_goes_on_bit_for_bit(made, 4, lambda: monkeypatch.setattr(teachers, "free_bytes", lambda: free))
     assert resumed.teacher.one_by_one
@@ -136,7 +134,7 @@ def test_nothing_is_kept_where_it_does_not_fit(monkeypatch):
     per_block = 4 * 12 * (VOCABULARY + 4 * 24)
     for room, alone in ((10 * per_block, True), (10 * per_block - 1, False)):
         monkeypatch.setattr(teachers, "free_bytes", lambda room=room: room / teachers.FREE_SHARE)
-        teacher = teacher_of(gpt2(), 10)
+        teacher = teacher_of(gpt2(), blocks_seen_again=10)
         found = training(teacher)
         found.run(until=1)
         assert teacher.one_by_one is alone
@@ -292,7 +290,7 @@ def test_outputs_do_not_depend_on_the_attention_that_the_caller_asks_for(make):
     """Second derivatives ask for plain attention; what is kept then has to be what a resumed run computes."""
     module = make()
     tokens = torch.randint(VOCABULARY, (1, 2, 12), generator=torch.Generator().manual_seed(0))
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     usual = teacher(tokens).logits
     with sdpa_kernel([SDPBackend.MATH]):
         assert torch.equal(teacher(tokens).logits, usual)

@@ -7,20 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
-from tests.validation.trainings import assert_goes_on_bit_for_bit
+from tests.validation.students.test_forward import gpt2, llama
+from tests.validation.trainings import BLOCKS, HELD_OUT, assert_goes_on_bit_for_bit, teacher_of
 from theorykit.errors import InputError
-from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.training.data import BlockOrders
 from validation.training.failures import FailureKind
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan
-from validation.training.teachers import Teacher
 
-RNG = np.random.default_rng(0)
-BLOCKS, HELD_OUT = (RNG.integers(0, VOCABULARY, (count, 12)).astype(np.int32) for count in (30, 6))
 PLAN = TrainingPlan(steps=12, batch_size=4, learning_rates=1e-2, evaluate_every=5)
 LABELS = LossWeights(1, 0, 0)
 
@@ -76,7 +72,7 @@ def test_masked_columns_never_wake_up():
 @pytest.mark.parametrize("objective", [LossWeights(1, 0, 0), LossWeights(0, 1, 0), LossWeights(1, 1, 1)])
 def test_losses_fall(objective):
     module = gpt2()
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     plan = TrainingPlan(steps=40, batch_size=8, learning_rates=3e-3)
     found = training([6, 12], plan, objective, teacher)
     found.run()
@@ -93,7 +89,7 @@ def test_losses_fall(objective):
 
 def test_a_teacher_with_itself_as_student_has_nothing_to_learn():
     module = llama()
-    teacher = Teacher(architecture_of(module), dense_weights(module))
+    teacher = teacher_of(module)
     orders = BlockOrders([np.arange(30)], [0])
     students = factored_students(module, [{}])
     found = Training(students, LossWeights(0, 1, 1), TrainingPlan(1), orders, BLOCKS, HELD_OUT, teacher)
