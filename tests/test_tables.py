@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.paper_figs.conftest import built
 from theorykit.tables import Table, as_csv, latex, markdown
 
 NASTY = Table(
@@ -80,13 +81,13 @@ def test_a_bar_or_a_backslash_divides_no_cell_of_markdown():
 
 
 @pytest.mark.parametrize("name", ["table-1", "table-2"])
-def test_latex_of_the_tables(name, made):
-    check(made(name))
+def test_latex_of_the_tables(name):
+    check(built(name)[0])
 
 
 @pytest.mark.parametrize("name", ["table-1", "table-2"])
-def test_csv_and_markdown_have_every_cell(name, made):
-    table = made(name)
+def test_csv_and_markdown_have_every_cell(name):
+    table, _ = built(name)
     rows = list(csv.reader(io.StringIO(as_csv(table, []))))
     assert rows == [list(table.columns), *map(list, table.rows)]
     lines = [line for line in markdown(table, []).splitlines() if line.startswith("| ")]
