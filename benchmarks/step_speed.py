@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 from theorykit.devices import torch_device
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan

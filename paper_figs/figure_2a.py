@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Role, floats, ticks
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
-from theorykit.verdicts import geometric_interval, student_interval
+from theorykit.verdicts import Form, geometric_interval, student_interval
 from theorykit.verdicts.exponents import censored_points
-from validation.claims.finding import Form
 from validation.claims.grids import DISTILLATION, LABELS
 from validation.corollary_1.students import CurveData, StudentsData
 

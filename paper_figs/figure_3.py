@@ -10,10 +10,10 @@ from paper_figs.pictures import Line, Panel, Part, Picture, Points, Printed, Rol
 from paper_figs.reported_results import LOSS, curve_points, extent, measured, seeds_note, verdict
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
+from validation.claims.comparison import Group
 from validation.reported_results.design import CLONING, PAPER_CLONE_WEIGHT, PAPER_RATE, ROWS
 from validation.reported_results.students import StudentsData
 from validation.reported_results.verdicts import ROBUST
-from validation.training.comparison import Group
 
 ABOUT = "held-out loss over the learning rate and over the clone weight λ"
 _ROBUST_RATES = (1e-4, 1e-2)

@@ -10,12 +10,11 @@ import numpy as np
 from paper_figs.pictures import Points, floats
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
-from theorykit.verdicts import student_interval
-from validation.claims.finding import Form
+from theorykit.verdicts import Form, student_interval
+from validation.claims.comparison import Group
 from validation.claims.settings import read_settings
 from validation.reported_results.design import DesignSettings
 from validation.reported_results.students import CurveData, StudentsData
-from validation.training.comparison import Group
 
 CHECK, PART = "reported-results", "students"
 LOSS = "held-out loss, nats per token"

@@ -23,12 +23,12 @@ from theorykit.errors import InputError
 from theorykit.provenance import short
 from theorykit.statements import reported_results as printed
 from theorykit.tables import Table
-from validation.claims.finding import Form
+from theorykit.verdicts import Form
+from validation.claims.comparison import Group
 from validation.claims.record import Record
 from validation.reported_results.design import DENSE, FULL, KD, LORA, PC_LORA, DesignSettings
 from validation.reported_results.students import ONE_RATE, OWN_RATES, StudentsData
 from validation.reported_results.verdicts import PARAMETERS_WITHIN
-from validation.training.comparison import Group
 
 ABOUT = "methods at equal deployed parameters, beside the paper's numbers"
 _PAPER: Mapping[str, tuple[float, float, float]] = {
@@ -54,7 +54,7 @@ class _Student:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Students side by side; see :mod:`validation.training.comparison`.
+    """Students side by side; see :mod:`validation.claims.comparison`.
 
     Attributes:
         presets: That their settings come from.

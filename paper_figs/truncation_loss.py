@@ -12,7 +12,7 @@ import numpy as np
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, floats
 from paper_figs.sources import Sources
 from theorykit.errors import InputError
-from theorykit.rank_selection.calibrated import ANCHOR_SHARES
+from theorykit.models.model_spectra import ANCHOR_SHARES
 
 ABOUT = "predicted and measured KL of truncated layers of SmolLM2-135M, by the spectrum that was cut"
 _SPECTRA = {"plain": "plain", "activation": "activation-whitened", "fisher": "Fisher-whitened"}

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from theorykit.tables import markdown_cells
+
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
@@ -150,11 +152,11 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], str], str], ...] = (
 
 def benchmark_table() -> str:
     """Return the measured figures beside their targets."""
-    lines = ["| what | measured | target |", "|---|---|---|"]
+    rows = []
     for name, what, measured, target in _FIGURES:
         try:
             figure = measured(record_of(name)["result"])
         except (OSError, KeyError):  # no record, or one from before the figure was measured
             figure = "not yet recorded"
-        lines.append(f"| {what} | {figure} | {target} |")
-    return "\n".join(lines)
+        rows.append((what, figure, target))
+    return markdown_cells(("what", "measured", "target"), rows, tight=True)

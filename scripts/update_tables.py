@@ -23,8 +23,8 @@ from paper_figs.sources import Sources
 from theorykit import bundled_spectra, find_statement, run_audit, select_ranks
 from theorykit.statements.audit import summary_of
 from theorykit.statements.evidence import Effort
-from theorykit.tables import Table, cells
-from validation.claims.finding import Form
+from theorykit.tables import Table, markdown_cells
+from theorykit.verdicts import Form
 from validation.reports.audit import audited
 from validation.reports.table import COMMITTED, Recorded, Row, cells_of, recorded, recorded_table, rows_of
 
@@ -32,13 +32,14 @@ from validation.reports.table import COMMITTED, Recorded, Row, cells_of, recorde
 def rules() -> str:
     """Return all rules at n = 100,000 on the bundled spectra."""
     selection = select_ranks(bundled_spectra(), 100_000)
-    lines = ["| rule | ranks | layers left dense | linear parameters kept | predicted KL |", "|---|---|---|---|---|"]
+    rows = []
     for rule in selection.rules:
         cells = [rule.title, rule.rank_span, str(rule.dense_layers), f"{rule.share:.1%}", f"{rule.predicted_loss:.2g}"]
         if rule.key == selection.rule:
             cells = [f"**{cell}**" for cell in cells]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    columns = ("rule", "ranks", "layers left dense", "linear parameters kept", "predicted KL")
+    return markdown_cells(columns, rows, tight=True)
 
 
 _SHOWN = ("eq-8", "eq-11", "eq-17", "corollary-1-proof", "eq-19", "eq-20", "eq-21", "eq-23", "eq-27", "eq-37")
@@ -107,10 +108,8 @@ def headlines(results: Path = COMMITTED) -> str:
     assert records.audit is not None
     equations = {equation.key: equation for equation in audited(records.audit).rows}
     every = {(row.equation, row.form): row for row in rows_of(records)}
-    lines = [
-        "| the paper says | in general | on our students | nearest to a violation | as corrected |",
-        "|---|---|---|---|---|",
-    ]
+    columns = ("the paper says", "in general", "on our students", "nearest to a violation", "as corrected")
+    rows = []
     for headline in _HEADLINES:
         symbolic = equations.get(headline.equation if headline.general is None else headline.general)
         row = _row_of(headline, records)
@@ -118,8 +117,9 @@ def headlines(results: Path = COMMITTED) -> str:
         corrected = _whole(every.get((headline.corrected, Form.CORRECTED)))
         sentence = f"{headline.sentence} (`{headline.equation}`)"
         texts = [sentence, general, _on_students(row), cells_of(row)["measured"], corrected]
-        lines.append("| " + " | ".join(text or "–" for text in texts) + " |")
-    return "\n".join([*lines, "", f"{records.origin()}; [all equations and claims](docs/validation.md)."])
+        rows.append([text or "–" for text in texts])
+    table = markdown_cells(columns, rows, tight=True)
+    return "\n".join([table, "", f"{records.origin()}; [all equations and claims](docs/validation.md)."])
 
 
 def _row_of(headline: Headline, every: Recorded) -> Row:
@@ -154,7 +154,8 @@ def gallery() -> str:
     for name in NAMES:
         made = build(name, Sources())
         lines += [f"## {name.replace('-', ' ').capitalize()}: {made.title}", ""]
-        lines += [cells(made)] if isinstance(made, Table) else [f"![{made.title}](figures/{name}.png)"]
+        is_table = isinstance(made, Table)
+        lines.append(markdown_cells(made.columns, made.rows) if is_table else f"![{made.title}](figures/{name}.png)")
         lines += ["", made.caption, ""] + ([made.note, ""] if isinstance(made, Table) else [])
     return "\n".join(lines).rstrip()
 

@@ -94,8 +94,8 @@ def shape_2d(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _numpy(tensor: Any) -> Any:
     """Return a torch tensor as a NumPy array: NumPy knows neither bfloat16 nor gradients nor other devices."""
-    plain = tensor.detach()
-    return (plain.double() if plain.is_floating_point() else plain).numpy(force=True)
+    values = tensor.detach()
+    return (values.double() if values.is_floating_point() else values).numpy(force=True)
 
 
 def _floats(name: str, value: Any, *, strict: bool = False) -> Floats:

@@ -35,7 +35,3 @@ class NonFiniteError(InputError):
 
 class ConvergenceError(TheorykitError):
     """An iteration that did not reach its tolerance: no number is returned."""
-
-
-class TheorykitWarning(UserWarning):
-    """A result that stands, with a reservation that its reader has to know."""

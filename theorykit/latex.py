@@ -71,9 +71,9 @@ def _formula(character: str) -> str:
         letter = name.rsplit(" ", 1)[-1].lower().replace("lamda", "lambda")
         return f"\\{letter.capitalize() if character.isupper() else letter}"
     kind, *codes = unicodedata.decomposition(character).split(" ")
-    plain = "".join(chr(int(code, 16)) for code in codes).replace("−", "-")
+    characters = "".join(chr(int(code, 16)) for code in codes).replace("−", "-")
     if kind == "<fraction>":
-        above, below = plain.split("\u2044")
+        above, below = characters.split("\u2044")
         return f"\\frac{{{above}}}{{{below}}}"
     mark = {"<super>": "^", "<sub>": "_"}.get(kind)
-    return f"{mark}{{{plain}}}" if mark and plain.isascii() else ""
+    return f"{mark}{{{characters}}}" if mark and characters.isascii() else ""

@@ -59,9 +59,9 @@ def short(recorded: str) -> str:
 @functools.cache
 def commit(*paths: str) -> str:
     """Return the commit of this clone, and whether the files of ``paths`` differ from it; empty outside a clone."""
-    found = _git("rev-parse", "HEAD")
+    name = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *paths)
-    return found + (" with local changes" if changed else "")
+    return name + (" with local changes" if changed else "")
 
 
 def _git(*arguments: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from theorykit.latex import latex_text
@@ -36,17 +36,18 @@ class Table:
 
 def markdown(table: Table, origin: Sequence[str]) -> str:
     """Return a table as Markdown, with its origin in a comment."""
-    lines = [f"**{table.title}**", "", cells(table)]
+    lines = [f"**{table.title}**", "", markdown_cells(table.columns, table.rows)]
     for text in (table.caption, table.note):
         lines += ["", text] if text else []
-    lines += ["", "<!--", *(_line(told).replace("-->", "-- >") for told in origin), "-->"]
+    lines += ["", "<!--", *(_line(source).replace("-->", "-- >") for source in origin), "-->"]
     return "\n".join(lines) + "\n"
 
 
-def cells(table: Table) -> str:
-    """Return the cells alone as Markdown."""
-    rows = [table.columns, ["---"] * len(table.columns), *table.rows]
-    return "\n".join("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in rows)
+def markdown_cells(columns: Sequence[str], rows: Iterable[Sequence[str]], *, tight: bool = False) -> str:
+    """Return the cells alone as Markdown; ``tight`` leaves no blanks in the line under the names of the columns."""
+    head, *body = ("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in (columns, *rows))
+    rule = "---".join("|" * (len(columns) + 1))
+    return "\n".join([head, rule if tight else rule.replace("---", " --- "), *body])
 
 
 def _markdown_cell(text: str) -> str:
@@ -64,7 +65,7 @@ def latex(table: Table, origin: Sequence[str]) -> str:
     kind = "table*" if len(table.columns) > _COLUMN else "table"
     return "\n".join(
         [
-            *(f"% {_line(told)}" for told in origin),
+            *(f"% {_line(source)}" for source in origin),
             "% needs the packages booktabs and adjustbox",
             rf"\begin{{{kind}}}",
             r"\centering",

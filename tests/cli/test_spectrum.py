@@ -10,27 +10,28 @@ from safetensors.torch import load_file, save_file
 
 from tests.models.tiny import tiny_llama, write_gguf
 from theorykit.cli.output import console
+from theorykit.models.analysis import model_spectra
 from theorykit.models.model_spectra import load_spectra
+from theorykit.models.sources import open_weights
 
 PICTURES = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml"}
 
 
-@pytest.fixture
-def forms(run, llama_folder, tmp_path):
+@pytest.fixture(scope="module")
+def forms(llama_folder, tmp_path_factory):
     """The same weights in every form that the command reads."""
-    weights = load_file(llama_folder / "model.safetensors")
-    sharded = tmp_path / "sharded"
-    tiny_llama().save_pretrained(sharded, max_shard_size="40KB")
-    torch.save(weights, tmp_path / "model.pt")
-    write_gguf(tmp_path / "model.gguf", weights)
-    assert run("spectrum", llama_folder, "--save-spectra", tmp_path / "kept.npz").code == 0
+    weights, folder = load_file(llama_folder / "model.safetensors"), tmp_path_factory.mktemp("forms")
+    tiny_llama().save_pretrained(folder / "sharded", max_shard_size="40KB")
+    torch.save(weights, folder / "model.pt")
+    write_gguf(folder / "model.gguf", weights)
+    model_spectra(open_weights(llama_folder)).save(folder / "kept.npz")
     return {
         "folder": [llama_folder],
         "file": [llama_folder / "model.safetensors"],
-        "sharded": [sharded],
-        "pickle": [tmp_path / "model.pt", "--allow-pickle"],
-        "gguf": [tmp_path / "model.gguf"],
-        "npz": [tmp_path / "kept.npz"],
+        "sharded": [folder / "sharded"],
+        "pickle": [folder / "model.pt", "--allow-pickle"],
+        "gguf": [folder / "model.gguf"],
+        "npz": [folder / "kept.npz"],
     }
 
 

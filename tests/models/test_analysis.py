@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import threadpoolctl
 import torch
 
 from tests.models.tiny import edit_safetensors, language_model
@@ -206,7 +205,7 @@ def test_two_calls_at_once_leave_the_threads_as_they_were(llama, monkeypatch):
         return original(matrix, **options)
 
     monkeypatch.setattr(analysis, "spectrum", kernel)
-    monkeypatch.setattr(threadpoolctl, "threadpool_limits", Limits)
+    monkeypatch.setattr(analysis, "threadpool_limits", Limits)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

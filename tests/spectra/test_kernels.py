@@ -6,7 +6,7 @@ import torch
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.spectra import kernels
-from theorykit.spectra.kernels import spectra, spectrum
+from theorykit.spectra.kernels import spectrum
 from theorykit.spectra.spectrum import truncation_errors
 
 SHAPES = [(60, 20), (20, 60), (30, 30), (1, 1), (1, 9), (9, 1), (2, 500), (500, 2)]
@@ -228,21 +228,6 @@ def test_what_is_no_matrix_is_refused(matrix, message):
 def test_an_unknown_method_is_refused():
     with pytest.raises(InputError, match="method = 'qr' is not known"):
         spectrum(np.eye(2), method="qr")  # type: ignore[arg-type]
-
-
-def test_a_stream_keeps_names_and_order(rng):
-    matrices = {f"layer.{index}": rng.standard_normal((4, index + 1)) for index in range(3)}
-    found = list(spectra(iter(matrices.items()), method="svd"))
-    assert [name for name, _ in found] == list(matrices)
-    assert [value.method for _, value in found] == ["svd"] * 3
-    assert [value.shape for _, value in found] == [(4, 1), (4, 2), (4, 3)]
-
-
-def test_a_stream_names_the_damaged_matrix():
-    stream = spectra([("good", np.eye(2)), ("bad", np.full((2, 2), np.nan))])
-    assert next(stream)[0] == "good"
-    with pytest.raises(NonFiniteError, match="bad holds NaN"):
-        next(stream)
 
 
 @pytest.mark.gpu

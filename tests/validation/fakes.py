@@ -11,9 +11,9 @@ from pathlib import Path
 import validation.presets
 import validation.reports.experiments
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Value, Verdict
+from theorykit.verdicts import Form, Instance, Value, Verdict
 from validation.claims.experiment import Experiment, Part, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.grids import seeds_of, student
 from validation.claims.planted import equality
 from validation.claims.settings import PartSettings

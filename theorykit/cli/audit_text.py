@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from theorykit.latex import latex_list, latex_table, latex_text
 from theorykit.statements.audit import summary_of
+from theorykit.tables import markdown_cells
 
 if TYPE_CHECKING:
     from theorykit.statements.audit import Audit
@@ -43,9 +44,7 @@ def evidence_lines(found: Audit) -> list[str]:
 def markdown(found: Audit, statement: Statement | None) -> str:
     """Return the audit in Markdown."""
     columns, rows = _table(found)
-    cells = [columns, ["---"] * len(columns), *rows]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    lines += ["", LEGEND, "", *(statement_lines(statement) if statement else [])]
+    lines = [markdown_cells(columns, rows), "", LEGEND, "", *(statement_lines(statement) if statement else [])]
     return "\n".join([*lines, "", *(f"- {line}" for line in evidence_lines(found))])
 
 

@@ -13,6 +13,8 @@ from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Qui
 from theorykit.errors import CalibrationError, InputError
 
 if TYPE_CHECKING:
+    from theorykit.arguments import Progress
+    from theorykit.models.model_spectra import ModelSpectra
     from theorykit.rank_selection.calibrated import CalibratedModel
     from theorykit.rank_selection.result import RankSelection
 
@@ -214,50 +216,38 @@ class _Source:
     cache: bool
     evaluation: str | None
 
-    def read(self, step: Any) -> tuple[Any, CalibratedModel | None, tuple[str, ...]]:
+    def read(self, step: Progress) -> tuple[ModelSpectra, CalibratedModel | None, tuple[str, ...]]:
         """Return the spectra, the calibrated model where there is one, and remarks for the reader."""
-        if self.model is None or self.model.endswith(".npz"):
-            if self.calibration is not None:
-                raise InputError("--calibration needs a model that can be run", "give --model as well")
-            return *self._stored(), ()
-        if self.calibration == "none":
-            return self._plain(step), None, ()
-        if self.calibration is None:
+        from theorykit.cli.spectrum import read_spectra
+        from theorykit.models.model_spectra import bundled_spectra
+
+        stored = self.model is None or self.model.endswith(".npz")
+        if stored and self.calibration is not None:
+            raise InputError("--calibration needs a model that can be run", "give --model as well")
+        if self.model is None:
+            return bundled_spectra(), None, ()
+        if stored and not Path(self.model).exists():
+            raise InputError(f"there is no file {self.model}", "write one with --save-spectra")
+        remarks: tuple[str, ...] = ()
+        if not stored and self.calibration != "none":
             from theorykit.models.language_model import why_not_runnable
 
-            reason = why_not_runnable(self.model)
-            if reason:
-                return self._uncalibrated(reason, step)
-        try:
-            calibrated = self._calibrate(step)
-        except CalibrationError as error:
-            if self.calibration is not None:
-                raise
-            return self._uncalibrated(error.message, step)
-        return calibrated.spectra, calibrated, ()
+            reason = "" if self.calibration is not None else why_not_runnable(self.model)
+            try:
+                if not reason:
+                    calibrated = self._calibrate(self.model, step)
+                    return calibrated.spectra, calibrated, ()
+            except CalibrationError as error:
+                if self.calibration is not None:
+                    raise
+                reason = error.message
+            if self.evaluation is not None:
+                raise InputError(f"--evaluate needs a calibrated model: {reason}", "leave out --evaluate")
+            remarks = (f"Not calibrated: {reason}.",)
+        options: dict[str, Any] = {"device": self.device, "allow_pickle": self.allow_pickle, "cache": self.cache}
+        return read_spectra(self.model, step=step, **options), None, remarks
 
-    def _uncalibrated(self, reason: str, step: Any) -> tuple[Any, None, tuple[str, ...]]:
-        """Return the plain spectra with the reason as a remark, or raise before the work if they are not enough."""
-        if self.evaluation is not None:
-            raise InputError(f"--evaluate needs a calibrated model: {reason}", "leave out --evaluate")
-        return self._plain(step), None, (f"Not calibrated: {reason}.",)
-
-    def _stored(self) -> tuple[Any, None]:
-        from theorykit.models.model_spectra import bundled_spectra, load_spectra
-
-        if self.model is None:
-            return bundled_spectra(), None
-        if not Path(self.model).exists():
-            raise InputError(f"there is no file {self.model}", "write one with --save-spectra")
-        return load_spectra(self.model), None
-
-    def _plain(self, step: Any) -> Any:
-        from theorykit.cli.spectrum import read_spectra
-
-        assert self.model is not None
-        return read_spectra(self.model, device=self.device, allow_pickle=self.allow_pickle, cache=self.cache, step=step)
-
-    def _calibrate(self, step: Any) -> CalibratedModel:
+    def _calibrate(self, model: str, step: Progress) -> CalibratedModel:
         from theorykit.models.language_model import context_length, load_language_model
         from theorykit.rank_selection.calibrated import (
             BUILTIN_TEXT,
@@ -267,24 +257,18 @@ class _Source:
             evaluation_blocks,
         )
 
-        assert self.model is not None
-        builtin = self.calibration in (None, BUILTIN_TEXT)
-        text = builtin_text() if builtin else read_text(Path(str(self.calibration)), "--calibration")
-        name = BUILTIN_TEXT if builtin else Path(str(self.calibration)).name
+        name, text = BUILTIN_TEXT, ""
+        if self.calibration not in (None, BUILTIN_TEXT):
+            file = Path(str(self.calibration))
+            name, text = file.name, read_text(file, "--calibration")
         settings = CalibrationSettings(n_tokens=self.tokens, seed=self.seed)
         settings.check()
         step("loading the model", 0, 1)
-        language_model = load_language_model(self.model, device=self.device)
+        language_model = load_language_model(model, device=self.device)
         longest = context_length(language_model)
         if longest is not None and longest < settings.block:
             settings = replace(settings, block=2 ** (longest.bit_length() - 1))  # divides what the check has passed
         if self.evaluation is not None:  # a text that is too short is refused before the minutes of a calibration
             hint = "give --evaluate a longer text"
             evaluation_blocks(language_model, self.evaluation, settings.block, hint=hint)
-        return calibrate(
-            language_model,
-            text,
-            name=name,
-            settings=settings,
-            progress=step,
-        )
+        return calibrate(language_model, text or builtin_text(), name=name, settings=settings, progress=step)

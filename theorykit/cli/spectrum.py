@@ -12,6 +12,7 @@ import typer
 from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra, check_outputs
 
 if TYPE_CHECKING:
+    from theorykit.arguments import Progress
     from theorykit.models.model_spectra import ModelSpectra
 
 UNITS = {
@@ -50,24 +51,24 @@ def spectrum(
         check_picture(plot)
     check_outputs(plot=plot, save_spectra=save_spectra)
     with progress(quiet=quiet) as step:
-        found = read_spectra(
+        spectra = read_spectra(
             model, method=method, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step
         )
-    notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in found.layers if part.spectrum.note)
+    notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in spectra.layers if part.spectrum.note)
     if save_spectra is not None:
-        found.save(save_spectra)
+        spectra.save(save_spectra)
     if plot is not None:
-        _save_picture(found, plot)
+        _save_picture(spectra, plot)
     if json:
         inputs = {"model": model, "device": device, "method": method}
-        write_json("spectrum", inputs, found, units=UNITS, warnings=notes)
+        write_json("spectrum", inputs, spectra, units=UNITS, warnings=notes)
     else:
         warn(notes, quiet=quiet)
-        _print_table(found)
+        _print_table(spectra)
 
 
 def read_spectra(
-    model: str, *, device: str | None, allow_pickle: bool, cache: bool, step: object, method: str = "auto"
+    model: str, *, device: str | None, allow_pickle: bool, cache: bool, step: Progress, method: str = "auto"
 ) -> ModelSpectra:
     """Return the spectra of a checkpoint or of a file of spectra, with progress."""
     from theorykit.models.model_spectra import load_spectra
@@ -85,11 +86,11 @@ def read_spectra(
         method=checked_method(method),
         device=str(torch_device(device)),
         cache=default_cache() if cache else None,
-        progress=lambda done, count, _: step("spectra", done, count),  # type: ignore[operator]
+        progress=lambda done, count, _: step("spectra", done, count),
     )
 
 
-def _save_picture(found: ModelSpectra, path: Path) -> None:
+def _save_picture(spectra: ModelSpectra, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -97,7 +98,7 @@ def _save_picture(found: ModelSpectra, path: Path) -> None:
 
     from theorykit.results import write_whole
 
-    figure = found.plot()
+    figure = spectra.plot()
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[path.suffix[1:]]
     figure.savefig(buffer, format=path.suffix[1:], dpi=150, metadata=metadata)
@@ -119,24 +120,24 @@ def common_prefix(names: list[str]) -> str:
     return "".join(f"{column[0]}." for column in shared)
 
 
-def _print_table(found: ModelSpectra) -> None:
+def _print_table(spectra: ModelSpectra) -> None:
     from theorykit.cli.output import console, fitted_table
 
     screen = console()
-    linear = [part.layer.name for part in found.layers if part.layer.factorable]
+    linear = [part.layer.name for part in spectra.layers if part.layer.factorable]
     prefix = common_prefix(linear)
     table = fitted_table(
         screen.width,
-        f"Spectra of {found.name}",
+        f"Spectra of {spectra.name}",
         ("layer", "m × n", "s_1", "s_q", "stable", "eff. rank", "α (95 %)", "power law", "above noise"),
-        [_row(part.row(), prefix) for part in found.layers],
+        [_row(part.row(), prefix) for part in spectra.layers],
         optional=("above noise", "s_q", "s_1", "eff. rank", "power law", "stable", "α (95 %)"),
         caption=f"names without {prefix!r}" if prefix else "",
     )
     screen.print(table)
     screen.print(
-        f"{found.linear_parameters:,} linear parameters in {len(linear)} layers, "
-        f"{found.embedding_parameters:,} in embeddings and head."
+        f"{spectra.linear_parameters:,} linear parameters in {len(linear)} layers, "
+        f"{spectra.embedding_parameters:,} in embeddings and head."
     )
 
 

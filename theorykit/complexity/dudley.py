@@ -69,10 +69,10 @@ def _best_lower(log_covering: LogCovering, upper: float, n_samples: float) -> fl
     smallest = 1e-15 * upper  # an α below it changes no digit
     if _root_entropy(log_covering, smallest) <= target:
         return 0.0
-    found = brentq(
+    logarithm = brentq(
         lambda power: _root_entropy(log_covering, float(np.exp(power))) - target, np.log(smallest), np.log(upper)
     )
-    return float(np.exp(found))
+    return float(np.exp(logarithm))
 
 
 def dudley_entropy_integral(

@@ -235,8 +235,8 @@ def check_layers(**parts: Any) -> None:
             raise InputError(f"{name} = {shown(part)} is not a list of layers", "give one entry per layer")
     lengths = {name: len(part) for name, part in parts.items()}
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
-        found = ", ".join(f"{count} {name}" for name, count in lengths.items())
-        raise InputError(f"{found} do not make layers", "give one of each per layer")
+        counts = ", ".join(f"{count} {name}" for name, count in lengths.items())
+        raise InputError(f"{counts} do not make layers", "give one of each per layer")
 
 
 def gradient_deviation(

@@ -11,22 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from theorykit.errors import InputError
+from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.models.sources import WeightSource, fingerprint, module_source
+from theorykit.models.statistics import LayerStatistics
 from theorykit.results import write_whole
 from theorykit.spectra.kernels import Method, spectrum
 from theorykit.spectra.spectrum import Spectrum
 from theorykit.spectra.whitening import Metric
-
-if TYPE_CHECKING:
-    from theorykit.models.language_model import LanguageModel
-    from theorykit.models.statistics import LayerStatistics
 
 POOLED_WIDTH = 2048
 """Up to this width an eigenvalue solver gains more from a second matrix than from a second thread."""
@@ -88,17 +87,17 @@ def _layer_spectrum(
         if kept:
             return kept
     with source.open(layer) as matrix:
-        found = spectrum(matrix, method=method, device=device, name=layer.name)
+        values = spectrum(matrix, method=method, device=device, name=layer.name)
     if layer.transposed:
-        found = replace(found, shape=layer.shape)
+        values = replace(values, shape=layer.shape)
     if file:
         buffer = io.BytesIO()
         np.savez(
             buffer,
-            singular_values=found.singular_values,
-            method=np.array(found.method),
-            resolution=np.array(found.resolution),
-            note=np.array(found.note),
+            singular_values=values.singular_values,
+            method=np.array(values.method),
+            resolution=np.array(values.resolution),
+            note=np.array(values.note),
         )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +107,7 @@ def _layer_spectrum(
             raise InputError(
                 f"cannot write the cache {file.parent}: {reason}", "set THEORYKIT_CACHE or pass --no-cache"
             ) from error
-    return found
+    return values
 
 
 def _read_cached(file: Path, layer: LinearLayer) -> Spectrum | None:
@@ -149,10 +148,10 @@ def whitened_spectra(
 
     def of_layer(layer: LinearLayer) -> LayerSpectra:
         with source.open(layer) as matrix:
-            found = replace(spectrum(matrix, name=layer.name), shape=layer.shape)
+            plain = replace(spectrum(matrix, name=layer.name), shape=layer.shape)
         part = by_name.get(layer.name)
         whitened = {metric: part.whitened_spectrum(metric) for metric in metrics} if part else {}
-        return LayerSpectra(layer, found, whitened)
+        return LayerSpectra(layer, plain, whitened)
 
     return ModelSpectra(model.name, _each_layer(of_layer, source.layers, model.device.type, progress))
 
@@ -165,13 +164,13 @@ def _each_layer(
 ) -> tuple[LayerSpectra, ...]:
     """Map over the layers in their order, several at a time where they are narrow and on the CPU."""
     wide = any(min(layer.shape) > POOLED_WIDTH for layer in layers)
-    found = []
+    finished = []
     with nullcontext() if wide or device != "cpu" else _pool() as pool:
         for part in pool.map(function, layers) if pool else map(function, layers):
-            found.append(part)
+            finished.append(part)
             if progress:
-                progress(len(found), len(layers), part.layer.name)
-    return tuple(found)
+                progress(len(finished), len(layers), part.layer.name)
+    return tuple(finished)
 
 
 @contextmanager
@@ -181,9 +180,6 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
     These limits hold for the whole process. A second call waits for the first, else it would find, and at its end
     restore, the first one's limits.
     """
-    import torch
-    from threadpoolctl import threadpool_limits
-
     with _POOL_LOCK:
         threads = torch.get_num_threads()
         workers = ThreadPoolExecutor(min(threads, MAX_WORKERS), initializer=torch.set_num_threads, initargs=(1,))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.sources import module_source
 from theorykit.models.statistics import LayerStatistics
-
-if TYPE_CHECKING:
-    import torch
 
 POSITIONS = 32
 """Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
@@ -81,8 +80,6 @@ class _Moments:
 
     def statistics(self, owner: Any, count: int) -> LayerStatistics:
         """Return the means over ``count`` tokens, or raise where they are not finite."""
-        import torch
-
         if self.own is None or self.pulled is None:
             raise CalibrationError(
                 f"{self.layer.name} takes no part in the forward pass, so it cannot be calibrated",
@@ -153,8 +150,6 @@ def collect_statistics(
         InputError: no tokens are given.
         NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
     """
-    import torch
-
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise InputError(f"tokens have shape {tuple(tokens.shape)}", "give [blocks, length] with length at least 2")
     pairs = linear_modules(model.module)
@@ -182,8 +177,6 @@ def _sampled_label_gradient(logits: torch.Tensor, generator: torch.Generator) ->
 
     ŷ is the first token whose cumulative probability lies above u in [0, 1): one of probability 0 is never drawn.
     """
-    import torch
-
     gradient = logits.detach().softmax(dim=-1).contiguous()  # its rows are changed through a view
     uniform = torch.rand(*logits.shape[:-1], 1, generator=generator, device=generator.device).to(logits.device)
     pieces = (torch.split(values.flatten(0, -2), POSITIONS) for values in (gradient, uniform))

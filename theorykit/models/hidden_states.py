@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from theorykit.arguments import positive_integer, shown
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel, context_length
-
-if TYPE_CHECKING:
-    import torch
 
 States = list[NDArray[np.float32]]
 
@@ -91,10 +89,10 @@ def hidden_states(
         >>> module = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_positions=8, n_embd=4, n_layer=3, n_head=1)).eval()
         >>> import torch
         >>> model = LanguageModel("tiny", module, None, torch.device("cpu"))
-        >>> found = hidden_states(model, model, [[1, 2, 3], [4, 5, 6]], batch=1)
-        >>> found.layers, len(found)
+        >>> states = hidden_states(model, model, [[1, 2, 3], [4, 5, 6]], batch=1)
+        >>> states.layers, len(states)
         (((0, 0), (1, 1), (2, 2), (3, 3)), 2)
-        >>> [first[0].shape for first, second in found()]
+        >>> [first[0].shape for first, second in states()]
         [(1, 3, 4), (1, 3, 4)]
     """
     _check_vocabularies(teacher, student)
@@ -107,24 +105,21 @@ def hidden_states(
 
 def _states(model: LanguageModel, tokens: torch.Tensor, chosen: Sequence[int]) -> States:
     """Return the chosen hidden states on the CPU; inference mode ends before anything is handed on."""
-    import torch
-
     with torch.inference_mode():
-        found = _all_states(model, tokens)
-        return [found[index].float().numpy(force=True) for index in chosen]
+        states = _all_states(model, tokens)
+        return [states[index].float().numpy(force=True) for index in chosen]
 
 
 def _all_states(model: LanguageModel, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
     body = getattr(model.module, "base_model", model.module)  # without the head: no logits
-    found = body(input_ids=tokens.to(model.device), use_cache=False, output_hidden_states=True)
-    states = getattr(found, "hidden_states", None)
+    output = body(input_ids=tokens.to(model.device), use_cache=False, output_hidden_states=True)
+    states = getattr(output, "hidden_states", None)
     if not states:
         raise InputError(f"{model.name} gives no hidden states", "give a causal language model of transformers")
     return tuple(states)
 
 
 def _count_of_states(model: LanguageModel) -> int:
-    import torch
 
     with torch.inference_mode():
         return len(_all_states(model, torch.zeros((1, 1), dtype=torch.int64)))
@@ -150,7 +145,6 @@ def _check_vocabularies(teacher: LanguageModel, student: LanguageModel) -> None:
 
 
 def _checked_blocks(blocks: Any, models: tuple[LanguageModel, LanguageModel]) -> torch.Tensor:
-    import torch
 
     try:
         tokens = torch.as_tensor(blocks)

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
 from theorykit.models.sources import open_weights
-
-if TYPE_CHECKING:
-    import torch
-
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
@@ -49,7 +47,6 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         InputError: no such model or device, or a file without what is needed to run it.
         CheckpointError: transformers cannot read it.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -175,8 +172,6 @@ def token_blocks(
     Raises:
         InputError: the text has fewer tokens, the model cannot read a whole block, or the tokenizer is not its own.
     """
-    import torch
-
     if not text.strip():
         raise InputError(f"{name} is empty", "give a plain text file")
     longest = context_length(model)

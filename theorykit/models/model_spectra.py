@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
+ANCHOR_SHARES = (0.9, 0.7)
+"""Of the linear parameters, kept by the truncations on which the scale of the loss is measured."""
 BUNDLED = "smollm2-135m.npz"
 
 

@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
 
 from theorykit.errors import CheckpointError
 from theorykit.models.layers import LinearLayer, find_layers
 from theorykit.models.locations import locate, reason_of, weight_files
-
-if TYPE_CHECKING:
-    import torch
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _INDICES = ("I64", "BOOL")
@@ -175,11 +174,11 @@ def _hub_names(reader: Any) -> dict[str, str]:
     if arch is None or not blocks or architecture in _OWN_NAMES:
         return {}
     stems = _STEMS.get(architecture, ("lm_head", "model."))
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, blocks).mapping.items():
         if hub_name.startswith(stems) and hub_name != stored:
-            found.setdefault(f"{stored}.weight", f"{hub_name}.weight")
-    return found
+            names.setdefault(f"{stored}.weight", f"{hub_name}.weight")
+    return names
 
 
 class TensorSource:
@@ -192,7 +191,6 @@ class TensorSource:
         config: Mapping[str, Any] | None = None,
         files: tuple[Path, ...] = (),
     ) -> None:
-        import torch
 
         self.name = name
         self.files = files
@@ -244,7 +242,6 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
 
 
 def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
-    import torch
 
     if not allow:
         raise CheckpointError(
@@ -268,20 +265,19 @@ def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], a
 
 
 def _is_dense(value: Any) -> bool:
-    import torch
 
     return isinstance(value, torch.Tensor) and value.layout == torch.strided
 
 
 def _without_tied(tensors: dict[str, Any]) -> dict[str, Any]:
     """Leave out what shares its memory with an earlier tensor: a pickle lists a tied head beside the embedding."""
-    seen: set[tuple[int, tuple[int, ...]]] = set()
+    places: set[tuple[int, tuple[int, ...]]] = set()
     kept = {}
     for key, value in tensors.items():
         place = value.data_ptr(), tuple(value.shape)
-        if not value.numel() or place not in seen:
+        if not value.numel() or place not in places:
             kept[key] = value
-        seen.add(place)
+        places.add(place)
     return kept
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from theorykit.spectra.whitening import Basis, Metric, WhitenedSpectrum, small_side_basis, square_root
-
-if TYPE_CHECKING:
-    import torch
 
 RIDGE = 0.03
 """Ridge on a moment, as a share of its mean diagonal. A few thousand tokens of one text see some directions hardly
@@ -103,8 +100,6 @@ class LayerStatistics:
         On the smaller side ΔW = W (I − P), so that it is ½ tr(K (I − P) S (I − P)ᵀ), S own plus ridge and K pulled; for
         the Fisher's own projector that is half the tail sum of the squared whitened singular values.
         """
-        import torch
-
         expand, contract = projector
         identity = torch.eye(self.own.shape[0], dtype=self.own.dtype, device=self.own.device)
         rest = identity - expand @ contract

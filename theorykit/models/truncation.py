@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.models.calibration import POSITIONS, linear_modules
@@ -18,7 +20,6 @@ from theorykit.spectra.whitening import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,6 @@ def truncated(
 
 def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor:
     """Return log p of every next token, ``[batch, length − 1, vocabulary]`` float32, natural logarithm."""
-    import torch
-
     with torch.no_grad():
         logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits[:, :-1].float()
         for part in torch.split(logits, POSITIONS, dim=1):
@@ -168,8 +167,6 @@ class DenseReference:
         Args:
             second_order: What :func:`truncated` predicts; kept in the result.
         """
-        import torch
-
         divergence = entropy = 0.0
         for reference, block in zip(self._dense, self._targets, strict=True):
             now = log_probabilities(self._model, block)

@@ -164,8 +164,8 @@ def allocate(options: Sequence[LayerOptions], budget: float, *, exact: bool = Tr
     rounding = 4 * np.finfo(float).eps * sum(np.abs(option.losses).max() for option in options)
     if loss - bound <= rounding:
         bound = loss
-    found = Allocation(tuple(choice), cost, loss, price, bound, least)
-    return found if found.exact or not exact else _close_gap(options, limit, found)
+    best = Allocation(tuple(choice), cost, loss, price, bound, least)
+    return best if best.exact or not exact else _close_gap(options, limit, best)
 
 
 def _total(options: Sequence[LayerOptions], choice: Sequence[int]) -> tuple[float, float]:
@@ -181,14 +181,14 @@ def _dual_bound(options: Sequence[LayerOptions], limit: float, price: float) -> 
     return float(sum((option.losses + price * option.costs).min() for option in options) - price * limit)
 
 
-def _close_gap(options: Sequence[LayerOptions], limit: float, found: Allocation) -> Allocation:
+def _close_gap(options: Sequence[LayerOptions], limit: float, best: Allocation) -> Allocation:
     """Search what the price leaves open: only options within the gap can be part of a better choice."""
-    choice, complete = _search_core(options, limit, found.price, found.loss - found.lower_bound)
+    choice, complete = _search_core(options, limit, best.price, best.loss - best.lower_bound)
     if choice:
         cost, loss = _total(options, choice)
-        if loss < found.loss:
-            found = replace(found, choice=tuple(choice), cost=cost, loss=loss)
-    return replace(found, lower_bound=found.loss) if complete else found
+        if loss < best.loss:
+            best = replace(best, choice=tuple(choice), cost=cost, loss=loss)
+    return replace(best, lower_bound=best.loss) if complete else best
 
 
 def _search_core(options: Sequence[LayerOptions], limit: float, price: float, gap: float) -> tuple[list[int], bool]:

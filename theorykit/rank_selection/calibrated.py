@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import TYPE_CHECKING
+
+import torch
 
 from theorykit.arguments import Progress, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import LanguageModel, token_blocks
-from theorykit.models.model_spectra import LossAnchor, LossCalibration, ModelSpectra
+from theorykit.models.model_spectra import ANCHOR_SHARES, LossAnchor, LossCalibration, ModelSpectra
 from theorykit.models.statistics import RIDGE, LayerStatistics
 from theorykit.models.truncation import TruncationLoss, truncation_losses
+from theorykit.rank_selection.result import RankSelection
 from theorykit.rank_selection.selection import select_ranks
 from theorykit.spectra.whitening import Metric
 
-if TYPE_CHECKING:
-    import torch
-
-    from theorykit.rank_selection.result import RankSelection
-
 BUILTIN_TEXT = "builtin"
 EVALUATION_TOKENS = 4096
-ANCHOR_SHARES = (0.9, 0.7)
 _UNLIMITED = 1e18
 
 
@@ -116,18 +112,16 @@ def calibrate(
         InputError: the text is empty or too short, or the model cannot be calibrated.
         NonFiniteError: NaN or infinite activations.
     """
-    import torch
-
     settings = settings or CalibrationSettings()
     settings.check()
     hint = f"give a longer text, or fewer calibration tokens; {settings.anchor_tokens:,} more measure the loss's scale"
     wanted = settings.n_tokens + settings.anchor_tokens
     tokens = token_blocks(model, text, wanted, settings.block, name=name, hint=hint)
-    own = tokens[: settings.n_tokens // settings.block]
+    moment_tokens = tokens[: settings.n_tokens // settings.block]
     generator = torch.Generator().manual_seed(settings.seed)
     step = progress or (lambda *_: None)
     statistics = collect_statistics(
-        model, own, generator=generator, progress=lambda done, count: step("calibrating", done, count)
+        model, moment_tokens, generator=generator, progress=lambda done, count: step("calibrating", done, count)
     )
     spectra = whitened_spectra(
         model,
@@ -139,7 +133,7 @@ def calibrate(
     spectra = replace(spectra, calibration=calibration)
     if settings.anchor_tokens:
         step("measuring the scale of the loss", 0, 1)
-        anchors = _measure_anchors(model, spectra, statistics, tokens[own.shape[0] :])
+        anchors = _measure_anchors(model, spectra, statistics, tokens[moment_tokens.shape[0] :])
         spectra = replace(spectra, calibration=replace(calibration, anchors=anchors))
         step("measuring the scale of the loss", 1, 1)
     return CalibratedModel(model, spectra, statistics)

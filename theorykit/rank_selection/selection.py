@@ -147,7 +147,8 @@ def select_ranks(
     rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in RULES]
     own = _own_choice(spectra, candidates, limit, estimation, required=rule == COMMON_PRICE)
     if own:
-        rules.append(_own_summary(spectra, limit, own.ranks, estimation))
+        names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
+        rules.append(_rule_summary(spectra, names, own.ranks, own.ranks, estimation))
     if own and rule == COMMON_PRICE:
         chosen = own.ranks
     else:
@@ -172,13 +173,8 @@ def select_ranks(
         embedding_parameters=spectra.embedding_parameters,
         calibration=spectra.calibration,
     )
-    return _with_sentences(selection, freedom)
-
-
-def _with_sentences(selection: RankSelection, freedom: float) -> RankSelection:
-    return replace(
-        selection, notes=selection_notes(selection, freedom), warnings=selection_warnings(selection, freedom)
-    )
+    notes, warnings = selection_notes(selection, freedom), selection_warnings(selection, freedom)
+    return replace(selection, notes=notes, warnings=warnings)
 
 
 def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
@@ -246,10 +242,10 @@ def _allocate(
         kl = calibration.calibrated_loss(raw)
         return kl + estimation.loss(freedom, kl)
 
-    def weigh(found: Allocation) -> tuple[float, float, float]:
+    def weigh(allocation: Allocation) -> tuple[float, float, float]:
         """Return F at a choice, ∂F/∂L and ∂F/∂k."""
-        raw = float(sum(loss[index] for loss, index in zip(losses, found.choice, strict=True)))
-        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, found.choice, strict=True)))
+        raw = float(sum(loss[index] for loss, index in zip(losses, allocation.choice, strict=True)))
+        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, allocation.choice, strict=True)))
         value = predicted(raw, freedom)
         slope = (predicted(1.001 * raw, freedom) - value) / (0.001 * raw) if raw > 0 else 1.0
         return value, slope, predicted(raw, freedom + 1.0) - value
@@ -257,13 +253,13 @@ def _allocate(
     best = (np.inf, 1.0, 0.0)  # F, and the slope and price that led there
     for price in (0.0, float(estimation_loss(1.0, estimation.samples.n_tokens))):
         slope = 1.0
-        seen: set[tuple[int, ...]] = set()
+        choices: set[tuple[int, ...]] = set()
         for _ in range(_ROUNDS):
-            found = solve(slope, price)
-            if found.choice in seen:
+            allocation = solve(slope, price)
+            if allocation.choice in choices:
                 break
-            seen.add(found.choice)
-            value, next_slope, next_price = weigh(found)
+            choices.add(allocation.choice)
+            value, next_slope, next_price = weigh(allocation)
             best = min(best, (value, slope, price))
             slope, price = next_slope, next_price
     _, slope, price = best
@@ -336,12 +332,7 @@ def _summarise(spectra: ModelSpectra, rule: Rule, asked: list[float], estimation
     clipped = [clipped_rank(rank, part.spectrum.max_rank) for part, rank in zip(parts, asked, strict=True)]
     kept = [_factored(part, rank) for part, rank in zip(parts, asked, strict=True)]
     saturated = sum(rank >= part.spectrum.max_rank for part, rank in zip(parts, clipped, strict=True))
-    return _rule_summary(spectra, (rule.key, rule.title, rule.source), clipped, kept, saturated, estimation)
-
-
-def _own_summary(spectra: ModelSpectra, limit: Budget, own: list[int | None], estimation: _Estimation) -> RuleSummary:
-    names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
-    return _rule_summary(spectra, names, own, own, 0, estimation)
+    return _rule_summary(spectra, (rule.key, rule.title, rule.source), clipped, kept, estimation, saturated)
 
 
 def _rule_summary(
@@ -349,8 +340,8 @@ def _rule_summary(
     names: tuple[str, str, str],
     ranks: Sequence[int | None],
     kept: Sequence[int | None],
-    saturated: int,
     estimation: _Estimation,
+    saturated: int = 0,
 ) -> RuleSummary:
     parts = spectra.factorable
     pairs = list(zip(parts, kept, strict=True))

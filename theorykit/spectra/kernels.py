@@ -1,8 +1,8 @@
-"""Singular values of one matrix or a stream of them, on CPU or GPU, block by block in float64."""
+"""Singular values of one matrix, on CPU or GPU, block by block in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
@@ -224,20 +224,3 @@ def _from_eigenvalues(eigenvalues: Floats, shape: tuple[int, int], scale: float,
             notes.append(f"{lost} singular values lie below the resolution {resolution:.2e} of the Gram route")
         notes.append(f"ε(r) is exact to 1e-6 up to rank {max(exact, 0)} of {values.size}, the SVD route gives the rest")
     return Spectrum(np.sort(values)[::-1].copy(), shape, "gram", resolution, "; ".join(notes))
-
-
-def spectra(
-    matrices: Iterable[tuple[str, Any]], *, method: Method = "auto", device: str | torch.device | None = None
-) -> Iterator[tuple[str, Spectrum]]:
-    """Compute the spectra of a stream of named matrices, one in memory at a time.
-
-    Args:
-        matrices: Pairs of a name and a matrix ``[m, n]``.
-        method: As in :func:`spectrum`.
-        device: As in :func:`spectrum`.
-
-    Yields:
-        Pairs of the name and its spectrum, in the order of the stream.
-    """
-    for name, matrix in matrices:
-        yield name, spectrum(matrix, method=method, device=device, name=name)

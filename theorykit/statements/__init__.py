@@ -102,17 +102,17 @@ def register(statement: Statement) -> Statement:
     for key in keys:
         if [*statement.keys].count(key) > 1:
             raise InputError(f"the name {key!r} stands for two things in {statement.slug}", "give each its own")
-    others = (*STATEMENTS, *(one for slug, one in _OWN.items() if slug != statement.slug))
-    taken = {key: one for one in others for key in one.keys}
+    others = (*STATEMENTS, *(own for slug, own in _OWN.items() if slug != statement.slug))
+    taken = {key: other for other in others for key in other.keys}
     for key in statement.keys:
         if key in taken:
             raise InputError(f"the name {key!r} is taken: {taken[key].label}, {taken[key].title}", "give another one")
         if key != _normal(key):
             raise InputError(f"the name {key!r} cannot be asked for", f"write {_normal(key)!r}")
-    printed = {_normal(label): one for one in STATEMENTS for label in _labels(one)}
+    printed = {_normal(label): paper for paper in STATEMENTS for label in _labels(paper)}
     for label in _labels(statement):
-        if one := printed.get(_normal(label)):
-            raise InputError(f"the label {label!r} is the paper's: {one.label}, {one.title}", "give another one")
+        if paper := printed.get(_normal(label)):
+            raise InputError(f"the label {label!r} is the paper's: {paper.label}, {paper.title}", "give another one")
     _OWN[statement.slug] = statement
     return statement
 
@@ -125,11 +125,11 @@ def _check_types(statement: Any) -> None:
     if not isinstance(statement, Statement):
         raise InputError(f"{shown(statement)} is no statement", "give a theorykit.statements.Statement")
     equations = statement.equations
-    if not (isinstance(equations, tuple) and equations and all(isinstance(one, Equation) for one in equations)):
+    if not (isinstance(equations, tuple) and equations and all(isinstance(part, Equation) for part in equations)):
         raise InputError(f"equations = {shown(equations)} is no tuple of equations", "give at least one Equation")
-    for one, names in ((statement, ("slug", "label", "title")), *((each, ("key", "label")) for each in equations)):
+    for part, names in ((statement, ("slug", "label", "title")), *((each, ("key", "label")) for each in equations)):
         for name in names:
-            text = getattr(one, name)
+            text = getattr(part, name)
             if not (isinstance(text, str) and text.isprintable() and text.strip()):
                 raise InputError(f"{name} = {shown(text)} is no text", f"give the {name} as one line")
 

@@ -62,8 +62,8 @@ class AuditRow(Result):
     @property
     def value(self) -> Value | None:
         """Return VACUOUS or DOMINATED where a check found the printed form to say nothing."""
-        found = [part.value for part in self._of(Form.PRINTED) if part.value is not None]
-        return Value.VACUOUS if Value.VACUOUS in found else found[0] if found else None
+        worth = [part.value for part in self._of(Form.PRINTED) if part.value is not None]
+        return Value.VACUOUS if Value.VACUOUS in worth else worth[0] if worth else None
 
     @property
     def broken(self) -> tuple[Evidence, ...]:
@@ -118,8 +118,8 @@ class Audit(Result):
 
     def __repr__(self) -> str:
         counts = {truth: sum(row.truth == truth for row in self.rows) for truth in Truth}
-        told = ", ".join(f"{count} {truth}" for truth, count in counts.items())
-        return f"Audit({len(self.rows)} equations and claims as printed: {told}; {len(self.broken)} broken checks)"
+        verdicts = ", ".join(f"{count} {truth}" for truth, count in counts.items())
+        return f"Audit({len(self.rows)} equations and claims as printed: {verdicts}; {len(self.broken)} broken checks)"
 
 
 def summary_of(row: AuditRow) -> dict[str, str]:
@@ -179,8 +179,8 @@ def _listed(keys: Any) -> list[Any]:
 def _pairs(key: Any) -> list[tuple[Statement, Equation]]:
     """Return the equations that a name or a pair stands for."""
     pair = isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], Statement)
-    statement, one = key if pair else find_statement(key)
-    return [(statement, equation) for equation in ((one,) if one is not None else statement.equations)]
+    statement, equation = key if pair else find_statement(key)
+    return [(statement, equation) for equation in ((equation,) if equation is not None else statement.equations)]
 
 
 def run_audit(
@@ -214,7 +214,7 @@ def run_audit(
     work = _paper() if keys is None else [pair for key in _listed(keys) for pair in _pairs(key)]
     rows = []
     for done, (statement, equation) in enumerate(work, start=1):
-        found = tuple(check.run(effort) for check in equation.checks)
+        evidence = tuple(check.run(effort) for check in equation.checks)
         rows.append(
             AuditRow(
                 statement.slug,
@@ -225,7 +225,7 @@ def run_audit(
                 equation.corrected,
                 equation.remark,
                 equation.condition,
-                found,
+                evidence,
             )
         )
         if progress:

@@ -99,8 +99,10 @@ class Check:
 
     def run(self, effort: Effort) -> Evidence:
         """Check it anew."""
-        found = self.outcome(effort)
-        return Evidence(self.side, self.method, self.title, found.truth, found.sentence, found.numbers, found.value)
+        outcome = self.outcome(effort)
+        return Evidence(
+            self.side, self.method, self.title, outcome.truth, outcome.sentence, outcome.numbers, outcome.value
+        )
 
 
 def truth_of(evidence: Iterable[Evidence]) -> Truth | None:
@@ -234,11 +236,11 @@ def computation(
 
 def cited(side: Form, theorem: str, source: str) -> Check:
     """State a step that is taken from the literature: it decides nothing here, and what is proved rests on it."""
-    found = Found(Truth.UNDECIDED, f"cited, not computed here: {theorem} ({source})")
-    return Check(side, EvidenceKind.LITERATURE, theorem, lambda _: found)
+    outcome = Found(Truth.UNDECIDED, f"cited, not computed here: {theorem} ({source})")
+    return Check(side, EvidenceKind.LITERATURE, theorem, lambda _: outcome)
 
 
 def measured_later(side: Form, title: str, what: str) -> Check:
     """Announce evidence that only trained students can give (``python -m validation``)."""
-    found = Found(Truth.UNDECIDED, f"only trained students can tell (python -m validation run): {what}")
-    return Check(side, EvidenceKind.MEASUREMENT, title, lambda _: found)
+    outcome = Found(Truth.UNDECIDED, f"only trained students can tell (python -m validation run): {what}")
+    return Check(side, EvidenceKind.MEASUREMENT, title, lambda _: outcome)

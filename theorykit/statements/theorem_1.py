@@ -31,8 +31,11 @@ _CORRECTED_5 = 2 * _LW * _M**2 * _BALL**2 + _G * _M
 
 def _hessian() -> tuple[bool, str]:
     at_point = sp.hessian(_FACTORED, (_P, _Q)).subs({_P: _AT, _Q: _AT})
-    found = {sp.expand(value) for value in at_point.eigenvals()}
-    held = found == {sp.expand(3 * _AT**2 - 1), sp.expand(1 - _AT**2)} and sp.limit(3 * _AT**2 - 1, _AT, sp.oo) == sp.oo
+    eigenvalues = {sp.expand(value) for value in at_point.eigenvals()}
+    held = (
+        eigenvalues == {sp.expand(3 * _AT**2 - 1), sp.expand(1 - _AT**2)}
+        and sp.limit(3 * _AT**2 - 1, _AT, sp.oo) == sp.oo
+    )
     return bool(held), (
         "½(pq − 1)², a factored scalar with a loss that is 1-smooth in pq, has the Hessian eigenvalues 3t² − 1 and "
         "1 − t² "
@@ -179,12 +182,12 @@ def second_moments(
     """
     contraction = 1 - step * sp.sympify(curvature)
     mean, variance = sp.sympify(start), sp.Integer(0)
-    found = [sp.expand(mean**2 + variance)]
+    moments = [sp.expand(mean**2 + variance)]
     for _ in range(n_steps):
         mean = sp.expand(contraction * mean - step * bias)
         variance = sp.expand(contraction**2 * variance + step**2 * noise)
-        found.append(sp.expand(mean**2 + variance))
-    return found
+        moments.append(sp.expand(mean**2 + variance))
+    return moments
 
 
 _T, _L, _GAP, _S2, _ETA, _BIAS, _EPS, _C = sp.symbols("T L Delta sigma2 eta beta epsilon c", positive=True)
@@ -245,11 +248,11 @@ def _telescoped() -> tuple[bool, str]:
     gradient, bias = sp.symbols("g b", real=True)
     # one step, with Lη ≤ 1 in its second term: −η g(g + b) + (η/2)(g + b)² = −(η/2)g² + (η/2)b²
     step = sp.expand(-_ETA * gradient * (gradient + bias) + _ETA / 2 * (gradient + bias) ** 2)
-    one = sp.expand(step - (-_ETA / 2 * gradient**2 + _ETA / 2 * bias**2)) == 0
+    descent = sp.expand(step - (-_ETA / 2 * gradient**2 + _ETA / 2 * bias**2)) == 0
     # E L_(t+1) ≤ E L_t − (η/2) E‖∇‖² + (η/2)β² + (Lη²/2)σ², summed over T steps, times 2/(ηT)
     summed = sp.expand((_GAP + _T * (_ETA / 2 * _BIAS**2 + _L * _ETA**2 / 2 * _S2)) * 2 / (_ETA * _T))
     total = sp.simplify(summed - (2 * _GAP / (_ETA * _T) + _L * _ETA * _S2 + _BIAS**2)) == 0
-    return bool(one and total), ("the descent of one step, summed and divided by ηT/2, is 2Δ/(ηT) + Lησ² + β²")
+    return bool(descent and total), ("the descent of one step, summed and divided by ηT/2, is 2Δ/(ηT) + Lησ² + β²")
 
 
 def quadratic_average(

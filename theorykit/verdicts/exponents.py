@@ -119,11 +119,11 @@ def censored_points(optimum: Any, grid: Any = None, limit: float | None = None) 
 
 def _check_continuous(optimum: Floats) -> None:
     """Raise where r* repeat: they lie on a grid then, whose ends are censored unseen."""
-    found, counts = np.unique(optimum, return_counts=True)
+    ranks, counts = np.unique(optimum, return_counts=True)
     if (counts > 1).any():
         repeated = counts.argmax()
         raise InputError(
-            f"optimum holds {counts[repeated]} times {found[repeated]:g}: it was searched on a grid",
+            f"optimum holds {counts[repeated]} times {ranks[repeated]:g}: it was searched on a grid",
             "give the grid, so that r* at its ends count as censored",
         )
 
@@ -371,11 +371,11 @@ def simulated_correlations(
     power = single_number("exponent", exponent)
     noise = checked_generator(generator).standard_normal(shape)
     with calculation(exponent=power, sd_log=spread):
-        found = np.log(positive_number("scale", scale)) + power * logs + spread * noise
+        log_ranks = np.log(positive_number("scale", scale)) + power * logs + spread * noise
         if grid is not None:
             steps = np.log(np.unique(positive_array("grid", grid)))
-            found = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2, found)]
-        means = found.mean(axis=1)
+            log_ranks = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2, log_ranks)]
+        means = log_ranks.mean(axis=1)
         means = means - means.mean(axis=1, keepdims=True)
         x = logs - logs.mean()
         norms = np.linalg.norm(means, axis=1) * np.linalg.norm(x)

@@ -14,6 +14,7 @@ where an increment is not above 0. Beyond that only the normality of Student's t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from theorykit.arguments import Floats
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Verdict
 from theorykit.verdicts.exponents import INSTANCES
-from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
+from theorykit.verdicts.intervals import ROUNDING, mean_limits
 
 LINEAR = 1.0
 POWERS = np.linspace(0.05, 3.0, 119)
@@ -64,6 +65,12 @@ def contrast(ranks: Floats, power: float) -> Floats:
     return np.asarray(rest / np.linalg.norm(rest), dtype=np.float64)
 
 
+@lru_cache(maxsize=8)
+def _contrasts(ranks: tuple[float, ...]) -> Floats:
+    """Return the contrast at each of ``POWERS``, ``[powers, ranks]``."""
+    return np.array([contrast(np.array(ranks), power) for power in POWERS])
+
+
 def linearity_verdict(gaps: Floats, ranks: tuple[int, ...], *, margin: float, alpha: float, statement: str) -> Verdict:
     """Judge whether gaps ``[seeds, ranks]`` grow like a + b r^p with b > 0 and p in 1 ± margin.
 
@@ -96,20 +103,16 @@ def linearity_verdict(gaps: Floats, ranks: tuple[int, ...], *, margin: float, al
 
 def _decided(values: Floats, ranks: Floats, margin: float, alpha: float) -> tuple[Exponent, str, GrowthEvidence]:
     rounding = ROUNDING * float(np.abs(values).max())
-
-    def limits(rows: list[Floats], level: float) -> MeanLimits:
-        return mean_limits(np.array(rows) @ values.T, level)
-
     centred = ranks - ranks.mean()
-    found = limits(
-        [centred / np.linalg.norm(centred), *(contrast(ranks, LINEAR + m) for m in (-margin, margin))], alpha
-    )
-    grows, convex, not_concave = (found.lower > rounding).tolist()
-    falls, concave, not_convex = (found.upper < -rounding).tolist()
-    rise = float(found.mean[0] / np.linalg.norm(centred))
+    norm = np.linalg.norm(centred)
+    rows = [centred / norm, *(contrast(ranks, LINEAR + shift) for shift in (-margin, margin))]
+    limits = mean_limits(np.array(rows) @ values.T, alpha)
+    grows, convex, not_concave = (limits.lower > rounding).tolist()
+    falls, concave, not_convex = (limits.upper < -rounding).tolist()
+    rise = float(limits.mean[0] / norm)
     power, interval = None, None
     if grows:
-        scan = limits([contrast(ranks, p) for p in POWERS], alpha / 2)
+        scan = mean_limits(_contrasts(tuple(ranks.tolist())) @ values.T, alpha / 2)
         power = float(POWERS[np.argmin(np.abs(scan.mean))])
         kept = POWERS[(scan.lower <= rounding) & (scan.upper >= -rounding)]
         interval = (float(min(kept.min(initial=power), power)), float(max(kept.max(initial=power), power)))

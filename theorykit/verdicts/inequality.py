@@ -110,12 +110,12 @@ def adversarial_search(
         if np.isfinite(heights[index]):
             with np.errstate(all="ignore"):  # the ascent may leave the domain; such points are not counted
                 minimize(record, starts[index].ravel(), method=method, options={"maxfev": max_evaluations})
-    found = record.n_evaluated > 0
-    again = float(ratio(record.argument.copy())) if found else float("nan")
+    evaluated = record.n_evaluated > 0
+    again = float(ratio(record.argument.copy())) if evaluated else float("nan")
     return AdversarialSearch(
         n_trials=record.n_evaluated,
         n_failed=n_failed,
-        largest_ratio=record.best if found else float("nan"),
+        largest_ratio=record.best if evaluated else float("nan"),
         argument=record.argument,
         reproduced=again == record.best,
     )

@@ -258,14 +258,14 @@ def mechanism_verdict(
     rejected += _above_ceiling(arms, ceilings or {}, alpha)
     moved = [f"Negative control {task.name} is not shown to stay." for task in controls if not task.passed]
     moved += [] if controls else ["No negative control was run."]
-    instance, effects, found = _effect(differences, least, bias, alpha, generator)
+    instance, effects, reasons = _effect(differences, least, bias, alpha, generator)
     if rejected or moved:
         instance = Instance.NOT_APPLICABLE if rejected else Instance.INCONCLUSIVE
     untested = [] if truths else ["No task of known truth was run: the estimator itself is untested."]
     return Verdict(
         statement=statement,
         instance=instance,
-        reasons=(*rejected, *moved, *found, *untested),
+        reasons=(*rejected, *moved, *reasons, *untested),
         n_seeds=differences.size,
         alpha=alpha,
         method="paired t, signed-rank and sign-flip tests, the largest p decides; equivalence tests of controls",

@@ -82,25 +82,25 @@ def minimal_trials(delta: Any, alpha: Any = 0.05, n_violations: Any = 0) -> Any:
     with calculation(delta=rate, alpha=level, n_violations=count):
         shape = np.broadcast_shapes(rate.shape, level.shape, count.shape)
     few, enough = np.broadcast_to(count, shape), np.full(shape, _MOST_TRIALS)
-    # P(Bin(N, δ) ≤ k) ≤ exp(−(Nδ − k)²/(2Nδ)) (Chernoff) is at most α from Nδ = k + x + (x² + 2kx)^½ on, x = −log α
-    cost = -np.log(level)
-    near = np.ceil((count + cost + np.sqrt(cost * (cost + 2 * count))) / rate) + 1
 
-    def shown(trials: Floats) -> NDArray[np.bool_]:
+    def is_rare(trials: Floats) -> NDArray[np.bool_]:
         """Say where P(Bin(N, δ) ≤ k) ≤ α."""
         return np.asarray(betaincc(count + 1, trials - count, rate) <= level * (1 + 4 * np.finfo(float).eps))
 
-    unreachable = (count >= _MOST_TRIALS) | ~shown(np.maximum(enough, count + 1))
+    unreachable = (count >= _MOST_TRIALS) | ~is_rare(np.maximum(enough, count + 1))
     if unreachable.any():
         raise InputError(
             f"delta = {np.broadcast_to(rate, shape)[unreachable][0]:g} after {few[unreachable][0]:g} violations needs "
             "more than 2^53 trials",
             "no experiment shows so small a probability",
         )
-    enough = np.where(shown(np.minimum(near, enough)), np.minimum(near, enough), enough)
+    # P(Bin(N, δ) ≤ k) ≤ exp(−(Nδ − k)²/(2Nδ)) (Chernoff) is at most α from Nδ = k + x + (x² + 2kx)^½ on, x = −log α
+    cost = -np.log(level)
+    near = np.minimum(np.ceil((count + cost + np.sqrt(cost * (cost + 2 * count))) / rate) + 1, enough)
+    enough = np.where(is_rare(near), near, enough)
     while (enough - few > 1).any():
         middle = np.floor((few + enough) / 2)
-        done = shown(middle)
+        done = is_rare(middle)
         few, enough = np.where(done, few, middle), np.where(done, middle, enough)
     return enough.astype(np.int64)[()]
 
@@ -163,10 +163,10 @@ def _quantile_ratio(
 def _broadcast_bound(value: Any, shape: tuple[int, int]) -> Any:
     """Turn one number per configuration ``[k]`` into ``[k, 1]``; a bound per trial stays as it is."""
     try:
-        own = np.shape(value)
+        lengths = np.shape(value)
     except ValueError:  # rows of unequal length, told where the bound is checked
         return value
-    return np.asarray(value)[:, None] if own == (shape[0],) and shape[0] > 1 else value
+    return np.asarray(value)[:, None] if lengths == (shape[0],) and shape[0] > 1 else value
 
 
 def _medians(bound: Bound) -> Bound:

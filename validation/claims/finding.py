@@ -10,8 +10,7 @@ from typing import Any, cast
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import find_statement
-from theorykit.verdicts import Exponent, Instance, SlopeEvidence, Value, Verdict
-from theorykit.verdicts import Form as Form
+from theorykit.verdicts import Exponent, Form, Instance, SlopeEvidence, Value, Verdict
 
 
 class Outcome(StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from theorykit.verdicts import Instance, Verdict
-from validation.claims.finding import Configuration, Finding, Form
+from theorykit.verdicts import Form, Instance, Verdict
+from validation.claims.finding import Configuration, Finding
 
 ROUNDING = 1e-9
 """Relative; float64 sums of the sizes used here stay far below it."""

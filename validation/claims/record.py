@@ -26,8 +26,9 @@ import numpy as np
 
 from theorykit.errors import InputError
 from theorykit.results import Result, make_folder, plain, to_json, write_whole
+from theorykit.verdicts import Form
 from validation.claims.experiment import PartResult
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 from validation.training.failures import FailureKind, failure_in
 
 SCHEMA_VERSION = 2

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from theorykit.arguments import Floats
 from validation.measure import LayerStates, load_states
 from validation.measure.log import read_measurements
 from validation.plans import Plan
@@ -14,6 +18,34 @@ from validation.training.config import StudentConfig
 from validation.training.failures import Failure, FailureKind, failure_in
 from validation.training.store import Store
 from validation.training.sweep import Executor, run_sweep
+
+
+@dataclass(frozen=True, eq=False)
+class LossCurve:
+    """One term of a student's measured loss; empty where it failed or nothing was measured.
+
+    Attributes:
+        steps: Updates before each measurement, increasing.
+        values: Nats per token, or what the term's unit is.
+    """
+
+    steps: Floats
+    values: Floats
+
+    @property
+    def start(self) -> float:
+        """Return the first value, NaN where there is none."""
+        return float(self.values[0]) if self.values.size else math.nan
+
+    @property
+    def end(self) -> float:
+        """Return the last value, NaN where there is none."""
+        return float(self.values[-1]) if self.values.size else math.nan
+
+    @property
+    def least(self) -> float:
+        """Return the smallest value, NaN where there is none."""
+        return float(self.values.min()) if self.values.size else math.nan
 
 
 @dataclass(frozen=True)
@@ -68,6 +100,19 @@ class TrainedStudent:
         found = self.series(name)
         return found[-1][1] if found else None
 
+    def loss_curve(self, part: str, term: str) -> LossCurve:
+        """Return one term of the loss over the steps.
+
+        Args:
+            part: ``train``, ``held_out`` or ``gap``.
+            term: As ``total`` or ``language_model``: of :func:`validation.measure.loss_terms`.
+        """
+        rows = [] if self.failure else self.series("loss_terms")
+        return LossCurve(
+            np.array([step for step, _ in rows], dtype=np.float64),
+            np.array([terms[part][term] for _, terms in rows], dtype=np.float64),
+        )
+
     def states(self, step: int) -> dict[int, LayerStates]:
         """Return its hidden states and the teacher's at a step, by layer.
 
@@ -103,13 +148,13 @@ def train_students(
     Raises:
         InputError: a store that cannot be written.
     """
-    distinct = {one.identity: one for one in students}
+    distinct = {student.identity: student for student in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
     store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
     found = {name: _student(store, config, measured) for name, config in distinct.items()}
-    return [found[one.identity] for one in students]
+    return [found[student.identity] for student in students]
 
 
 def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:

@@ -36,8 +36,8 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Show mean held-out losses with 95 % intervals over seeds, and differences paired by seed."""
-    from validation.training.comparison import compare as compared
-    from validation.training.comparison import to_markdown
+    from validation.claims.comparison import compare as compared
+    from validation.claims.comparison import to_markdown
     from validation.training.store import Store
 
     fields = by or ["method", "student", "start"]
@@ -49,10 +49,10 @@ def compare(
     typer.echo(text, nl=False)
     if out is not None:
         origin = {"command": provenance.command_line(), "commit": provenance.commit("theorykit", "validation")}
-        found = origin | {
+        record = origin | {
             "trained_by": sorted({record["made"]["command"] for record in records}),
             "trained_at_commit": sorted({record["made"]["commit"] for record in records}),
-            "machines": [dict(one) for one in {tuple(record["made"]["machine"].items()) for record in records}],
+            "machines": [dict(machine) for machine in {tuple(record["made"]["machine"].items()) for record in records}],
             "presets": sorted({record["preset"] for record in records}),
             "environment": environment(),
             "title": title,
@@ -61,7 +61,7 @@ def compare(
                 {name: record[name] for name in ("identity", "config", "failure", "result")} for record in records
             ],
         }
-        write_whole(out.with_suffix(".json"), to_json(found))
+        write_whole(out.with_suffix(".json"), to_json(record))
         write_whole(out.with_suffix(".md"), text)
 
 
@@ -79,10 +79,10 @@ def _title(records: list[dict[str, Any]]) -> str:
 
 
 def _parsed(pairs: list[str]) -> dict[str, Any] | None:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign:
             raise InputError(f"reference = {pair!r} is no FIELD=VALUE", "give --reference method=lrc")
-        found[name] = value
-    return found or None
+        values[name] = value
+    return values or None

@@ -27,7 +27,7 @@ _FIELDS = {field.name: field for field in dataclasses.fields(StudentConfig)}
 _KINDS = {"int": int, "float": float, "str": str}
 _CALLED = {"n_blocks": "n", "clone_signals": "clone_signal", "measurements": "measure"}
 """Fields whose option is called otherwise."""
-_USUAL = {None: "all", 3e-4: "3e-4"}
+_USUAL: dict[Any, str] = {None: "all", 3e-4: "3e-4"}
 """Defaults that the help writes otherwise than Python."""
 
 

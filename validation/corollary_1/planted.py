@@ -20,10 +20,10 @@ from scipy.special import zeta
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.verdicts import ExponentPlan, Instance, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import ExponentPlan, Form, Instance, Verdict, exponent_verdict, plan_exponent
 from theorykit.verdicts.exponents import simulated_correlations
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Configuration, Finding, Form, slope_finding
+from validation.claims.finding import Configuration, Finding, slope_finding
 from validation.claims.planted import ROUNDING, attained, equality
 
 N_INPUTS, N_OUTPUTS = 65_536, 96

@@ -13,6 +13,7 @@ from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import (
     ExponentPlan,
+    Form,
     Instance,
     Verdict,
     expectation_verdict,
@@ -23,8 +24,8 @@ from theorykit.verdicts import (
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form, slope_finding
-from validation.claims.grids import LABELS, MEASUREMENT, Curve, GridSettings, curve_students, curves_of
+from validation.claims.finding import Finding, slope_finding
+from validation.claims.grids import LABELS, Curve, GridSettings, curve_students, curves_of
 from validation.claims.trained import TrainedStudent
 from validation.corollary_1.prediction import (
     Decay,
@@ -368,13 +369,8 @@ class CurveLosses:
 def curve_losses(curve: Curve, students: Sequence[TrainedStudent]) -> CurveLosses:
     """Return the losses of the students of :func:`validation.claims.grids.curve_students`, in their order."""
     shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
-
-    def measured(student: TrainedStudent) -> list[float]:
-        rows = [] if student.failure else student.series(MEASUREMENT)
-        return [float(terms["held_out"][_TERM]) for _, terms in rows] or [np.nan]
-
-    series = [measured(student) for student in students]
-    end, best = ([losses[-1] for losses in series], [min(losses) for losses in series])
+    losses = [student.loss_curve("held_out", _TERM) for student in students]
+    end, best = [loss.end for loss in losses], [loss.least for loss in losses]
     n_failed = sum(bool(student.failure) for student in students)
     return CurveLosses(curve, np.array(end).reshape(shape), np.array(best).reshape(shape), n_failed)
 

@@ -10,9 +10,9 @@ import torch
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.verdicts import AdversarialSearch, Instance, Verdict, adversarial_search, inequality_verdict
+from theorykit.verdicts import AdversarialSearch, Form, Instance, Verdict, adversarial_search, inequality_verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.planted import ROUNDING, attained, equality
 from validation.measure.ascent import Points, ascend, search_result
 from validation.measure.factor_gradients import Comparison, compare, truncated

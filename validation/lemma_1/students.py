@@ -12,6 +12,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.verdicts import (
     AdversarialSearch,
+    Form,
     Instance,
     Value,
     Verdict,
@@ -22,7 +23,7 @@ from theorykit.verdicts import (
 )
 from validation.claims import grids
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding, Form
+from validation.claims.finding import CONDITIONAL, Finding
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.training.config import StudentConfig

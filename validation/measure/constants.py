@@ -41,19 +41,19 @@ def layer_constants(problem: Problem, settings: MeasurementSettings = DEFAULT) -
         return [None] * students.count
     dense, layers = made
     objective = replace(problem.objective, clone_signals=problem.objective.clone_signals or students.default_signals)
-    products = {name: dense.weights[name].requires_grad_() for name in dict.fromkeys(one.name for one in layers[0])}
+    products = {name: dense.weights[name].requires_grad_() for name in dict.fromkeys(layer.name for layer in layers[0])}
     gradients = mean_gradient(problem, train_sample(problem, settings.blocks), products, dense, objective)
 
     def row(number: int) -> dict[str, Any]:
         own = layers[number]
-        found = measured_constants(
-            [one.teacher for one in own],
-            [one.left for one in own],
-            [one.right for one in own],
-            [gradients[one.name][number].chunk(one.parts, dim=1)[one.part] for one in own],
-            ranks=[one.rank for one in own],
+        constants = measured_constants(
+            [layer.teacher for layer in own],
+            [layer.left for layer in own],
+            [layer.right for layer in own],
+            [gradients[layer.name][number].chunk(layer.parts, dim=1)[layer.part] for layer in own],
+            ranks=[layer.rank for layer in own],
         )
-        return {"layers": [one.title for one in own]} | found.to_dict()
+        return {"layers": [layer.title for layer in own]} | constants.to_dict()
 
     return problem.of_the_living(row)
 
@@ -81,12 +81,6 @@ class _MultipliedOut(StudentBatch):
     """Students that run on products of factors; everything else is as ``original`` has it."""
 
     original: StudentBatch
-
-    def deployed(self, number: int) -> Weights:
-        return self.original.deployed(number)
-
-    def merged(self, number: int) -> Weights:
-        return self.original.merged(number)
 
     def compared(
         self, own: Output, teacher: Output, names: Sequence[str]

@@ -62,7 +62,7 @@ def gradient_deviation(problem: Problem, settings: MeasurementSettings = DEFAULT
         return problem.of_the_living(lambda number: dict(_NO_FACTORS))
     setting = _Setting(problem, problem.students)
     lefts, rights = setting.factors
-    found = compare(setting.gradients(settings), setting.layers, lefts, rights)
+    compared = compare(setting.gradients(settings), setting.layers, lefts, rights)
     steepest = _steepest(setting.gradients(settings), setting.layers, lefts, rights)
     start = None
     if problem.step == 0:
@@ -73,8 +73,8 @@ def gradient_deviation(problem: Problem, settings: MeasurementSettings = DEFAULT
         start = compare(setting.gradients(settings), setting.layers, *svd)
 
     def row(number: int) -> dict[str, Any]:
-        own = {"layers": setting.titles} | setting.constants | _numbers(found, number)
-        own["smoothness"] = float(torch.maximum(steepest, found.secant)[number])
+        own = {"layers": setting.titles} | setting.constants | _numbers(compared, number)
+        own["smoothness"] = float(torch.maximum(steepest, compared.secant)[number])
         if start is not None:
             own["svd_start"] = {name: float(getattr(start, name)[number].sum()) for name in ("deviation", "trivial")}
         return own
@@ -104,29 +104,31 @@ def deviation_ascent(problem: Problem, settings: MeasurementSettings = DEFAULT) 
     setting = _Setting(problem, problem.students)
     sample = train_sample(problem, settings.hessian_blocks)
     size = min(map(len, sample))
-    tokens = torch.from_numpy(np.array(problem.blocks[np.stack([one[:size] for one in sample])]))
+    tokens = torch.from_numpy(np.array(problem.blocks[np.stack([blocks[:size] for blocks in sample])]))
     weight_gradients = setting.curved_gradients(tokens.to(problem.device, torch.int64))
     errors, norms = (
         torch.cat([getattr(layer, name) for layer in setting.layers]).sum() for name in ("errors", "norms")
     )
 
     def ratio(points: Points) -> torch.Tensor:
-        found = compare(weight_gradients, setting.layers, points[::2], points[1::2])
-        largest, slope = found.projection_norms.amax(dim=1), found.gradient_norms.amax(dim=1)
-        return found.deviation.sum(dim=(1, 2)) / (2 * largest * (found.secant * largest**2 * norms + slope) * errors)
+        compared = compare(weight_gradients, setting.layers, points[::2], points[1::2])
+        largest, slope = compared.projection_norms.amax(dim=1), compared.gradient_norms.amax(dim=1)
+        return compared.deviation.sum(dim=(1, 2)) / (
+            2 * largest * (compared.secant * largest**2 * norms + slope) * errors
+        )
 
     with sdpa_kernel(SDPBackend.MATH):
         start = [part for pair in zip(*setting.factors, strict=True) for part in pair]
         top = ascend(ratio, start, steps=_ASCENT_STEPS)
-        found = compare(weight_gradients, setting.layers, top.points[::2], top.points[1::2])
+        compared = compare(weight_gradients, setting.layers, top.points[::2], top.points[1::2])
 
     def row(number: int) -> dict[str, Any]:
-        own = _numbers(found, number)
+        own = _numbers(compared, number)
         bound = gradient_preservation_bound(
             setting.constants["truncation_errors"],
             setting.constants["teacher_norms"],
             projection_norm=max(own["projection_norms"]),
-            weight_smoothness=float(found.secant[number].detach()),
+            weight_smoothness=float(compared.secant[number].detach()),
             gradient_norm=max(own["gradient_norms"]),
         )
         return {
@@ -176,23 +178,23 @@ class _Setting:
         """Return what takes W_s to the gradients of the mean loss over the train sample."""
         sample = train_sample(self._problem, settings.blocks)
 
-        def found(weights: Matrices) -> Matrices:
+        def gradients_at(weights: Matrices) -> Matrices:
             stored = {name: part.detach().requires_grad_() for name, part in self._stored(weights).items()}
             gradients = mean_gradient(self._problem, sample, stored, self._with(stored), self._objective)
             return self._read(gradients)
 
-        return found
+        return gradients_at
 
     def curved_gradients(self, tokens: torch.Tensor) -> WeightGradients:
         """Return the same on some tokens ``[S, b, T]``, differentiable."""
 
-        def found(weights: Matrices) -> Matrices:
+        def gradients_at(weights: Matrices) -> Matrices:
             stored = {name: part.requires_grad_() for name, part in self._stored(weights).items()}
             loss = self._problem.loss(tokens, self._objective, self._with(stored))[0].total.sum()
             gradients = torch.autograd.grad(loss, list(stored.values()), create_graph=True)
             return self._read(dict(zip(stored, gradients, strict=True)))
 
-        return found
+        return gradients_at
 
     def _with(self, stored: Weights) -> StudentBatch:
         return replace(self._dense, weights=self._dense.weights | stored)
@@ -218,16 +220,16 @@ def _steepest(
 ) -> torch.Tensor:
     """Return the largest secant of the pieces of the segment from W̃_s to W_s ``[S]``."""
     full, cut = (students(layers, lefts, rights, truncate=truncate) for truncate in (False, True))
-    found = []
+    secants = []
     before = weight_gradients(cut)
     for piece in range(1, _PIECES + 1):
         share = piece / _PIECES
         after = weight_gradients([b + share * (a - b) for a, b in zip(full, cut, strict=True)])
-        found.append(joint_distance(after, before) * _PIECES / joint_distance(full, cut))
+        secants.append(joint_distance(after, before) * _PIECES / joint_distance(full, cut))
         before = after
-    return torch.stack(found).amax(dim=0)
+    return torch.stack(secants).amax(dim=0)
 
 
-def _numbers(found: Comparison, number: int) -> dict[str, Any]:
+def _numbers(compared: Comparison, number: int) -> dict[str, Any]:
     names = ("deviation", "trivial", "projection_norms", "gradient_norms")
-    return {name: getattr(found, name)[number].tolist() for name in names}
+    return {name: getattr(compared, name)[number].tolist() for name in names}

@@ -51,8 +51,8 @@ class MeasurementLog:
         """Keep the lines up to the step of a checkpoint, none for 0."""
         if not self._measure:
             return
-        found = self._file.read_text(encoding="utf-8").splitlines() if step and self._file.exists() else []
-        self._lines = [line for line in found if json.loads(line)["step"] <= step]
+        lines = self._file.read_text(encoding="utf-8").splitlines() if step and self._file.exists() else []
+        self._lines = [line for line in lines if json.loads(line)["step"] <= step]
         self._looked_at = json.loads(self._lines[-1])["step"] if self._lines else -1
         write_whole(self._file, "".join(f"{line}\n" for line in self._lines))
 

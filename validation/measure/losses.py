@@ -43,12 +43,12 @@ def loss_terms(problem: Problem, settings: MeasurementSettings = DEFAULT) -> lis
     held_out = _means(problem, problem.held_out, every)
 
     def row(number: int) -> dict[str, dict[str, float]]:
-        found = {
+        terms = {
             part: {name: float(values[number]) for name, values in means.items()}
             for part, means in (("train", train), ("held_out", held_out))
         }
-        found["gap"] = {name: found["held_out"][name] - value for name, value in found["train"].items()}
-        return found
+        terms["gap"] = {name: terms["held_out"][name] - value for name, value in terms["train"].items()}
+        return terms
 
     return problem.of_the_living(row)
 
@@ -60,8 +60,8 @@ def _means(problem: Problem, blocks: Blocks, sample: list[NDArray[np.intp]]) -> 
     total: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         for tokens, shares in batches_of(blocks, sample, problem.plan.batch_size, problem.device):
-            terms, found = problem.loss(tokens, objective)
-            right = (found.logits[..., :-1, :].argmax(dim=-1) == tokens[..., 1:]).double().flatten(1).mean(dim=1)
+            terms, output = problem.loss(tokens, objective)
+            right = (output.logits[..., :-1, :].argmax(dim=-1) == tokens[..., 1:]).double().flatten(1).mean(dim=1)
             for name, value in (terms.named() | {"accuracy": right}).items():
                 total[name] = total.get(name, 0.0) + torch.where(shares > 0, shares * value.double(), 0.0)
     means = {name: np.asarray(value.numpy(force=True), dtype=np.float64) for name, value in total.items()}

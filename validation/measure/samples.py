@@ -55,8 +55,8 @@ def batches_of(
     All students have equally many blocks in a batch: batches end where a sample does. A student whose sample has ended
     gets its blocks again with share 0.
     """
-    counts = np.array([len(one) for one in sample])
-    numbers = np.stack([np.resize(one, counts.max()) for one in sample])
+    counts = np.array([len(chosen) for chosen in sample])
+    numbers = np.stack([np.resize(chosen, counts.max()) for chosen in sample])
     edges = sorted({*range(0, int(counts.max()), size), *counts.tolist()})
     for low, high in pairwise(edges):
         tokens = torch.from_numpy(np.array(blocks[numbers[:, low:high]])).to(device, torch.int64)

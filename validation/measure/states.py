@@ -79,8 +79,8 @@ def hidden_states(problem: Problem, settings: MeasurementSettings = DEFAULT) -> 
     return problem.of_the_living(row)
 
 
-def _write(file: Path, found: Output, number: int, layers: tuple[int, ...]) -> None:
-    states = {f"layer.{layer}": found.hidden[layer][number].float() for layer in layers}
+def _write(file: Path, output: Output, number: int, layers: tuple[int, ...]) -> None:
+    states = {f"layer.{layer}": output.hidden[layer][number].float() for layer in layers}
     count, length, _ = next(iter(states.values())).shape
     groups = torch.arange(count).repeat_interleave(length)
     flat = {name: state.flatten(0, 1).cpu().contiguous() for name, state in states.items()}

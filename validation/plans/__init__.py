@@ -56,20 +56,20 @@ def read_plan(file: Path) -> Plan:
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        parsed = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", "give a TOML or JSON file") from error
     except ValueError as error:
         raise InputError(f"is no {file.suffix.removeprefix('.') or 'TOML'}: {error}", "mend the file") from error
     parts = {"base": dict, "grid": dict, "runs": list, "batch_students": int}
-    if not isinstance(found, dict) or not found:
+    if not isinstance(parsed, dict) or not parsed:
         raise InputError("holds no plan", f"give {', '.join(parts)}")
-    for name, value in found.items():
+    for name, value in parsed.items():
         if name not in parts:
             raise InputError(f"{name!r} is no part of a plan", f"choose from {', '.join(parts)}")
         if not isinstance(value, parts[name]):
             raise InputError(f"{name} = {value!r} is not a {parts[name].__name__}", "see validation/plans/smoke.toml")
-    return found
+    return parsed
 
 
 def _plan(parsed: dict[str, Any]) -> Plan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ import pandas as pd
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.statements import reported_results as printed
-from theorykit.verdicts import Instance, Verdict
+from theorykit.verdicts import Form, Instance, Verdict
+from validation.claims.comparison import Group, compare
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Configuration, Finding, Form
+from validation.claims.finding import CONDITIONAL, Configuration, Finding
 from validation.claims.trained import TrainedStudent
+from validation.reported_results import verdicts
 from validation.reported_results.design import (
     ALPHA,
     AROUND_RATE,
@@ -40,22 +42,7 @@ from validation.reported_results.design import (
     design,
     near_paper_rate,
 )
-from validation.reported_results.verdicts import (
-    OTHER_SEEDS,
-    ROBUST,
-    SHARE,
-    SMALLEST_EFFECT,
-    at_equal_size,
-    best_among,
-    equal_size,
-    mean_finding,
-    near,
-    no_worse_than,
-    relative_gains,
-    with_reasons,
-    worse_by,
-)
-from validation.training.comparison import Group, compare
+from validation.reported_results.verdicts import OTHER_SEEDS, ROBUST, SHARE, SMALLEST_EFFECT, mean_finding
 from validation.training.config import PER_STUDENT, StudentConfig
 
 OWN_RATES, ONE_RATE = "own best", "one for all"
@@ -148,7 +135,8 @@ class Trained:
 
     def sizes(self, groups: Mapping[str, Sequence[StudentConfig]], statement: str) -> Verdict:
         """Judge whether the groups deploy as many parameters."""
-        return equal_size({name: self.fact(group, "deployed_parameters") for name, group in groups.items()}, statement)
+        counts = {name: self.fact(group, "deployed_parameters") for name, group in groups.items()}
+        return verdicts.equal_size(counts, statement)
 
     def curve(self, groups: Mapping[Any, Sequence[StudentConfig]]) -> CurveData:
         """Return the losses of all seeds along a setting."""
@@ -180,7 +168,7 @@ def run(ctx: Context[DesignSettings]) -> PartResult:
     findings = [
         *_sizes(trained, tuned),
         *_table_1(trained, tuned, OWN_RATES, "each at its own best learning rate", _chosen(trained, tuned)),
-        *_table_1(trained, common, ONE_RATE, f"all at the learning rate {common[FULL]:g}", ""),
+        *_table_1(trained, common, ONE_RATE, f"all at the learning rate {common[FULL]:g}"),
         *_table_2(trained),
         *_figure_3(trained),
         *(_u_shape(trained, blocks) for blocks in asked.ranks),
@@ -228,7 +216,7 @@ def _sizes(trained: Trained, rates: Mapping[str, float]) -> list[Finding]:
 
     def counted(equation: str, form: Form, verdict: Verdict, measured: int | None) -> Finding:
         most, ours = (None if count is None else float(count) for count in (measured, counts[FULL]))
-        named = {"unit": "numbers", "key": "equal-size"}
+        named: dict[str, Any] = {"unit": "numbers", "key": "equal-size"}
         return Finding(equation, form, verdict.statement, verdict, measured=most, bound=ours, **named)
 
     return [
@@ -251,14 +239,13 @@ def _worse(
 ) -> Finding:
     """Judge whether all of these are worse than the reference, where they are compared at equal size."""
     equation, key, of = question
-    verdict = worse_by(losses, names, least=least, alpha=alpha, statement=what)
-    verdict = with_reasons(verdict, *reasons, trained.setting)
+    verdict = verdicts.worse_by(losses, names, least=least, alpha=alpha, statement=what)
     if compared is not None:
-        verdict = at_equal_size(verdict, trained.sizes(compared, what))
-    return mean_finding(equation, verdict, losses, bound=least, key=key, of=of)
+        verdict = verdicts.at_equal_size(verdict, trained.sizes(compared, what))
+    return mean_finding(equation, verdict, losses, bound=least, key=key, of=of).because(*reasons, trained.setting)
 
 
-def _table_1(trained: Trained, rates: Mapping[str, float], choice: str, how: str, chosen: str) -> list[Finding]:
+def _table_1(trained: Trained, rates: Mapping[str, float], choice: str, how: str, *chosen: str) -> list[Finding]:
     """Judge "the best of all compressed models" and the gain over PC-LoRA at these learning rates."""
     equation, of = "table-1-improvement", {"rates": choice}
     groups = {name: trained.asked.table_1[name][rate] for name, rate in rates.items() if name not in WHOLE}
@@ -267,18 +254,19 @@ def _table_1(trained: Trained, rates: Mapping[str, float], choice: str, how: str
     what = f"LRC is the best of Table 1's methods, {how}: loss of the nearest rival less LRC's"
     rivals, level = list(worse), ALPHA / len(worse)
     together = np.array(list(worse.values()))
-    findings = [_worse(trained, (equation, "best", of), what, together, rivals, groups, reasons=[chosen])]
+    findings = [_worse(trained, (equation, "best", of), what, together, rivals, groups, reasons=chosen)]
     division = f"Level {ALPHA:g}/{len(rivals)}, one of so many; the claim on all rivals at once needs no such division."
     for name, difference in worse.items():
         what = f"LRC is better than {name}, {how}: loss of {name} less LRC's"
-        same = near(difference, 0.0, SMALLEST_EFFECT, alpha=level).instance is Instance.HOLDS
-        tie = f"Shown to be equal within {SMALLEST_EFFECT:g} nats." if same else ""
-        pair, reasons = {FULL: groups[FULL], name: groups[name]}, (division, tie, chosen)
+        same = verdicts.near(difference, 0.0, SMALLEST_EFFECT, alpha=level).instance is Instance.HOLDS
+        tie = (f"Shown to be equal within {SMALLEST_EFFECT:g} nats.",) if same else ()
+        pair, reasons = {FULL: groups[FULL], name: groups[name]}, (division, *tie, *chosen)
         question = equation, "better", of | {"rival": name}
         findings.append(_worse(trained, question, what, difference, [name], pair, alpha=level, reasons=reasons))
     if PC_LORA not in groups:
         return findings
-    gains = relative_gains(losses[FULL], losses[PC_LORA])
+    gains = verdicts.relative_gains(losses[FULL], losses[PC_LORA])
+    pair = {name: groups[name] for name in (FULL, PC_LORA)}
     theirs, ours = printed.TABLE_1["PC-LoRA"][0], printed.TABLE_1["LRC"][0]
     for form, claimed, source in (
         (Form.PRINTED, printed.PRINTED_GAIN, "text prints"),
@@ -287,12 +275,11 @@ def _table_1(trained: Trained, rates: Mapping[str, float], choice: str, how: str
         what = f"LRC's gain in perplexity over PC-LoRA, {how}, beside the {claimed:.1%} of the paper's own students"
         # a number of another experiment: it stands beside, and is no claim on these students
         verdict = Verdict(what, Instance.UNFALSIFIABLE, n_seeds=gains.size, alpha=ALPHA, method="t interval over seeds")
+        verdict = verdicts.at_equal_size(verdict, trained.sizes(pair, what))
         gain = mean_finding(equation, verdict, gains, bound=claimed, unit=SHARE, form=form, key="gain", of=of)
         beside = f"Here {_percent(gain, gains)}; the paper's {source} {claimed:.1%} for its own teacher and text."
         no_claim = "No number here can contradict it: it is a result of those students, and no claim on others."
-        verdict = with_reasons(verdict, beside, no_claim, chosen, trained.setting)
-        pair = {name: groups[name] for name in (FULL, PC_LORA)}
-        findings.append(replace(gain, verdict=at_equal_size(verdict, trained.sizes(pair, what))))
+        findings.append(gain.because(beside, no_claim, *chosen, trained.setting))
     return findings
 
 
@@ -324,7 +311,7 @@ def _table_2(trained: Trained) -> list[Finding]:
         own_rate = groups[FULL][0].learning_rate
         difference = trained.all_losses(trained.asked.table_1[KD][own_rate]) - trained.all_losses(groups[CLONING])
         what = "the method KD less LRC at λ = 0, which differ in the program alone"
-        verdict = near(difference, 0.0, SMALLEST_EFFECT, alpha=ALPHA, statement=what)
+        verdict = verdicts.near(difference, 0.0, SMALLEST_EFFECT, alpha=ALPHA, statement=what)
         findings.append(mean_finding(equation, verdict, difference, bound=0.0, form=Form.INSTRUMENT, key="kd-twice"))
     return findings
 
@@ -337,18 +324,18 @@ def _figure_3(trained: Trained) -> list[Finding]:
     others = [place for place, rate in enumerate(rates) if rate != best]
     above = (losses - trained.losses(rates[best]))[others]
     what = f"figure 3: robust, no learning rate from {min(rates):g} to {max(rates):g} loses more than {ROBUST:g} nats"
-    robust = no_worse_than(above, ROBUST, [names[place] for place in others], alpha=ALPHA, statement=what)
-    reason = (
+    verdict = verdicts.no_worse_than(above, ROBUST, [names[place] for place in others], alpha=ALPHA, statement=what)
+    robust = mean_finding("figure-3-learning-rate", verdict, above, bound=ROBUST, largest=True, key="robust")
+    chosen = (
         f"Held against {best:g}, the best on {OTHER_SEEDS}; the margin of {ROBUST:g} is ours: the paper gives none."
     )
-    robust = with_reasons(robust, reason, trained.setting)
     what = "figure 3: λ = 1 is better than much smaller and much larger ones: loss of the better end less its loss"
     ends = [min(weights), max(weights)]
     own = trained.all_losses(weights[PAPER_CLONE_WEIGHT])
     at_ends = np.array([trained.all_losses(weights[end]) - own for end in ends])
     spot: tuple[str, str, Configuration] = "figure-3-clone-weight", "sweet-spot", {}
     return [
-        mean_finding("figure-3-learning-rate", robust, above, bound=ROBUST, largest=True, key="robust"),
+        robust.because(chosen, trained.setting),
         _around(trained, losses, names),
         _worse(trained, spot, what, at_ends, [f"{end:g}" for end in ends]),
     ]
@@ -364,9 +351,10 @@ def _around(trained: Trained, losses: Floats, names: Sequence[str]) -> Finding:
     what = (
         f"figure 3: the best learning rate lies around 3e-4, {low:g} to {high:g}: loss of the best other less its loss"
     )
-    verdict = best_among(losses, inside, chosen, names, alpha=ALPHA, statement=what)
-    verdict = with_reasons(verdict, trained.setting)
-    return mean_finding("figure-3-learning-rate", verdict, losses[outside] - losses[chosen], bound=0.0, key="around")
+    verdict = verdicts.best_among(losses, inside, chosen, names, alpha=ALPHA, statement=what)
+    apart = losses[outside] - losses[chosen]
+    around = mean_finding("figure-3-learning-rate", verdict, apart, bound=0.0, key="around")
+    return around.because(trained.setting)
 
 
 def _u_shape(trained: Trained, blocks: str) -> Finding:
@@ -377,8 +365,9 @@ def _u_shape(trained: Trained, blocks: str) -> Finding:
     losses = np.array([trained.losses(group) for group in groups.values()])
     seen = f"{blocks} train blocks"
     what = f"figure 4: the loss over ranks {ranks[0]} to {ranks[-1]} is a U on {seen}: better end less the inner best"
-    verdict = best_among(losses, inside, inner, [f"rank {rank}" for rank in ranks], alpha=ALPHA, statement=what)
-    reason = "Fixed budget: the same steps and tokens for each rank, though a larger one takes more operations."
-    verdict = with_reasons(verdict, reason, trained.setting)
-    ends = losses[[0, -1]] - losses[inner]
-    return mean_finding("figure-4", verdict, ends, bound=0.0, key="u-shape", of={"blocks": blocks})
+    names = [f"rank {rank}" for rank in ranks]
+    verdict = verdicts.best_among(losses, inside, inner, names, alpha=ALPHA, statement=what)
+    ends, of = losses[[0, -1]] - losses[inner], {"blocks": blocks}
+    budget = "Fixed budget: the same steps and tokens for each rank, though a larger one takes more operations."
+    u_shape = mean_finding("figure-4", verdict, ends, bound=0.0, key="u-shape", of=of)
+    return u_shape.because(budget, trained.setting)

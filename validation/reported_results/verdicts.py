@@ -1,7 +1,9 @@
 """What "best", "indispensable", "around" and "U-shaped" mean once seeds are the unit: verdicts on paired losses.
 
-All losses are held-out losses in nats per token, ``[groups, seeds]``; NaN marks a student that failed. What counts as a
-difference is fixed here, before anything is trained.
+All losses are held-out losses in nats per token, ``[groups, seeds]``; differences are a group's losses less those of a
+reference on the same seeds; NaN marks a student that failed. ``names`` are those of the groups, ``alpha`` is the level
+of one-sided decisions, ``statement`` says what is judged. What counts as a difference is fixed here, before anything is
+trained.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
-from validation.claims.finding import Configuration, Finding, Form
+from theorykit.verdicts import Form, Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
+from validation.claims.finding import Configuration, Finding
 
 SMALLEST_EFFECT = 0.01
 """Nats per token, 1 % of perplexity: a third of what the least of the paper's components is said to be worth."""
@@ -36,13 +38,6 @@ def worse_by(
 
     HOLDS where each one-sided lower limit lies above ``least`` (an intersection–union test, no correction); VIOLATED
     where one mean is shown to lie below it (one-sided t tests, Holm); otherwise INCONCLUSIVE, as with a single seed.
-
-    Args:
-        differences: Loss less that of the reference on the same seed, ``[groups, seeds]``.
-        names: Of the groups.
-        least: Nats per token.
-        alpha: One-sided level.
-        statement: What is judged.
     """
     sample = np.atleast_2d(np.asarray(differences, dtype=np.float64))
     # a group that is the reference bit by bit is no small sample of a difference; against 0 it stays a tie
@@ -106,16 +101,8 @@ def best_among(
 ) -> Verdict:
     """Judge "the best group is one of these": with all inner groups of a row, that the loss over the row is a U.
 
-    HOLDS where the one of them that other seeds chose is shown to be better than each of the others; VIOLATED where one
-    of the others is shown to be better than each of these (alpha over the number of others).
-
-    Args:
-        losses: ``[groups, seeds]``.
-        inside: Places of these groups.
-        chosen: Place of one of them, chosen on other seeds.
-        names: Of all groups.
-        alpha: One-sided level.
-        statement: What is judged.
+    HOLDS where the one of those ``inside`` that other seeds chose is shown to be better than each of the others;
+    VIOLATED where one of the others is shown to be better than each of these (alpha over the number of others).
     """
     sample, inner = np.asarray(losses, dtype=np.float64), list(inside)
     outside = [place for place in range(len(names)) if place not in inner]
@@ -155,11 +142,6 @@ def at_equal_size(verdict: Verdict, size: Verdict) -> Verdict:
     return replace(verdict, instance=Instance.NOT_APPLICABLE, reasons=(*size.reasons, *verdict.reasons))
 
 
-def with_reasons(verdict: Verdict, *reasons: str) -> Verdict:
-    """Return the verdict with further reasons after its own; empty ones are left out."""
-    return replace(verdict, reasons=(*verdict.reasons, *filter(None, reasons)))
-
-
 def mean_finding(
     equation: str,
     verdict: Verdict,
@@ -175,18 +157,8 @@ def mean_finding(
 ) -> Finding:
     """Return the finding of a verdict on means over seeds, with the interval of level 1 − 2 alpha of one mean.
 
-    Args:
-        equation: Key of the equation.
-        verdict: On all values.
-        values: ``[seeds]``, of which those that failed are left out, or ``[groups, seeds]``, of which the least mean
-            is shown that no failed seed belongs to: it decides.
-        bound: What they are held against.
-        key: Of the finding.
-        of: Its configuration.
-        unit: Of values and bound.
-        form: Which form of the equation is judged.
-        largest: The largest mean decides.
-        expected: Of planted controls.
+    Of values ``[seeds]`` those that failed are left out. Of ``[groups, seeds]`` the mean is shown that decides: the
+    least, or the ``largest``, of the groups in which nobody failed. All else is as in :class:`.Finding`.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim == 2:

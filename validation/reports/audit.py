@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from theorykit.statements.audit import DEFINITION, AuditRow, run_audit, summary_of
 from theorykit.statements.evidence import Effort
 from theorykit.statements.statement import Kind
-from theorykit.verdicts import Truth
+from theorykit.verdicts import Form, Truth
 from validation.claims.experiment import Context, Experiment, Part, PartResult
-from validation.claims.finding import Form
 from validation.claims.record import Record
 from validation.claims.settings import PartSettings
 

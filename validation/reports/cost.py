@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from theorykit.devices import torch_device
+from validation.claims.model_shape import Matrix, model_shape, student_matrices
 from validation.training.config import BatchConfig, StudentConfig
 from validation.training.data import read_corpus, split_documents
-from validation.training.model_shape import Matrix, model_shape, student_matrices
 from validation.training.prepare import TEACHERS, hint_steps_of, objective_of
 from validation.training.scratch import has_teacher, is_scratch, scratch_teacher
 from validation.training.store import Store, group

@@ -22,10 +22,10 @@ from theorykit.errors import InputError
 from theorykit.results import make_folder
 from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
-from theorykit.verdicts import Exponent, Instance, Value
+from theorykit.verdicts import Exponent, Form, Instance, Value
 from validation import presets
 from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 from validation.claims.record import (
     Made,
     Record,

@@ -13,9 +13,10 @@ from theorykit import provenance
 from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS
-from theorykit.verdicts import Instance
+from theorykit.tables import markdown_cells
+from theorykit.verdicts import Form, Instance
 from validation.claims.experiment import PARTS, PLANTED, STUDENTS, TEACHER
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 from validation.claims.record import Record, folder_of, read_records
 from validation.reports import audit
 from validation.reports.audit import Audited, AuditedEquation
@@ -309,11 +310,8 @@ def columns_in_use(rows: Sequence[Row]) -> tuple[str, ...]:
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
     columns = columns_in_use(rows)
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = cells_of(row)
-        lines.append("| " + " | ".join(cells[name].replace("|", "\\|") for name in columns) + " |")
-    return "\n".join(lines)
+    cells = map(cells_of, rows)
+    return markdown_cells(columns, ([row[name] for name in columns] for row in cells), tight=True)
 
 
 def recorded_table(results: Path = COMMITTED, preset: str = "cpu") -> str:

@@ -13,16 +13,24 @@ Family = Literal["gpt2", "llama"]
 Weights = dict[str, torch.Tensor]
 """Name to tensor ``[S, …]``, S students; matrices are stored as ``[S, in, out]``."""
 
-_GPT2_LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
-_LLAMA_LINEAR = (
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
-)
+LAYERS: dict[Family, dict[str, tuple[str, ...]]] = {
+    "gpt2": {
+        "attn.c_attn": ("query", "key", "value"),
+        "attn.c_proj": ("attention",),
+        "mlp.c_fc": ("up",),
+        "mlp.c_proj": ("feed_forward",),
+    },
+    "llama": {
+        "self_attn.q_proj": ("query",),
+        "self_attn.k_proj": ("key",),
+        "self_attn.v_proj": ("value",),
+        "self_attn.o_proj": ("attention",),
+        "mlp.gate_proj": ("gate",),
+        "mlp.up_proj": ("up",),
+        "mlp.down_proj": ("feed_forward",),
+    },
+}
+"""Linear layers of a block, in the model's order, and which signals the parts of their outputs are."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,11 @@ class Architecture:
     @property
     def linear(self) -> tuple[str, ...]:
         """Return the names of all linear layers inside the blocks, in the model's order."""
-        names = _GPT2_LINEAR if self.family == "gpt2" else _LLAMA_LINEAR
-        return tuple(self.block(number) + name for number in range(self.depth) for name in names)
+        return tuple(self.block(number) + name for number in range(self.depth) for name in LAYERS[self.family])
+
+    def source(self, signal: str) -> tuple[str, int]:
+        """Return the layer of a block that gives a signal, and which part of its output that is."""
+        return next((layer, names.index(signal)) for layer, names in LAYERS[self.family].items() if signal in names)
 
     @property
     def turned(self) -> frozenset[str]:
@@ -153,10 +164,10 @@ def dense_weights(module: Any, copies: int = 1) -> Weights:
     """
     architecture = architecture_of(module)
     turned = architecture.turned
-    found: Weights = {}
+    weights: Weights = {}
     for name, tensor in module.state_dict().items():
         if name == "lm_head.weight" and architecture.tied:
             continue
         tensor = tensor.detach().T if name in turned else tensor.detach()
-        found[name] = tensor.unsqueeze(0).repeat(copies, *[1] * tensor.ndim)
-    return found
+        weights[name] = tensor.unsqueeze(0).repeat(copies, *[1] * tensor.ndim)
+    return weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +29,7 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class StudentBatch(ABC):
+class StudentBatch:
     """S students of one teacher.
 
     Attributes:
@@ -56,13 +55,14 @@ class StudentBatch(ABC):
         """Return the names of what is trained."""
         return tuple(self.weights)
 
-    @abstractmethod
     def deployed(self, number: int) -> Weights:
         """Return what one student stores once it is trained, without the axis of students: factors as factors."""
+        self.check_number(number)
+        return {name: part[number] for name, part in self.effective().items() if name != REGRESSOR}
 
-    @abstractmethod
     def merged(self, number: int) -> Weights:
         """Return one student as dense weights under the names and in the shapes of its Hugging Face model."""
+        return stored_shapes(self.architecture, multiplied_out(self.deployed(number), self.ranks[number]))
 
     def alone(self, number: int) -> Self:
         """Return one student as a batch of its own, with copies of its weights."""
@@ -159,10 +159,10 @@ def embedding_names(architecture: Architecture) -> tuple[str, ...]:
 
 def multiplied_out(weights: Weights, layers: Iterable[str]) -> Weights:
     """Return one model's weights with the factors ``right`` and ``left`` of these layers as one matrix."""
-    found = dict(weights)
+    whole = dict(weights)
     for layer in layers:
-        found[f"{layer}.weight"] = found.pop(f"{layer}.right") @ found.pop(f"{layer}.left")
-    return found
+        whole[f"{layer}.weight"] = whole.pop(f"{layer}.right") @ whole.pop(f"{layer}.left")
+    return whole
 
 
 def stored_shapes(architecture: Architecture, weights: Weights) -> Weights:

@@ -124,9 +124,9 @@ def _check_shapes(architecture: Architecture, weights: Weights, ranks: dict[str,
             wanted |= {f"{layer}.right": (rows, ranks[layer]), f"{layer}.left": (ranks[layer], columns)}
     added = {f"{layer}.bias" for layer in architecture.linear} - set(teacher.state_dict())
     for name in (*wanted, *weights):
-        found = tuple(weights[name].shape) if name in weights else None
-        if found != wanted.get(name) and not (found is None and name in added):
+        shape = tuple(weights[name].shape) if name in weights else None
+        if shape != wanted.get(name) and not (shape is None and name in added):
             raise InputError(
-                f"{name} is {found or 'missing'} in the folder and {wanted.get(name) or 'missing'} in the teacher",
+                f"{name} is {shape or 'missing'} in the folder and {wanted.get(name) or 'missing'} in the teacher",
                 "give the teacher that it was made from",
             )

@@ -14,7 +14,7 @@ from theorykit.errors import InputError
 from theorykit.models.statistics import LayerStatistics
 from theorykit.spectra import whitened_truncation
 from validation.students.architecture import Weights, architecture_of, dense_weights
-from validation.students.batch import REGRESSOR, StudentBatch, multiplied_out, stored_shapes
+from validation.students.batch import REGRESSOR, StudentBatch
 
 Start = Literal["svd", "whitened", "random"]
 Statistics = Mapping[str, LayerStatistics]
@@ -34,21 +34,17 @@ class FactoredStudents(StudentBatch):
     def deployed(self, number: int) -> Weights:
         """Return one student's weights; columns that its mask switches off are not stored."""
         self.check_number(number)
-        found: Weights = {}
+        weights: Weights = {}
         for name, tensor in self.weights.items():
             layer, part = name.rsplit(".", 1) if "." in name else (name, "")
             if part == "mask" or name == REGRESSOR:
                 continue
-            one = tensor[number]
+            kept = tensor[number]
             if part in ("right", "left"):
                 rank = self.ranks[number][layer]
-                one = one[:, :rank] if part == "right" else one[:rank]
-            found[name] = one
-        return found
-
-    def merged(self, number: int) -> Weights:
-        """Return one student with its factors multiplied out."""
-        return stored_shapes(self.architecture, multiplied_out(self.deployed(number), self.ranks[number]))
+                kept = kept[:, :rank] if part == "right" else kept[:rank]
+            weights[name] = kept
+        return weights
 
     def trained_parameters(self, *, embeddings: bool = True) -> list[int]:
         """Return how many numbers of each student are trained: all that it stores, and a regressor."""
@@ -90,14 +86,14 @@ def factored_students(
     _check_start(start, statistics, len(ranks), generators)
     weights = dense_weights(teacher, copies=len(ranks))
     most = {name: min(weights[f"{name}.weight"].shape[1:]) for name in architecture.linear}
-    chosen = [checked_ranks(most, one) for one in ranks]
+    chosen = [checked_ranks(most, ranks_of) for ranks_of in ranks]
     if start == "random":
         _draw_anew(weights, teacher.config.initializer_range, generators)
-    factored = [name for name in architecture.linear if any(one.get(name) is not None for one in chosen)]
+    factored = [name for name in architecture.linear if any(ranks_of.get(name) is not None for ranks_of in chosen)]
     final: list[dict[str, int]] = [{} for _ in chosen]
     for name in factored:
         dense = weights.pop(f"{name}.weight")
-        wanted = [one.get(name) or most[name] for one in chosen]
+        wanted = [ranks_of.get(name) or most[name] for ranks_of in chosen]
         for student, rank in zip(final, wanted, strict=True):
             student[name] = rank
         if start == "random":
@@ -143,8 +139,8 @@ def _nearest_factors(matrix: torch.Tensor, ranks: list[int], statistics: LayerSt
     if statistics is None:
         left, right = whitened_truncation(matrix.T.double().numpy(force=True), max(ranks))
     else:
-        found = statistics.factors(statistics.projector("fisher", max(ranks)))
-        left, right = (part.numpy(force=True) for part in found)
+        factors = statistics.factors(statistics.projector("fisher", max(ranks)))
+        left, right = (part.numpy(force=True) for part in factors)
     balance = np.sqrt(np.linalg.norm(left, axis=0) / np.maximum(np.linalg.norm(right, axis=1), np.finfo(float).tiny))
     first, second = (
         torch.from_numpy(np.ascontiguousarray(factor)).to(matrix.dtype).to(matrix.device).repeat(len(ranks), 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,6 +27,22 @@ class Output:
     logits: torch.Tensor
     hidden: list[torch.Tensor] = field(default_factory=list)
     signals: list[dict[str, torch.Tensor]] = field(default_factory=list)
+
+    def mapped(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Output:
+        """Return the same with each tensor changed."""
+        return Output.joined([self], lambda parts: change(parts[0]))
+
+    @staticmethod
+    def joined(outputs: Sequence[Output], join: Callable[[list[torch.Tensor]], torch.Tensor]) -> Output:
+        """Return several as one, tensor by tensor."""
+        return Output(
+            join([output.logits for output in outputs]),
+            [join(list(states)) for states in zip(*(output.hidden for output in outputs), strict=True)],
+            [
+                {name: join([trace[name] for trace in traces]) for name in traces[0]}
+                for traces in zip(*(output.signals for output in outputs), strict=True)
+            ],
+        )
 
 
 def linear(weights: Weights, name: str, rows: torch.Tensor) -> torch.Tensor:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 
 from theorykit.errors import InputError
-from validation.students.batch import StudentBatch
+from validation.students.batch import REGRESSOR, StudentBatch
 from validation.students.factored import Ranks, Start, Statistics, factored_students
-from validation.students.narrow import narrow_students, residual_basis
+from validation.students.narrow import narrow_students, random_basis, residual_basis
 from validation.students.square import square_students
 from validation.training.data import Blocks
 
+AnyStudents = TypeVar("AnyStudents", bound=StudentBatch)
 KINDS = ("factored", "narrow", "square", "dense")
 
 
@@ -77,10 +80,34 @@ def make_students(
 
 
 def _one_width(kind: str, ranks: Sequence[Ranks]) -> int:
-    if any(isinstance(one, Mapping) for one in ranks):
+    if any(isinstance(rank, Mapping) for rank in ranks):
         raise InputError(f"{kind} students have one width and not a rank for each layer", "give one rank")
-    if not ranks or len({cast(int, one) for one in ranks}) != 1:
+    if not ranks or len({cast(int, rank) for rank in ranks}) != 1:
         raise InputError(
             f"{kind} students of widths {tuple(ranks)} are no batch", "give one width, or one run for each"
         )
     return cast(int, ranks[0])
+
+
+def with_regressor(students: AnyStudents, width: int, generators: Sequence[np.random.Generator]) -> AnyStudents:
+    """Return the students with the regressor of FitNets ``[S, d_s, d_t]``, trained and no part of what is deployed.
+
+    It maps a student's guided layer to the teacher's hint layer, and starts at the identity where the widths are equal,
+    else at random orthonormal rows.
+
+    Args:
+        students: A batch.
+        width: d_t, of the teacher.
+        generators: One for each student.
+
+    References:
+        Romero et al. (2015), FitNets: Hints for Thin Deep Nets (arXiv 1412.6550), section 2.2.
+    """
+    own = students.architecture.width
+    start = (
+        torch.eye(width).repeat(students.count, 1, 1)
+        if own == width
+        else torch.stack([random_basis(width, own, generator).T for generator in generators])
+    )
+    like = next(iter(students.weights.values()))
+    return replace(students, weights=students.weights | {REGRESSOR: start.contiguous().to(like.device)})

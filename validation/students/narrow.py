@@ -12,14 +12,12 @@ import torch
 from theorykit.arguments import checked_generator, positive_integer
 from theorykit.errors import InputError
 from validation.students.architecture import Architecture, Weights, architecture_of, dense_weights
-from validation.students.batch import REGRESSOR, SIGNALS, StudentBatch, stored_shapes
+from validation.students.batch import SIGNALS, StudentBatch
 from validation.students.forward import forward
 from validation.training.data import Blocks
 
 _INTO_HEADS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 """Layers that read the residual stream; ``o_proj`` and ``down_proj`` write to it."""
-_WRITERS = {"attention": "self_attn.o_proj", "feed_forward": "mlp.down_proj"}
-"""Signals that are written to the residual stream, and by which layer."""
 PROJECTION = ".projection"
 
 
@@ -39,35 +37,26 @@ class NarrowStudents(StudentBatch):
 
     def effective(self) -> Weights:
         """Return the weights of ordinary smaller models ``[S, …]``, as functions of the projections."""
-        found: Weights = {}
+        weights: Weights = {}
         for name, part in self.weights.items():
             if not name.endswith(PROJECTION):
-                found[name] = part
+                weights[name] = part
                 continue
             target = name.removesuffix(PROJECTION)
             matrix = self.teacher[target].expand(part.shape[0], -1, -1)
             reads = target.split(".")[-2] in _INTO_HEADS
-            found[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
-        return found
+            weights[target] = torch.bmm(part.transpose(1, 2), matrix) if reads else torch.bmm(matrix, part)
+        return weights
 
     def _seen(self, signal: torch.Tensor, block: int, name: str) -> torch.Tensor:
         """Return query, key, value, gate and up as they are, as they have the teacher's width.
 
         What o and down write is seen through their own projection: no map has to be learned beside the student's.
         """
-        if name not in _WRITERS:
+        if name not in ("attention", "feed_forward"):
             return signal
-        layer = f"{self.architecture.block(block)}{_WRITERS[name]}"
-        return torch.bmm(signal, self.weights[f"{layer}.weight{PROJECTION}"])
-
-    def deployed(self, number: int) -> Weights:
-        """Return the weights of one ordinary smaller model."""
-        self.check_number(number)
-        return {name: part[number] for name, part in self.effective().items() if name != REGRESSOR}
-
-    def merged(self, number: int) -> Weights:
-        """Return the same in the shapes of its Hugging Face model."""
-        return stored_shapes(self.architecture, self.deployed(number))
+        layer, _ = self.architecture.source(name)
+        return torch.bmm(signal, self.weights[f"{self.architecture.block(block)}{layer}.weight{PROJECTION}"])
 
 
 def residual_basis(teacher: Any, blocks: Blocks, width: int) -> torch.Tensor:

@@ -181,13 +181,13 @@ class Curve:
 
 def curve_of(student: TrainedStudent) -> Curve | None:
     """Return the curve of a student, or None where it failed."""
-    norms, losses = student.series("gradient_norm"), student.series("loss_terms")
-    if student.failure or len(norms) < 2 or len(norms) != len(losses):
+    norms, losses = student.series("gradient_norm"), student.loss_curve("train", "total").values
+    if student.failure or len(norms) < 2 or len(norms) != losses.size:
         return None
     return Curve(
         np.array([step for step, _ in norms], dtype=np.float64),
         np.array([norm for _, norm in norms], dtype=np.float64) ** 2,
-        np.array([terms["train"]["total"] for _, terms in losses], dtype=np.float64),
+        losses,
         _step_size(student),
     )
 

@@ -20,6 +20,7 @@ from theorykit.arguments import Floats
 from theorykit.statements.theorem_1 import quadratic_average
 from theorykit.verdicts import (
     AdversarialSearch,
+    Form,
     Instance,
     Verdict,
     expectation_verdict,
@@ -27,7 +28,7 @@ from theorykit.verdicts import (
     plan_exponent,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.planted import attained, equality
 from validation.theorem_1.slopes import RATES, rate_finding
 

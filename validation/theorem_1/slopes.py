@@ -16,6 +16,7 @@ import numpy as np
 from theorykit.arguments import Floats
 from theorykit.verdicts import (
     ExponentPlan,
+    Form,
     Instance,
     PairedEffect,
     ReferenceTask,
@@ -26,7 +27,7 @@ from theorykit.verdicts import (
     plan_exponent,
 )
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form, slope_finding
+from validation.claims.finding import Configuration, Finding, slope_finding
 from validation.claims.trained import TrainedStudent
 from validation.theorem_1.arms import (
     ADAMW,
@@ -228,14 +229,11 @@ def loss_speed(student: TrainedStudent) -> float:
 
     The held-out loss is that of the labels, which all methods have.
     """
-    looks = student.series("loss_terms")
-    if student.failure or len(looks) < 2:
+    curve = student.loss_curve("held_out", "language_model")
+    steps, losses = curve.steps, curve.values
+    if losses.size < 2 or losses[-1] >= losses[0]:
         return float("nan")
-    steps = np.array([step for step, _ in looks], dtype=np.float64)
-    losses = np.array([terms["held_out"]["language_model"] for _, terms in looks])
     half = (losses[0] + losses[-1]) / 2
-    if losses[-1] >= losses[0]:
-        return float("nan")
     after = int(np.argmax(losses <= half))
     share = (losses[after - 1] - half) / (losses[after - 1] - losses[after])
     return float(-np.log((steps[after - 1] + share * (steps[after] - steps[after - 1])) / steps[-1]))

@@ -12,9 +12,9 @@ import numpy as np
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Rows, Verdict, expectation_verdict, order_verdict
+from theorykit.verdicts import Form, Instance, Rows, Verdict, expectation_verdict, order_verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding, Form
+from validation.claims.finding import CONDITIONAL, Finding
 from validation.theorem_1.arms import (
     ADAMW,
     CONTROL,

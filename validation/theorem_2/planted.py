@@ -21,6 +21,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.verdicts import (
     Exponent,
+    Form,
     Instance,
     Value,
     Verdict,
@@ -33,7 +34,7 @@ from theorykit.verdicts import (
 )
 from theorykit.verdicts.growth import linearity_verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.claims.planted import attained, equality, exact
 from validation.theorem_2.slopes import growth_finding
 

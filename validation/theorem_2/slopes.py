@@ -12,11 +12,20 @@ from scipy.stats import nct, t
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Rows, SlopeEvidence, Verdict, exponent_verdict, plan_exponent, student_interval
+from theorykit.verdicts import (
+    Form,
+    Instance,
+    Rows,
+    SlopeEvidence,
+    Verdict,
+    exponent_verdict,
+    plan_exponent,
+    student_interval,
+)
 from theorykit.verdicts.growth import LINEAR, POWERS, GrowthEvidence, contrast, linearity_verdict
 from theorykit.verdicts.planning import LEAST_POWER
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.claims.grids import GridSettings, label_curve
 
 ROOT = 0.5

@@ -20,6 +20,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import (
+    Form,
     Instance,
     Verdict,
     order_verdict,
@@ -29,8 +30,9 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, Form
-from validation.claims.grids import MEASUREMENT, Curve, label_curve, label_grid
+from validation.claims.finding import Finding
+from validation.claims.grids import Curve, label_curve, label_grid
+from validation.claims.model_shape import model_shape
 from validation.claims.trained import TrainedStudent
 from validation.theorem_2.slopes import (
     GapSettings,
@@ -42,7 +44,6 @@ from validation.theorem_2.slopes import (
     slopes_finding,
 )
 from validation.training.config import StudentConfig
-from validation.training.model_shape import model_shape
 
 _ASSUMED = (
     "A transformer is no linear layer, cross-entropy is not bounded, the error is not Lipschitz in the logits, and "
@@ -194,13 +195,9 @@ def _gaps(curve: Curve, trained: Sequence[TrainedStudent], vocabulary: int) -> d
 
 def _measured(curve: Curve, trained: Sequence[TrainedStudent], part: str, name: str, row: int = -1) -> Floats:
     """Return what was measured last, or in another row, ``[seeds, sizes, ranks]``; NaN where a student failed."""
-
-    def value(student: TrainedStudent) -> float:
-        rows = [] if student.failure else student.series(MEASUREMENT)
-        return float(rows[row][1][part][name]) if rows else math.nan
-
+    curves = [student.loss_curve(part, name).values for student in trained]
     shape = len(curve.seeds), len(curve.sizes), len(curve.ranks)
-    return np.array([value(student) for student in trained]).reshape(shape)
+    return np.array([values[row] if values.size else math.nan for values in curves]).reshape(shape)
 
 
 def _lost(trained: Sequence[TrainedStudent]) -> tuple[str, ...]:

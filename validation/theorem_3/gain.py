@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from theorykit.arguments import Floats
-from theorykit.verdicts import Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
+from theorykit.verdicts import Form, Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.theorem_3.layers import (
     CLONED,
     CLOSED_FORMS,
@@ -148,7 +148,7 @@ def _by_estimator(ctx: Context[PairSettings], numbers: Numbers, method: str) -> 
     room = capacity - float(np.nanmean(plain))
     findings = []
     for claim, what in CLAIMS.items():
-        of = {"estimator": method, "more_than": claim}
+        of: Configuration = {"estimator": method, "more_than": claim}
         finding = _finding(ctx, f"{what}, by {method}", Form.PRINTED, (cloned, plain), claim, reasons, of, **options)
         if claim and not room >= claim:
             reason = (

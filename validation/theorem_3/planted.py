@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import printed_isotropic_bound
 from theorykit.verdicts import (
+    Form,
     Instance,
     ReferenceTask,
     Verdict,
@@ -24,7 +26,7 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.planted import attained, equality
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings
@@ -89,14 +91,12 @@ def _isotropic(d: int, rho: float, variance: float = 1.0) -> Floats:
     return variance * np.kron(np.array([[1.0, rho], [rho, 1.0]]), np.eye(d))
 
 
+def _named(key: str, form: Form = Form.CORRECTED, unit: str = _NATS, **of: str | float) -> dict[str, Any]:
+    return {"form": form, "unit": unit, "key": key, "of": of}
+
+
 def _deterministic(
-    equation: str,
-    form: Form,
-    what: str,
-    measured: Floats,
-    bound: Floats,
-    expected: tuple[str, ...],
-    of: Configuration,
+    equation: str, what: str, measured: Floats, bound: Floats, expected: tuple[str, ...], named: dict[str, Any]
 ) -> Finding:
     """Judge a lower bound on information that is known without error, against the trivial one."""
     verdict = expectation_verdict(
@@ -107,8 +107,8 @@ def _deterministic(
         deterministic=True,
         statement=what,
     )
-    value, limit = float(measured[0]), float(bound[0])
-    return Finding(equation, form, what, verdict, expected, value, bound=limit, unit=_NATS, key="lower-bound", of=of)
+    numbers: dict[str, Any] = {"measured": float(measured[0]), "bound": float(bound[0])}
+    return Finding(equation, what=what, verdict=verdict, expected=expected, **numbers, **named)
 
 
 def _gaussian_pairs(ctx: Context[PlantedSettings]) -> list[Finding]:
@@ -117,38 +117,21 @@ def _gaussian_pairs(ctx: Context[PlantedSettings]) -> list[Finding]:
     rho = np.array([0.9, 0.6, 0.3, 0.0])
     mixing = np.kron(np.eye(2), np.ones((4, 4))) * (generator.standard_normal((8, 8)) + 3 * np.eye(8))
     joint = mixing @ np.block([[np.eye(4), np.diag(rho)], [np.diag(rho), np.eye(4)]]) @ mixing.T
+    mixed = tk.gaussian_mutual_information((joint + joint.T) / 2, 4)
+    isotropic = tk.gaussian_mutual_information(_isotropic(8, 0.6, 3.0), 8)
     d, variance, correlation, count = 16, 2.0, 0.7, 20_000
     teacher, private = generator.standard_normal((2, count, d)) * np.sqrt(variance)
     student = correlation * teacher + np.sqrt(1 - correlation**2) * private
-    loss = ((teacher - student) ** 2).sum(axis=1).mean()
+    loss, slack = ((teacher - student) ** 2).sum(axis=1).mean(), 0.02  # eight standard errors: √(2/(N d)) = 0.0025
+    printed = Form.PRINTED
+    pair = "Gaussian pair of known canonical correlations, mixed: gaussian_mutual_information and −½ Σ log(1 − ρ²)"
+    written_out = "isotropic pair, d = 8, ρ = 0.6: gaussian_mutual_information and determinants written out"
+    sampled = f"clone loss of {count:,} pairs, d = {d}, ρ = {correlation}, and 2dσ²(1 − ρ)"
+    expected, determinants = 2 * d * variance * (1 - correlation), slogdet_information(_isotropic(8, 0.6), 8)
     return [
-        equality(
-            "eq-25",
-            "Gaussian pair of known canonical correlations, mixed: gaussian_mutual_information and −½ Σ log(1 − ρ²)",
-            tk.gaussian_mutual_information((joint + joint.T) / 2, 4),
-            _gaussian_information(rho),
-            form=Form.PRINTED,
-            unit=_NATS,
-            key="canonical-correlations",
-        ),
-        equality(
-            "eq-24",
-            "isotropic pair, d = 8, ρ = 0.6: gaussian_mutual_information and determinants written out",
-            tk.gaussian_mutual_information(_isotropic(8, 0.6, 3.0), 8),
-            slogdet_information(_isotropic(8, 0.6), 8),
-            form=Form.PRINTED,
-            unit=_NATS,
-            key="determinants",
-        ),
-        attained(
-            "eq-26",
-            f"clone loss of {count:,} pairs, d = {d}, ρ = {correlation}, and 2dσ²(1 − ρ)",
-            loss,
-            2 * d * variance * (1 - correlation),
-            form=Form.PRINTED,
-            slack=0.02,  # eight standard errors: √(2/(N d)) = 0.0025
-            key="clone-loss",
-        ),
+        equality("eq-25", pair, mixed, _gaussian_information(rho), **_named("canonical-correlations", printed)),
+        equality("eq-24", written_out, isotropic, determinants, **_named("determinants", printed)),
+        attained("eq-26", sampled, loss, expected, slack=slack, **_named("clone-loss", printed, "")),
     ]
 
 
@@ -164,36 +147,19 @@ def _water_filling() -> tuple[float, float]:
 
 
 def _test_channel(ctx: Context[PlantedSettings]) -> list[Finding]:
+    """Meet R(D) and D(R) with the optimal channel, and search for couplings that pass R(D)."""
     distortion, information = _water_filling()
+    rate, error = tk.rate_distortion(_VARIANCES, distortion), tk.distortion_rate(_VARIANCES, information)
     search = adversarial_search(_excess, _coupling, 300, ctx.generator("couplings"), refine=2, max_evaluations=200)
+    channel = "optimal channel of a Gaussian source of unequal variances: its information and rate_distortion"
+    backwards = "the same channel backwards: distortion_rate at its information and its squared error"
     what = "R(D) over I of Gaussian couplings, half of them near the optimal channel: at most 1"
+    verdict = inequality_verdict(search, rounding=1e-9, least_trials=300, statement=what)
+    numbers: dict[str, Any] = {"measured": search.largest_ratio, "bound": 1.0, "key": "gaussian-couplings"}
     return [
-        attained(
-            "eq-23",
-            "optimal channel of a Gaussian source of unequal variances: its information and rate_distortion",
-            information,
-            tk.rate_distortion(_VARIANCES, distortion),
-            unit=_NATS,
-            key="optimal-channel",
-            of={"source": "unequal variances"},
-        ),
-        equality(
-            "eq-23",
-            "the same channel backwards: distortion_rate at its information and its squared error",
-            tk.distortion_rate(_VARIANCES, information),
-            distortion,
-            key="distortion-rate",
-        ),
-        Finding(
-            "eq-23",
-            Form.CORRECTED,
-            what,
-            inequality_verdict(search, rounding=1e-9, least_trials=300, statement=what),
-            ("HOLDS",),
-            measured=search.largest_ratio,
-            bound=1.0,
-            key="gaussian-couplings",
-        ),
+        attained("eq-23", channel, information, rate, **_named("optimal-channel", source="unequal variances")),
+        equality("eq-23", backwards, error, distortion, **_named("distortion-rate", unit="")),
+        Finding("eq-23", Form.CORRECTED, what, verdict, ("HOLDS",), **numbers),
     ]
 
 
@@ -224,87 +190,48 @@ def _excess(point: Floats) -> float:
 
 def _isotropic_forms() -> list[Finding]:
     """Meet each form of the bound where it is tight."""
-    d, variance, rho = 8, 2.0, 0.9
-    level = 0.3
-    channel = _pair_covariance(
-        np.full(d, variance), np.full(d, 1 - level / variance), np.full(d, level * (1 - level / variance))
-    )
-    step = 1e-4
+    d, variance, level, rho = 8, 2.0, 0.3, 0.9
+    kept = 1 - level / variance
+    channel = _pair_covariance(np.full(d, variance), np.full(d, kept), np.full(d, level * kept))
+    step = 1e-4  # of central differences, which are off by step²/3
     slope = -d / 2 * (np.log(1 + step) - np.log(1 - step)) / (2 * step)
+    loss = 2 * d * variance * (1 - rho)
+    of_channel = "optimal channel of an isotropic source: its information and (d/2) log(dσ²/L)"
+    of_tangent = "affine form at L = dσ²/2 and the tangent of (d/2) log(dσ²/L) at L = dσ², by differences"
+    of_pair = "isotropic pair: −(d/2) log[u(1 − u/4)] of its clone loss and its determinants"
+    bound = tk.cloning_information_bound(d * level, d, variance)
+    affine = tk.cloning_information_bound(d * variance / 2, d, variance, form="affine")
+    exact = tk.cloning_information_bound(loss, d, variance, form="exact")
+    sent, shared = slogdet_information(channel, d), slogdet_information(_isotropic(d, rho), d)
     return [
-        attained(
-            "eq-23",
-            "optimal channel of an isotropic source: its information and (d/2) log(dσ²/L)",
-            slogdet_information(channel, d),
-            tk.cloning_information_bound(d * level, d, variance),
-            unit=_NATS,
-            key="optimal-channel",
-            of={"source": "isotropic"},
-        ),
-        equality(
-            "eq-23",
-            "affine form at L = dσ²/2 and the tangent of (d/2) log(dσ²/L) at L = dσ², by differences",
-            tk.cloning_information_bound(d * variance / 2, d, variance, form="affine"),
-            -slope / 2,
-            rounding=1e-7,  # of central differences: step²/3
-            unit=_NATS,
-            key="affine-form",
-        ),
-        equality(
-            "eq-27",
-            "isotropic pair: −(d/2) log[u(1 − u/4)] of its clone loss and its determinants",
-            tk.cloning_information_bound(2 * d * variance * (1 - rho), d, variance, form="exact"),
-            slogdet_information(_isotropic(d, rho), d),
-            unit=_NATS,
-            key="exact-form",
-        ),
+        attained("eq-23", of_channel, sent, bound, **_named("optimal-channel", source="isotropic")),
+        equality("eq-23", of_tangent, affine, -slope / 2, rounding=1e-7, **_named("affine-form")),
+        equality("eq-27", of_pair, exact, shared, **_named("exact-form")),
     ]
 
 
 def _printed_forms() -> list[Finding]:
     """Hold eqs 23 and 27 as printed against pairs on which they fail, and on one that meets eq 23."""
-    d, small = 64, 1e-6
-    independent = 2 * d * small
+    d, small, printed = 64, 1e-6, Form.PRINTED
+    independent = np.array([slogdet_information(_isotropic(d, 0.0, small), d)])
     rho = np.array([0.05, 0.5, 0.95])
-    left = np.array([slogdet_information(_isotropic(2, one), 2) for one in rho])
+    left, right = np.array([slogdet_information(_isotropic(2, r), 2) for r in rho]), printed_isotropic_bound(rho, 2)
     met = slogdet_information(_isotropic(4, 0.5), 4)  # below log 4, so that a loss meets it
+    of_independent = "independent states, d = 64, σ² = 10⁻⁶: I = 0 against log d − (d/2) L"
+    of_sides = "ρ = 0.05, 0.5, 0.95: −(d/2) log(1 − ρ²) against −(d/2) log(1 − ρ)"
+    of_constant = "const = −log d, the largest that serves every scale: true, and at most 0"
+    of_scale = "d = 4, ρ = ½, at the one scale of the states at which log d − (d/2) L meets I"
+    bound, zero = (np.array([tk.printed_cloning_bound(*of)]) for of in ((2 * d * small, d), (4.0, 4, -np.log(4))))
+    at_scale = tk.printed_cloning_bound((np.log(4) - met) / 2, 4)
+    false, true = ("VIOLATED",), ("HOLDS", "VACUOUS")
+    states, sides, constant = (
+        _named("lower-bound", printed, **of) for of in ({"states": "independent"}, {}, {"constant": "−log d"})
+    )
     return [
-        _deterministic(
-            "eq-23-constant-0",
-            Form.PRINTED,
-            "independent states, d = 64, σ² = 10⁻⁶: I = 0 against log d − (d/2) L",
-            np.array([slogdet_information(_isotropic(d, 0.0, small), d)]),
-            np.array([tk.printed_cloning_bound(independent, d)]),
-            ("VIOLATED",),
-            {"states": "independent"},
-        ),
-        _deterministic(
-            "eq-27",
-            Form.PRINTED,
-            "ρ = 0.05, 0.5, 0.95: −(d/2) log(1 − ρ²) against −(d/2) log(1 − ρ)",
-            left,
-            np.asarray(printed_isotropic_bound(rho, 2)),
-            ("VIOLATED",),
-            {},
-        ),
-        _deterministic(
-            "eq-23",
-            Form.PRINTED,
-            "const = −log d, the largest that serves every scale: true, and at most 0",
-            np.array([met]),
-            np.array([tk.printed_cloning_bound(4.0, 4, -np.log(4))]),
-            ("HOLDS", "VACUOUS"),
-            {"constant": "−log d"},
-        ),
-        attained(
-            "eq-23-constant-0",
-            "d = 4, ρ = ½, at the one scale of the states at which log d − (d/2) L meets I",
-            met,
-            tk.printed_cloning_bound((np.log(4) - met) / 2, 4),
-            form=Form.PRINTED,
-            unit=_NATS,
-            key="attained",
-        ),
+        _deterministic("eq-23-constant-0", of_independent, independent, bound, false, states),
+        _deterministic("eq-27", of_sides, left, np.asarray(right), false, sides),
+        _deterministic("eq-23", of_constant, np.array([met]), zero, true, constant),
+        attained("eq-23-constant-0", of_scale, met, at_scale, **_named("attained", printed)),
     ]
 
 
@@ -312,45 +239,28 @@ def _shannon() -> list[Finding]:
     """Meet Shannon's bound with a Gaussian, and hold it against the known gap of a uniform quantiser."""
     variances, level, cells = np.array([4.0, 1.0]), 0.5, 16
     entropy = np.log(2 * np.pi * np.e * variances).sum() / 2
+    gaussian = "Gaussian source with all components above the water: Σ ½ log(λ/θ) and shannon_lower_bound"
+    uniform = "uniform source in 16 cells, I = log 16: shannon_lower_bound and log 16 − ½ log(πe/6)"
+    above_water, of_gaussian = np.log(variances / level).sum() / 2, tk.shannon_lower_bound(entropy, 2, 2 * level)
+    of_cells, gap = tk.shannon_lower_bound(0.0, 1, 1 / (12 * cells**2)), np.log(np.pi * np.e / 6) / 2
     return [
-        attained(
-            "eq-23",
-            "Gaussian source with all components above the water: Σ ½ log(λ/θ) and shannon_lower_bound",
-            np.log(variances / level).sum() / 2,
-            tk.shannon_lower_bound(entropy, 2, 2 * level),
-            unit=_NATS,
-            key="shannon-bound",
-            of={"source": "gaussian"},
-        ),
-        equality(
-            "eq-23",
-            "uniform source in 16 cells, I = log 16: shannon_lower_bound and log 16 − ½ log(πe/6)",
-            tk.shannon_lower_bound(0.0, 1, 1 / (12 * cells**2)),
-            np.log(cells) - np.log(np.pi * np.e / 6) / 2,
-            unit=_NATS,
-            key="shannon-bound",
-            of={"source": "uniform"},
-        ),
+        attained("eq-23", gaussian, above_water, of_gaussian, **_named("shannon-bound", source="gaussian")),
+        equality("eq-23", uniform, of_cells, np.log(cells) - gap, **_named("shannon-bound", source="uniform")),
     ]
 
 
 def _bias(ctx: Context[PlantedSettings]) -> Finding:
+    """Compare the mean of plug-in estimates of independent samples with their known bias."""
     count, sides, repetitions = 60, (3, 4), 8000
     rows = ctx.generator("plug-in").standard_normal((repetitions, count, sum(sides)))
     rows -= rows.mean(axis=1, keepdims=True)
     moments = rows.mT @ rows
     blocks = moments[:, :3, :3], moments[:, 3:, 3:], moments
     teacher, student, both = (np.linalg.slogdet(block).logabsdet for block in blocks)
-    return attained(
-        "eq-25",
-        f"mean plug-in of {repetitions:,} independent samples, N = {count}, d = 3 and 4, and plug_in_bias",
-        (teacher + student - both).mean() / 2,
-        tk.plug_in_bias(count, *sides),
-        form=Form.INSTRUMENT,
-        slack=0.05,  # the standard error is about 0.5 %
-        unit=_NATS,
-        key="plug-in-bias",
-    )
+    what = f"mean plug-in of {repetitions:,} independent samples, N = {count}, d = 3 and 4, and plug_in_bias"
+    mean, bias = (teacher + student - both).mean() / 2, tk.plug_in_bias(count, *sides)
+    slack = 0.05  # the standard error is about 0.5 %
+    return attained("eq-25", what, mean, bias, slack=slack, **_named("plug-in-bias", Form.INSTRUMENT))
 
 
 def _decoder(ctx: Context[PlantedSettings]) -> list[Finding]:
@@ -362,55 +272,31 @@ def _decoder(ctx: Context[PlantedSettings]) -> list[Finding]:
         return float(tk.linear_decoder_information_bound(*halves).information)
 
     equal, unequal = np.full(8, 0.6), np.array([0.95, 0.3])
-    truth = _gaussian_information(unequal)
+    near = "held-out linear decoder of an isotropic pair, d = 8, ρ = 0.6: near I, which it meets with many samples"
+    below = "held-out linear decoder, ρ = 0.95 and 0.3: rate–distortion bound at most I"
+    truth, of_equal = _gaussian_information(unequal), bound(equal, 4000, "equal")
     values = [bound(unequal, 1000, "unequal", number) for number in range(8)]
-    what = "held-out linear decoder, ρ = 0.95 and 0.3: rate–distortion bound at most I"
-    verdict = expectation_verdict(values, truth, alpha=1e-4, statement=what)
+    verdict = expectation_verdict(values, truth, alpha=1e-4, statement=below)
+    numbers: dict[str, Any] = {"measured": float(np.mean(values)), "bound": truth}
+    named = _named("linear-decoder", correlations="equal"), _named("linear-decoder", correlations="unequal")
     return [
-        attained(
-            "eq-23",
-            "held-out linear decoder of an isotropic pair, d = 8, ρ = 0.6: near I, which it meets with many samples",
-            _gaussian_information(equal),
-            bound(equal, 4000, "equal"),
-            slack=0.2,
-            unit=_NATS,
-            key="linear-decoder",
-            of={"correlations": "equal"},
-        ),
-        Finding(
-            "eq-23",
-            Form.CORRECTED,
-            what,
-            verdict,
-            ("HOLDS",),
-            float(np.mean(values)),
-            bound=truth,
-            unit=_NATS,
-            key="linear-decoder",
-            of={"correlations": "unequal"},
-        ),
+        attained("eq-23", near, _gaussian_information(equal), of_equal, slack=0.2, **named[0]),
+        Finding("eq-23", what=below, verdict=verdict, expected=("HOLDS",), **numbers, **named[1]),
     ]
 
 
 def _rotations() -> list[Finding]:
     """Turn and stretch a noisy student: its information stays while the clone loss passes what any bound can use."""
     d, noise = 4, 0.5
+    information = np.array([d / 2 * np.log1p(1 / noise**2)])
     findings = []
     for name, factor in (("turned round", -1.0), ("tripled", 3.0)):
         # H_s = factor (H_t + τZ): the noise is part of the student
         joint = _pair_covariance(np.ones(d), np.full(d, factor), np.full(d, (factor * noise) ** 2))
         loss = np.trace(joint) - 2 * np.trace(joint[:d, d:])
-        findings.append(
-            _deterministic(
-                "eq-23",
-                Form.CORRECTED,
-                f"student {name}: clone loss {loss:.1f}, information as before: a small loss is not necessary",
-                np.array([d / 2 * np.log1p(1 / noise**2)]),
-                np.array([tk.cloning_information_bound(loss, d)]),
-                ("HOLDS", "VACUOUS"),
-                {"student": name},
-            )
-        )
+        what = f"student {name}: clone loss {loss:.1f}, information as before: a small loss is not necessary"
+        bound, named = np.array([tk.cloning_information_bound(loss, d)]), _named("lower-bound", student=name)
+        findings.append(_deterministic("eq-23", what, information, bound, ("HOLDS", "VACUOUS"), named))
     return findings
 
 
@@ -442,18 +328,8 @@ def estimators(ctx: Context[PlantedSettings]) -> list[Finding]:
         what = (
             f"teacher and the teacher {name}, clone loss {loss:.2f}: I(H_t; H_s + τZ) at noise {noise:g} of its scale"
         )
-        findings.append(
-            attained(
-                "eq-22",
-                what,
-                truth,
-                estimate.information,
-                slack=0.08,
-                unit=_NATS,
-                key="noisy-information",
-                of={"student": name},
-            )
-        )
+        named = _named("noisy-information", student=name)
+        findings.append(attained("eq-22", what, truth, estimate.information, slack=0.08, **named))
     return [*findings, _without_noise(ctx, teacher, teacher @ rotation), *_automatic(ctx)]
 
 
@@ -494,20 +370,9 @@ def _automatic(ctx: Context[PlantedSettings]) -> list[Finding]:
             n_seeds=1,
             method=estimate.method,
         )
-        findings.append(
-            Finding(
-                GAIN,
-                Form.INSTRUMENT,
-                what,
-                verdict,
-                ("HOLDS",),
-                measured,
-                bound=truth,
-                unit=_NATS,
-                key="known-truth",
-                of={"estimator": "auto", "pair": name},
-            )
-        )
+        named = _named("known-truth", Form.INSTRUMENT, estimator="auto", pair=name)
+        numbers: dict[str, Any] = {"measured": measured, "bound": truth}
+        findings.append(Finding(GAIN, what=what, verdict=verdict, expected=("HOLDS",), **numbers, **named))
     return findings
 
 
@@ -551,11 +416,9 @@ def mechanisms(ctx: Context[PlantedSettings]) -> list[Finding]:
             alpha=1e-3,
             statement=what,
         )
-        measured = float((arms[treatment] - arms["control"]).mean())
-        of = {"treatment": treatment, "more_than": claim, "estimator": estimator}
-        return Finding(
-            GAIN, Form.PRINTED, what, verdict, (expected,), measured, bound=claim, unit=_NATS, key="gain", of=of
-        )
+        numbers: dict[str, Any] = {"measured": float((arms[treatment] - arms["control"]).mean()), "bound": claim}
+        named = _named("gain", Form.PRINTED, treatment=treatment, more_than=claim, estimator=estimator)
+        return Finding(GAIN, what=what, verdict=verdict, expected=(expected,), **numbers, **named)
 
     by_more = "planted gain of 0.3 nats: by more than 1.2 nats"
     return [

@@ -10,9 +10,9 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, Verdict, power_expectation
+from theorykit.verdicts import Form, Instance, Verdict, power_expectation
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding, Form
+from validation.claims.finding import CONDITIONAL, Finding
 from validation.claims.grids import seeds_of, student
 from validation.claims.trained import TrainedStudent
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN, gain_findings

@@ -10,10 +10,10 @@ import numpy as np
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
-from theorykit.verdicts import Instance, Verdict, expectation_verdict, trivial_bound
+from theorykit.verdicts import Form, Instance, Verdict, expectation_verdict, trivial_bound
 from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding, Form
+from validation.claims.finding import Configuration, Finding
 from validation.theorem_3.layers import (
     ARMS,
     CLONED,

@@ -1,4 +1,4 @@
-"""Text to blocks of tokens: read, split by document, cached on disk, and subsampled so that smaller n lie in larger."""
+"""Text to blocks of tokens: read, split by document, cached on disk, and drawn in an order for each student."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from theorykit.arguments import checked_generator, positive_integer, single_probability
+from theorykit.arguments import positive_integer, single_probability
 from theorykit.errors import InputError
 from validation.training import texts
 
 Blocks = NDArray[np.int32]
+Indices = NDArray[np.intp]
 
 OFFLINE = ("austen", "kjv", "anarchism", "python-docs")
 HUB = {"wikitext-103": ("Salesforce/wikitext", "wikitext-103-raw-v1"), "ptb": ("ptb-text-only/ptb_text_only", None)}
@@ -54,9 +56,7 @@ def read_corpus(source: str, folder: str | os.PathLike[str] = ".work/texts") -> 
         InputError: an unknown name, no text there, or a text that is not UTF-8.
     """
     if source == "python-docs":
-        from pydoc_data import topics
-
-        return Corpus(source, _without_repetitions(topics.topics.values()))
+        return Corpus(source, _without_repetitions(topics.values()))
     if source in OFFLINE:
         return Corpus(source, _offline(source, Path(folder)))
     if source in HUB:
@@ -197,21 +197,6 @@ def _key(documents: Sequence[str], tokenizer: Any, length: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def nested_subset(blocks: Blocks, count: int, generator: np.random.Generator) -> Blocks:
-    """Return ``count`` blocks in random order: with the same seed, fewer blocks are the first of more.
-
-    Args:
-        blocks: ``[n, T]``.
-        count: In [1, n].
-        generator: Draws the order.
-
-    Raises:
-        InputError: ``count`` out of range.
-    """
-    wanted = positive_integer("count", count, maximum=blocks.shape[0])
-    return np.asarray(blocks[checked_generator(generator).permutation(blocks.shape[0])[:wanted]])
-
-
 def train_and_held_out(
     corpus: Corpus, tokenizer: Any, length: int, held_out: int, cache: str | os.PathLike[str] | None = None
 ) -> tuple[Blocks, Blocks]:
@@ -285,3 +270,53 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int) -> Any:
     )
     tokenizer.train_from_iterator(documents, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>")
+
+
+class BlockOrders:
+    """The orders of S students; students of the same subset and seed see the same blocks at the same step.
+
+    Args:
+        subsets: For each student, the numbers of the blocks that it may see, as from a nested subset.
+        seeds: For each student.
+
+    Attributes:
+        subsets: As given.
+    """
+
+    def __init__(self, subsets: Sequence[Indices], seeds: Sequence[int]) -> None:
+        if len(subsets) != len(seeds) or not subsets:
+            raise InputError(f"{len(subsets)} subsets and {len(seeds)} seeds", "give one of both for each student")
+        if any(len(subset) == 0 for subset in subsets):
+            raise InputError("a subset holds no block", "give each student at least one")
+        self.subsets = [np.asarray(subset, dtype=np.intp) for subset in subsets]
+        self._generators = [np.random.default_rng([seed, 2]) for seed in seeds]  # not the draws of the subsets
+        self._waiting: list[Indices] = [np.empty(0, dtype=np.intp) for _ in subsets]
+
+    @property
+    def count(self) -> int:
+        """Return S."""
+        return len(self.subsets)
+
+    def next(self, blocks: Blocks, size: int) -> Blocks:
+        """Return the next ``size`` blocks of each student ``[S, size, T]``."""
+        return np.stack([np.asarray(blocks[self._taken(number, size)]) for number in range(self.count)])
+
+    def _taken(self, number: int, size: int) -> Indices:
+        while self._waiting[number].size < size:
+            order = self._generators[number].permutation(self.subsets[number])
+            self._waiting[number] = np.concatenate([self._waiting[number], order])
+        taken, self._waiting[number] = np.split(self._waiting[number], [size])
+        return taken
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return plain values from which :meth:`restore` goes on."""
+        return [
+            {"generator": generator.bit_generator.state, "waiting": waiting.tolist()}
+            for generator, waiting in zip(self._generators, self._waiting, strict=True)
+        ]
+
+    def restore(self, state: Sequence[dict[str, Any]]) -> None:
+        """Go back to a state of the same subsets."""
+        for number, saved in enumerate(state):
+            self._generators[number].bit_generator.state = saved["generator"]
+            self._waiting[number] = np.array(saved["waiting"], dtype=np.intp)

@@ -182,11 +182,11 @@ def _knock(address: str) -> None:
 
 def _shares(ray: Any, workers: int | None, tasks: Sequence[Task]) -> tuple[int, int, int]:
     """Return the tasks at once, and the cores and GPUs of each."""
-    found, nodes = ray.cluster_resources(), [node for node in ray.nodes() if node["Alive"]]
-    gpus = 0 if any(task.device == "cpu" for task in tasks) else int(found.get("GPU", 0))
+    resources, nodes = ray.cluster_resources(), [node for node in ray.nodes() if node["Alive"]]
+    gpus = 0 if any(task.device == "cpu" for task in tasks) else int(resources.get("GPU", 0))
     at_once = workers or gpus or len(nodes)
     largest = max(int(node["Resources"].get("CPU", 0)) for node in nodes)
-    return at_once, max(1, min(int(found.get("CPU", 1)) // at_once, largest)), int(gpus > 0)
+    return at_once, max(1, min(int(resources.get("CPU", 1)) // at_once, largest)), int(gpus > 0)
 
 
 def _on_node(work: Work, task: Task) -> None:

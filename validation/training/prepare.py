@@ -15,13 +15,20 @@ from theorykit.errors import InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import LanguageModel, context_length, load_language_model
 from validation.students import make_students
-from validation.students.adapter_start import lora_students, pc_lora_students
+from validation.students.adapters import lora_students, pc_lora_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import StudentBatch
-from validation.students.hints import with_regressor
-from validation.training.batches import BlockOrders
+from validation.students.make import with_regressor
 from validation.training.config import BatchConfig, StudentConfig
-from validation.training.data import Blocks, Corpus, read_corpus, split_documents, tokens_per_byte, train_and_held_out
+from validation.training.data import (
+    BlockOrders,
+    Blocks,
+    Corpus,
+    read_corpus,
+    split_documents,
+    tokens_per_byte,
+    train_and_held_out,
+)
 from validation.training.loop import Training
 from validation.training.losses import CloneScale, LossWeights
 from validation.training.methods import method_of
@@ -167,14 +174,14 @@ def _blocks(config: StudentConfig, model: LanguageModel, corpus: Corpus, cache: 
     longest = context_length(model)
     if longest is not None and config.length > longest:
         raise InputError(f"length = {config.length} is above the teacher's {longest} tokens", "give shorter blocks")
-    found = train_and_held_out(corpus, model.tokenizer, config.length, config.held_out_blocks, cache)
-    known, last = architecture_of(model.module).vocabulary, max(int(part.max()) for part in found)
+    blocks = train_and_held_out(corpus, model.tokenizer, config.length, config.held_out_blocks, cache)
+    known, last = architecture_of(model.module).vocabulary, max(int(part.max()) for part in blocks)
     if last >= known:
         raise InputError(
             f"{config.teacher}: the tokenizer gives the id {last} and the model has {known} embeddings",
             "the tokenizer belongs to another model; fetch both again",
         )
-    return found
+    return blocks
 
 
 def _seen_again(orders: BlockOrders, plan: TrainingPlan) -> int:

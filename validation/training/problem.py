@@ -18,8 +18,7 @@ from theorykit.errors import InputError
 from validation.students.architecture import Weights
 from validation.students.batch import HIDDEN, REGRESSOR, Runner, StudentBatch
 from validation.students.forward import Output
-from validation.training.batches import BlockOrders
-from validation.training.data import Blocks
+from validation.training.data import BlockOrders, Blocks
 from validation.training.failures import Failure
 from validation.training.losses import LossTerms, LossWeights, distillation_loss, hint_loss, language_model_loss
 from validation.training.runtime import Runtime
@@ -170,28 +169,28 @@ class Problem:
             return self._hint(batch, runner, tokens)
         weighed = self.objective if objective is None else objective
         names, kept = _compared(weighed, batch)
-        found = self.runtime.run(runner, tokens, **kept)
+        output = self.runtime.run(runner, tokens, **kept)
         taught = self.runtime.run(self.teacher, tokens, **kept) if self.teacher and weighed.needs_teacher else None
-        states, theirs = batch.compared(found, taught, names) if names and taught is not None else ([], [])
+        states, theirs = batch.compared(output, taught, names) if names and taught is not None else ([], [])
         terms = distillation_loss(
             weighed,
-            found.logits,
+            output.logits,
             tokens,
             teacher_logits=None if taught is None else taught.logits,
             states=states,
             teacher_states=theirs,
         )
-        return terms, found
+        return terms, output
 
     def _hint(self, batch: StudentBatch, runner: Runner, tokens: torch.Tensor) -> tuple[LossTerms, Output]:
         """Return the loss of the middle hidden states, from which the layers behind them get no gradient."""
         if self.teacher is None or REGRESSOR not in batch.weights:
             raise InputError("hints need a teacher and a regressor", "give both, or hint_steps = 0")
-        found = self.runtime.run(runner, tokens, keep=True)
-        guided = found.hidden[batch.architecture.depth // 2]
+        output = self.runtime.run(runner, tokens, keep=True)
+        guided = output.hidden[batch.architecture.depth // 2]
         hint = self.runtime.run(self.teacher, tokens, keep=True).hidden[self.teacher.architecture.depth // 2]
         loss = hint_loss(guided, hint, batch.weights[REGRESSOR])
-        return LossTerms(loss, hint=loss), found
+        return LossTerms(loss, hint=loss), output
 
     def evaluate(self, progress: float | None = None) -> torch.Tensor:
         """Return the mean cross-entropy of each student on the held-out blocks, ``[S]`` in nats per token.

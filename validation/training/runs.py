@@ -77,9 +77,9 @@ class RunFolder:
             write_whole(self.path / "environment.json", to_json(environment()))
             write_whole(file, to_json(self.config.to_dict() | {"identity": self.config.identity}))
 
-    def _check(self, found: dict[str, Any], resume: bool) -> None:
-        if found.get("identity") != self.config.identity:
-            changed = self.config.changed_from(found)
+    def _check(self, stored: dict[str, Any], resume: bool) -> None:
+        if stored.get("identity") != self.config.identity:
+            changed = self.config.changed_from(stored)
             raise InputError(
                 f"{self.path} holds a run with another {', '.join(changed) or 'identity'}", "give another folder"
             )
@@ -150,9 +150,9 @@ class RunFolder:
             self._append(training.records[done:])
             self._log.save()
             self._checkpoint(training)
-        found = self._result(training)
-        write_whole(self.path / "result.json", to_json(found))
-        return dict(json.loads(to_json(found)))
+        result = self._result(training)
+        write_whole(self.path / "result.json", to_json(result))
+        return dict(json.loads(to_json(result)))
 
     def _note_start(self, training: Training) -> None:
         """Keep the held-out losses of what would be deployed without any training."""

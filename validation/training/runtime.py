@@ -68,12 +68,8 @@ class Runtime:
         if self.precision == "no":
             return runner(tokens, keep=keep, signals=signals)
         with torch.autocast(tokens.device.type, torch.bfloat16):
-            found = runner(tokens, keep=keep, signals=signals)
-        return Output(
-            found.logits.float(),
-            [state.float() for state in found.hidden],
-            [{name: part.float() for name, part in one.items()} for one in found.signals],
-        )
+            output = runner(tokens, keep=keep, signals=signals)
+        return output.mapped(torch.Tensor.float)
 
     def mean(self, terms: LossTerms, gradients: Gradients) -> tuple[LossTerms, Gradients]:
         """Return losses and gradients of the whole batch, from those of this process's share."""

@@ -28,9 +28,8 @@ from theorykit.errors import InputError
 from theorykit.results import to_json, write_whole
 from validation.students.export import merged_model
 from validation.students.factored import factored_students
-from validation.training.batches import BlockOrders
 from validation.training.config import BatchConfig, StudentConfig
-from validation.training.data import Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
+from validation.training.data import BlockOrders, Corpus, tokens_per_byte, train_and_held_out, train_tokenizer
 from validation.training.loop import StepRecord, Training
 from validation.training.losses import LossWeights
 from validation.training.problem import TrainingPlan
@@ -203,9 +202,9 @@ def _train(
     module = _untrained(asked, tokenizer).to(torch_device(device))
     training = _training(config, module, tokenizer, corpus, cache)
     run = RunFolder(home / "run", config, resume=True)
-    (found,) = run.run(training, progress and progress(config))["students"]
-    if found["failure"]:
-        raise InputError(f"the teacher from scratch failed: {found['failure']}", "give a smaller learning_rate")
+    (row,) = run.run(training, progress and progress(config))["students"]
+    if row["failure"]:
+        raise InputError(f"the teacher from scratch failed: {row['failure']}", "give a smaller learning_rate")
     if training.step == 0:  # the run was finished before
         run.restore(training)
     logging.disable_progress_bar()
@@ -213,7 +212,7 @@ def _train(
     shutil.rmtree(new, ignore_errors=True)
     merged_model(training.students, 0, module).save_pretrained(new)
     tokenizer.save_pretrained(new)
-    kept = {name: found[name] for name in ("held_out", "bits_per_byte", "deployed_parameters")}
+    kept = {name: row[name] for name in ("held_out", "bits_per_byte", "deployed_parameters")}
     write_whole(new / "teacher.json", to_json({**dataclasses.asdict(asked), "text": config.shared.data} | kept))
     os.replace(new, home / "model")
 

@@ -62,15 +62,17 @@ class Store:
 
     def records(self, **fields: Any) -> list[dict[str, Any]]:
         """Return all records whose configuration has these values, as ``method="kd", rank=64``."""
-        found = [_read(file) for file in sorted((self.path / "records").glob("*.json"))]
-        return [one for one in found if all(_value(one, name) == value for name, value in fields.items())]
+        records = [_read(file) for file in sorted((self.path / "records").glob("*.json"))]
+        return [record for record in records if all(_value(record, name) == value for name, value in fields.items())]
 
     def to_frame(self, **fields: Any) -> pd.DataFrame:
         """Return records as a table: a row for each student, with its configuration and what was measured."""
         rows = []
-        for one in self.records(**fields):
-            config = {name: _value(one, name) for name in one["config"]}
-            rows.append({"identity": one["identity"]} | config | {"failure": one["failure"]} | (one["result"] or {}))
+        for record in self.records(**fields):
+            config = {name: _value(record, name) for name in record["config"]}
+            rows.append(
+                {"identity": record["identity"]} | config | {"failure": record["failure"]} | (record["result"] or {})
+            )
         return pd.DataFrame(rows)
 
     def metrics(self, student: str) -> list[dict[str, Any]]:
@@ -111,12 +113,12 @@ class Store:
         """
         with self._locked("batches") if keep else contextlib.nullcontext():
             known = self.batches()
-            place = {one.identity: batch for batch, config in known.items() for one in config.students}
+            place = {student.identity: batch for batch, config in known.items() for student in config.students}
             left = self.unfinished(students)
-            new = group([one for one in left if one.identity not in place], size)
+            new = group([student for student in left if student.identity not in place], size)
             if new and keep:
                 self._keep_batches([*known.values(), *new])
-        wanted = {place[one.identity] for one in left if one.identity in place}
+        wanted = {place[student.identity] for student in left if student.identity in place}
         return [config for batch, config in known.items() if batch in wanted] + new
 
     def split(self, config: BatchConfig) -> None:
@@ -134,7 +136,7 @@ class Store:
         records = [self.record(student.identity) for student in students]
         failed = {record["identity"] for record in records if record is not None and record["failure"]}
         for batch, config in self.batches().items():
-            members = {one.identity for one in config.students}
+            members = {student.identity for student in config.students}
             with self.claim(batch) if members & failed else contextlib.nullcontext(False) as mine:
                 if mine:
                     self._forget(batch, members, failed)
@@ -217,9 +219,9 @@ def _picked(step: Any, place: int) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}", "let it be read") from error
     except ValueError:

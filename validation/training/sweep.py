@@ -24,6 +24,7 @@ from validation.plans import Plan
 from validation.training.config import BatchConfig
 from validation.training.failures import Failure
 from validation.training.loop import StepRecord
+from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
 
@@ -103,7 +104,7 @@ def run_sweep(
 
 
 def _task(plan: Plan, store: Store, batch: BatchConfig, **options: Any) -> Task:
-    presets = {one.identity: plan.presets.get(one.identity, "") for one in batch.students}
+    presets = {student.identity: plan.presets.get(student.identity, "") for student in batch.students}
     return Task(store.path.absolute(), batch, Path.cwd(), presets=presets, **options)
 
 
@@ -157,8 +158,6 @@ class _Attempt:
         return self._first_step is not None or (kept.exists() and kept.stat().st_size > 0)
 
     def run(self, live: Live | None) -> dict[str, Any]:
-        from validation.training.prepare import prepare
-
         run = RunFolder(self._folder, self._task.config, resume=True)
         if run.result is not None:  # killed between the result and the last of the records
             return run.result
@@ -201,7 +200,7 @@ def _keep_failure(task: Task, failure: Failure, made: dict[str, Any] | None = No
 def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> None:
     """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
     store = Store(task.store)
-    left = {one.identity for one in store.unfinished(task.config.students)}
+    left = {student.identity for student in store.unfinished(task.config.students)}
     for place, (student, row) in enumerate(zip(task.config.students, rows, strict=True)):
         if student.identity not in left:
             continue

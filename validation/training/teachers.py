@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -69,20 +67,21 @@ class Teacher:
         rows, places = _distinct(tokens)
         with torch.no_grad():
             if self.one_by_one:
-                found = _joined([self._output(row.unsqueeze(0), keep, signals) for row in rows])
+                outputs = [self._output(row.unsqueeze(0), keep, signals) for row in rows]
+                output = Output.joined(outputs, lambda parts: torch.cat(parts, dim=1))
             else:
-                found = self._run(rows, keep, signals)
-            return _spread(found, places, tokens.shape)
+                output = self._run(rows, keep, signals)
+            return _spread(output, places, tokens.shape)
 
     def _output(self, row: torch.Tensor, keep: bool, signals: bool) -> Output:
         """Return the output of one block, as it was kept or anew."""
         key = row.cpu().numpy().tobytes()
-        found = self._kept.get(key)
-        if found is None or (keep and not found.hidden) or (signals and not found.signals):
-            found = self._run(row, keep, signals)
-            if key not in self._kept and self._room >= (size := _bytes(found)):
-                self._kept[key], self._room = found, self._room - size
-        return Output(found.logits, found.hidden if keep else [], found.signals if signals else [])
+        output = self._kept.get(key)
+        if output is None or (keep and not output.hidden) or (signals and not output.signals):
+            output = self._run(row, keep, signals)
+            if key not in self._kept and self._room >= (size := _bytes(output)):
+                self._kept[key], self._room = output, self._room - size
+        return Output(output.logits, output.hidden if keep else [], output.signals if signals else [])
 
     def _run(self, rows: torch.Tensor, keep: bool, signals: bool) -> Output:
         """Return the outputs of blocks ``[U, T]``, with axes ``[1, U, …]``.
@@ -103,12 +102,12 @@ def _distinct(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return rows[torch.from_numpy(firsts[order]).to(rows.device)], torch.from_numpy(numbers).view(tokens.shape[:2])
 
 
-def _spread(found: Output, places: torch.Tensor, shape: torch.Size) -> Output:
+def _spread(output: Output, places: torch.Tensor, shape: torch.Size) -> Output:
     """Return ``[S, B, …]`` of outputs ``[1, U, …]``; without a copy where all students see the same blocks."""
     count, size, length = shape
-    distinct = found.logits.shape[1]
+    distinct = output.logits.shape[1]
     shared = distinct == size and bool((places == torch.arange(size)).all())
-    numbers = places.flatten().to(found.logits.device)
+    numbers = places.flatten().to(output.logits.device)
 
     def blocks(part: torch.Tensor) -> torch.Tensor:
         if shared:
@@ -116,27 +115,15 @@ def _spread(found: Output, places: torch.Tensor, shape: torch.Size) -> Output:
         return part[0, numbers].view(count, size, *part.shape[2:])
 
     return Output(
-        blocks(found.logits),
-        [blocks(state) for state in found.hidden],
+        blocks(output.logits),
+        [blocks(state) for state in output.hidden],
         [
-            {name: blocks(part.view(1, distinct, length, -1)).flatten(1, 2) for name, part in one.items()}
-            for one in found.signals
-        ],
-    )
-
-
-def _joined(outputs: Sequence[Output]) -> Output:
-    """Return outputs of single blocks as those of a batch."""
-    return Output(
-        torch.cat([one.logits for one in outputs], dim=1),
-        [torch.cat(states, dim=1) for states in zip(*(one.hidden for one in outputs), strict=True)],
-        [
-            {name: torch.cat([trace[name] for trace in traces], dim=1) for name in traces[0]}
-            for traces in zip(*(one.signals for one in outputs), strict=True)
+            {name: blocks(part.view(1, distinct, length, -1)).flatten(1, 2) for name, part in trace.items()}
+            for trace in output.signals
         ],
     )
 
 
 def _bytes(output: Output) -> int:
-    tensors = [output.logits, *output.hidden, *(part for one in output.signals for part in one.values())]
+    tensors = [output.logits, *output.hidden, *(part for trace in output.signals for part in trace.values())]
     return sum(part.numel() * part.element_size() for part in tensors)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from theorykit.errors import InputError
-from theorykit.verdicts import Exponent, Instance, Value, Verdict
+from theorykit.verdicts import Exponent, Form, Instance, Value, Verdict
 from validation.claims.experiment import PartResult
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 
 
 def finding(verdict: Verdict | None = None, **fields: Any) -> Finding:

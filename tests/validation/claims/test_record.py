@@ -14,10 +14,10 @@ import pytest
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.provenance import ROOT
-from theorykit.verdicts import Instance, Value, Verdict
+from theorykit.verdicts import Form, Instance, Value, Verdict
 from validation.claims import record as records
 from validation.claims.experiment import Context, Experiment, Part, PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.record import (
     Made,
     StudentEnd,

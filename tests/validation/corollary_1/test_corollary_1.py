@@ -11,10 +11,10 @@ import pytest
 
 import theorykit as tk
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance
+from theorykit.verdicts import Form, Instance
 from validation.claims.experiment import Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import Finding, Form, Outcome
+from validation.claims.finding import Finding, Outcome
 from validation.claims.grids import Curve, CurveSettings, GridSettings, curves_of, label_grid
 from validation.claims.settings import PartSettings, read_settings
 from validation.claims.trained import TrainedStudent

@@ -10,10 +10,10 @@ import pytest
 
 import theorykit as tk
 from theorykit.results import plain
-from theorykit.verdicts import Instance
+from theorykit.verdicts import Form, Instance
 from validation.claims.experiment import PLANTED, STUDENTS, Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.finding import CONDITIONAL, Outcome
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.lemma_1 import planted, students

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.validation.measure.test_measurements import measured_setting, training
 from tests.validation.students.test_forward import gpt2
+from tests.validation.trainings import assert_same_weights
 from theorykit.convergence import tuned_step_size
 from theorykit.errors import ConvergenceError, InputError
 from validation.__main__ import app
@@ -38,8 +39,7 @@ def test_one_over_the_top_eigenvalue_at_the_start():
     assert [one["step_size"] for one in found.step_sizes] == pytest.approx([1 / abs(value) for value in eigenvalues])
     fixed = small("", learning_rates=tuple(one["step_size"] for one in found.step_sizes))
     fixed.run(until=1)
-    for name, part in fixed.students.weights.items():
-        assert torch.equal(part, found.students.weights[name]), name
+    assert_same_weights(fixed, found)
 
 
 def test_the_tuned_step_is_that_of_theorem_1():
@@ -75,8 +75,7 @@ def test_a_resumed_run_keeps_its_step(monkeypatch):
     runs._take_step_sizes(second)
     second.run()
     assert whole.step_sizes == second.step_sizes
-    for name, part in whole.students.weights.items():
-        assert torch.equal(part, second.students.weights[name]), name
+    assert_same_weights(whole, second)
 
 
 def test_a_student_without_a_step_fails_and_the_others_go_on(monkeypatch):

@@ -10,9 +10,10 @@ from scipy import stats
 
 from theorykit.errors import InputError
 from theorykit.results import to_json
-from theorykit.verdicts import Instance
+from theorykit.verdicts import Form, Instance
+from validation.claims import comparison
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
-from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.finding import CONDITIONAL, Outcome
 from validation.claims.record import content_of
 from validation.claims.trained import TrainedStudent
 from validation.reported_results import design as designs
@@ -20,7 +21,7 @@ from validation.reported_results import planted
 from validation.reported_results import verdicts as claims
 from validation.reports.experiments import find_experiment
 from validation.students.batch import StudentBatch
-from validation.training import comparison
+from validation.training.config import StudentConfig
 
 EXPERIMENT = find_experiment("table-2")
 SETTINGS = {
@@ -168,7 +169,7 @@ def test_each_student_is_asked_for_once_and_another_seed_asks_for_others():
     first, second = (EXPERIMENT.part(STUDENTS).students(settings_with(), seed) for seed in (0, 1))
     assert len({config.identity for config in first}) == len(first)
     assert not {config.identity for config in first} & {config.identity for config in second}
-    assert {config.count for config in first} == {1}
+    assert {type(config) for config in first} == {StudentConfig}
     # 6 methods at 3 rates, 5 more rows of Table 2, 2 rates, 2 weights, 2 × 4 ranks of which one is LRC: 6 seeds each
     assert len(first) == 6 * (6 * 3 + 5 + 2 + 2 + 7)
     assert EXPERIMENT.part(TEACHER).run is EXPERIMENT.part(STUDENTS).run

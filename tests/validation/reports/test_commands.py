@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.validation.fakes import GAP, RECORDS, SGD, content
-from theorykit.verdicts import Instance, Verdict
+from theorykit.verdicts import Form, Instance, Verdict
 from validation.claims.experiment import PartResult
-from validation.claims.finding import Finding, Form
+from validation.claims.finding import Finding
 from validation.claims.record import Made, Record, checksum_of, content_of, read_record
 from validation.reports.run import contradictions, exit_code
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
+from validation.claims.model_shape import model_shape, student_matrices
 from validation.reports import cost
 from validation.reports.cost import Cost, Estimate
 from validation.students import make_student
 from validation.training.config import BatchConfig, StudentConfig
-from validation.training.model_shape import model_shape, student_matrices
 from validation.training.scratch import SIZES
 from validation.training.store import Store
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
 
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import assert_goes_on_bit_for_bit, assert_same_weights
 from theorykit.errors import InputError
 from validation.students import make_students
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import REGRESSOR
-from validation.students.hints import with_regressor
-from validation.training.batches import BlockOrders
+from validation.students.make import with_regressor
 from validation.training.config import StudentConfig
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import hint_steps_of
@@ -76,21 +74,12 @@ def test_the_second_stage_is_a_training_of_its_own_from_there(name):
     second.run()
     assert [record.loss for record in whole.records[5:]] == [record.loss for record in second.records]
     assert torch.equal(whole.students.weights[REGRESSOR], regressor)
-    for key, part in whole.students.weights.items():
-        assert torch.equal(part, second.students.weights[key]), key
+    assert_same_weights(whole, second)
 
 
 @pytest.mark.parametrize("stop", [3, 5, 6])
 def test_stopped_before_at_or_behind_the_border_it_goes_on_bit_for_bit(stop):
-    whole, first, second = (training("factored gpt2") for _ in range(3))
-    whole.run()
-    first.run(until=stop)
-    tensors, values = first.state()
-    second.restore(load(save(tensors)), json.loads(json.dumps(values)))
-    second.run()
-    assert whole.records[stop:] == second.records
-    for key, part in whole.students.weights.items():
-        assert torch.equal(part, second.students.weights[key]), key
+    assert_goes_on_bit_for_bit(lambda: training("factored gpt2"), stop)
 
 
 @pytest.mark.parametrize("name", KINDS)

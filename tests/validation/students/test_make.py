@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import batch
 from theorykit.errors import InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.language_model import load_language_model

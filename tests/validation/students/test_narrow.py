@@ -11,7 +11,7 @@ from validation.students.architecture import architecture_of, dense_weights
 from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import narrow_students, residual_basis
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights, clone_loss
 from validation.training.problem import TrainingPlan
@@ -58,7 +58,7 @@ def test_export_is_an_ordinary_smaller_model(tmp_path):
 
 
 def test_it_trains_and_the_basis_of_the_residual_stream_is_a_better_start():
-    teacher = llama()
+    teacher = llama(num_hidden_layers=1)
     bases = residual_basis(teacher, BLOCKS, 12), None
     orders = [BlockOrders([np.arange(40)], [0]) for _ in bases]
     found = [

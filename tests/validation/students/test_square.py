@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.validation.configs import batch
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import batch
 from theorykit.convergence.gradient_preservation import factor_gradients
 from theorykit.errors import InputError
 from validation.students import make_student, make_students
@@ -15,7 +15,7 @@ from validation.students.export import merged_model
 from validation.students.forward import forward
 from validation.students.narrow import residual_basis
 from validation.students.square import square_students
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossWeights, clone_loss, language_model_loss
 from validation.training.prepare import prepare

@@ -8,13 +8,13 @@ import pytest
 
 import theorykit as tk
 from theorykit.errors import InputError
-from theorykit.verdicts import Instance, plan_exponent
+from theorykit.verdicts import Form, Instance, plan_exponent
 from validation.claims.experiment import PLANTED, STUDENTS, Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import CONDITIONAL, Form, Outcome
+from validation.claims.finding import CONDITIONAL, Outcome
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
-from validation.theorem_1 import planted
+from validation.theorem_1 import planted, slopes, students
 from validation.theorem_1.arms import (
     ADAMW,
     CONTROL,
@@ -29,26 +29,7 @@ from validation.theorem_1.arms import (
     constants_of,
 )
 from validation.theorem_1.experiment import EXPERIMENT
-from validation.theorem_1.slopes import (
-    RATES,
-    RIVALS,
-    Measure,
-    adamw_slope,
-    gradient_speed,
-    loss_speed,
-    power,
-    rate_finding,
-    slope_findings,
-    speed_findings,
-    speeds_of,
-)
-from validation.theorem_1.students import (
-    StudentsData,
-    constant_step_findings,
-    refuted_and_explicit,
-    students,
-    tuned_findings,
-)
+from validation.theorem_1.slopes import RIVALS, Measure
 from validation.training.config import StudentConfig
 
 TABLE = tomllib.loads(
@@ -80,7 +61,6 @@ TABLE = tomllib.loads(
 )
 """No file of presets: what it asks for stays a matter of the preset."""
 SETTINGS = EXPERIMENT.part(STUDENTS).read(TABLE)
-
 ADAMW_ARMS = (ADAMW, CONTROL, *RIVALS)
 
 
@@ -123,8 +103,10 @@ def test_a_slope_alone_refutes_no_upper_bound(slope, explicit, words):
     sizes = np.array([100.0, 1000.0, 10_000.0])
     generator = np.random.default_rng(0)
     averages = sizes**slope * np.exp(0.01 * generator.standard_normal((8, 3)))
-    plan = plan_exponent(-0.5, sizes, n_seeds=8, sd_log=0.1, margin=0.1, further_rivals=RATES)
-    finding = rate_finding(plan, averages, generator, form=Form.PRINTED, what="O(T^-1/2)", of={}, explicit=explicit)
+    plan = plan_exponent(-0.5, sizes, n_seeds=8, sd_log=0.1, margin=0.1, further_rivals=slopes.RATES)
+    finding = slopes.rate_finding(
+        plan, averages, generator, form=Form.PRINTED, what="O(T^-1/2)", of={}, explicit=explicit
+    )
     assert finding.words == words
 
 
@@ -165,7 +147,7 @@ def known(excess=0.9):
 def judged(curves, constants):
     return {
         (finding.equation, finding.form): finding.verdict
-        for finding in constant_step_findings(SETTINGS, SHORT, curves, constants)
+        for finding in students.constant_step_findings(SETTINGS, SHORT, curves, constants)
         if finding.verdict.instance is not Instance.UNFALSIFIABLE
     }
 
@@ -201,25 +183,25 @@ def test_failed_students_are_counted_and_decide_nothing():
 
 
 def test_tuned_steps_are_judged_by_their_own_lengths():
-    (found,) = tuned_findings(SETTINGS, tuned(1, floor=0.1), known())
+    (found,) = students.tuned_findings(SETTINGS, tuned(1, floor=0.1), known())
     assert found.verdict.instance is Instance.HOLDS
     # curvature 1.8 against 1/η = 10, 17, 32: no step is too long
     assert len(found.verdict.evidence.rows) == 3
 
 
 def test_a_tuned_step_that_is_too_long_is_left_out():
-    (found,) = tuned_findings(SETTINGS, tuned(8, floor=0.1), known())
+    (found,) = students.tuned_findings(SETTINGS, tuned(8, floor=0.1), known())
     assert [row.name for row in found.verdict.evidence.rows] == ["T = 300", "T = 1000"]
     assert any("T = 100 is left out" in reason for reason in found.verdict.reasons)
 
 
-def slopes(refuted=(), explicit=None):
+def judged_slopes(refuted=(), explicit=None):
     arms = dict.fromkeys((SHORT, ONE_OVER_L), eight())
-    return slope_findings(context(replace(SETTINGS, tuned_steps=())), arms, refuted, explicit or {})
+    return slopes.slope_findings(context(replace(SETTINGS, tuned_steps=())), arms, refuted, explicit or {})
 
 
 def test_slopes_name_whose_claim_they_judge_and_how_it_is_read():
-    findings = slopes(explicit={SHORT: Instance.HOLDS, ONE_OVER_L: Instance.VIOLATED})
+    findings = judged_slopes(explicit={SHORT: Instance.HOLDS, ONE_OVER_L: Instance.VIOLATED})
     assert [finding.words[0] for finding in findings] == ["INCONCLUSIVE", "UNFALSIFIABLE", "VIOLATED", "UNFALSIFIABLE"]
     claims = [("T^-1", "§4.1"), ("T^-1/2", "abstract, §7")] * 2
     for finding, (rate, where) in zip(findings, claims, strict=True):
@@ -229,7 +211,7 @@ def test_slopes_name_whose_claim_they_judge_and_how_it_is_read():
 
 
 def test_slopes_are_only_shown_where_the_step_is_too_long():
-    found = slopes(refuted={SHORT})
+    found = judged_slopes(refuted={SHORT})
     assert [finding.words for finding in found[:2]] == [("NOT_APPLICABLE",)] * 2
     assert found[2].words == ("UNFALSIFIABLE", "INCONSISTENT")
     assert found[0].measured == pytest.approx(0, abs=0.1)
@@ -238,14 +220,14 @@ def test_slopes_are_only_shown_where_the_step_is_too_long():
 def test_arms_whose_step_is_too_long_are_told_from_curvature():
     curves = {SHORT: eight(), ONE_OVER_L: eight(), TUNED: tuned(8)}
     constants = {SHORT: known(), ONE_OVER_L: known(excess=1.3)}
-    refuted, explicit = refuted_and_explicit(SETTINGS, curves, constants)
+    refuted, explicit = students.refuted_and_explicit(SETTINGS, curves, constants)
     assert refuted == {ONE_OVER_L, TUNED}
     # a floor at 1 against (2LΔ + σ²)/T
     assert explicit[SHORT] is Instance.VIOLATED
 
 
 def test_the_slope_of_adamw_is_only_shown():
-    found = adamw_slope(context(), eight(steps=10))
+    found = slopes.adamw_slope(context(), eight(steps=10))
     assert found.words == ("NOT_APPLICABLE",)
     assert found.measured is not None
     assert "§5.4" in found.what
@@ -278,9 +260,9 @@ def measured(norms, losses, seed=0):
 def test_speeds_of_a_known_curve():
     one = measured([2.0, 1.0, 1.0], [4.0, 3.0, 2.0])
     # squares 4, 1, 1: mean by trapezoids (2.5 + 1)/2 = 1.75 of 4; half of the loss at step 10 of 20
-    assert gradient_speed(one) == pytest.approx(-np.log(1.75 / 4))
-    assert loss_speed(one) == pytest.approx(np.log(2))
-    assert np.isnan(loss_speed(measured([1.0, 1.0], [2.0, 3.0])))
+    assert slopes.gradient_speed(one) == pytest.approx(-np.log(1.75 / 4))
+    assert slopes.loss_speed(one) == pytest.approx(np.log(2))
+    assert np.isnan(slopes.loss_speed(measured([1.0, 1.0], [2.0, 3.0])))
 
 
 def test_a_planted_speed_is_found_and_none_is_not():
@@ -295,7 +277,7 @@ def test_a_planted_speed_is_found_and_none_is_not():
         return [one(seed) for seed in range(8)]
 
     arms = {ADAMW: arm(0.4), CONTROL: arm(0.4), HIGH: arm(0.2), KD: arm(0.4), DENSE: arm(0.8)}
-    findings = speed_findings(context(), speeds_of(arms))
+    findings = slopes.speed_findings(context(), slopes.speeds_of(arms))
     assert [finding.of for finding in findings] == [
         {"rival": rival, "measure": measure} for measure in Measure for rival in RIVALS
     ]
@@ -307,14 +289,14 @@ def test_a_planted_speed_is_found_and_none_is_not():
 
 
 def test_the_students_are_known_beforehand():
-    asked = students(SETTINGS, 0)
+    asked = students.students(SETTINGS, 0)
     assert len(asked) == 8 * (2 + 3 + 5) + 2 * 2
     assert {type(one) for one in asked} == {StudentConfig}
-    assert not {one.identity for one in asked} & {one.identity for one in students(SETTINGS, 1)}
+    assert not {one.identity for one in asked} & {one.identity for one in students.students(SETTINGS, 1)}
 
 
 def test_power_is_planned():
-    assert min(power(SETTINGS).values()) > 0.8
+    assert min(slopes.power(SETTINGS).values()) > 0.8
 
 
 def test_every_verdict_on_students_says_what_it_is_conditional_on():
@@ -329,7 +311,7 @@ def test_every_verdict_on_students_says_what_it_is_conditional_on():
 def without(field, **change):
     """Return data that a figure cannot draw: their field is another."""
     speeds = {measure: {arm: np.zeros(2) for arm in ADAMW_ARMS} for measure in Measure}
-    data = StudentsData(dict.fromkeys((SHORT, *ADAMW_ARMS), ()), {SHORT: known()}, speeds)
+    data = students.StudentsData(dict.fromkeys((SHORT, *ADAMW_ARMS), ()), {SHORT: known()}, speeds)
     return replace(data, **{field: change})
 
 

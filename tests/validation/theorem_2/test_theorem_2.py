@@ -7,9 +7,10 @@ import pytest
 
 import theorykit as tk
 from theorykit.errors import InputError
+from theorykit.verdicts import Form
 from validation.claims.experiment import PLANTED, STUDENTS, TEACHER, Context
 from validation.claims.factors import multiplied
-from validation.claims.finding import Form, Outcome
+from validation.claims.finding import Outcome
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.reports.experiments import find_experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.validation.configs import batch
+from tests.validation.trainings import batch
 from theorykit.errors import InputError
 from validation.reports.experiments import find_experiment
 from validation.training.config import PER_STUDENT, BatchConfig, StudentConfig

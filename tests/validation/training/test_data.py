@@ -9,7 +9,6 @@ from theorykit.errors import InputError
 from validation.training.data import (
     Corpus,
     bits_per_byte,
-    nested_subset,
     read_corpus,
     split_documents,
     token_blocks,
@@ -73,14 +72,6 @@ def test_the_cache_is_keyed_by_text_tokenizer_and_length(tokenizer, tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_subsets_are_nested(tokenizer):
-    blocks = token_blocks(WORDS, tokenizer, 16)
-    few, many = (nested_subset(blocks, count, np.random.default_rng(3)) for count in (5, 20))
-    np.testing.assert_array_equal(few, many[:5])
-    other = nested_subset(blocks, 20, np.random.default_rng(4))
-    assert not np.array_equal(other, many)
-
-
 def test_bits_per_byte_do_not_depend_on_how_tokens_are_cut():
     assert bits_per_byte(2.0, 0.25) == pytest.approx(bits_per_byte(1.0, 0.5))
 
@@ -107,8 +98,6 @@ def test_refusals(tokenizer, tmp_path, monkeypatch):
         token_blocks(("short",), tokenizer, 64)
     with pytest.raises(InputError, match="vocabulary = 256 is below 257"):
         train_tokenizer(WORDS, 256)
-    with pytest.raises(InputError, match="count"):
-        nested_subset(np.zeros((3, 2), dtype=np.int32), 4, np.random.default_rng(0))
     with pytest.raises(InputError, match="share"):
         split_documents(Corpus("words", WORDS), 1.0)
 

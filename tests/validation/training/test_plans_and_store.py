@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.validation.configs import batch
+from tests.validation.trainings import batch
 from theorykit.errors import InputError
 from validation.plans import read_plan
 from validation.training.store import Store, group

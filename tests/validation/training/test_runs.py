@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
-from tests.validation.configs import batch, changed
+from tests.validation.trainings import batch, changed
 from theorykit.errors import InputError
 from validation.presets import preset
 from validation.training.prepare import objective_of, prepare
@@ -128,11 +128,11 @@ def _kill(now):
 
 def test_the_command_line_resumes_after_kill_9(setting, tmp_path):
     teacher, data = setting.shared.teacher, setting.shared.data
-    config = batch(teacher, data=data, **preset("smoke") | {"rank": (4, 12), "steps": 150})
+    config = batch(teacher, data=data, **preset("smoke") | {"rank": (4, 12), "steps": 100, "length": 16})
     RunFolder(tmp_path / "whole", config).run(prepare(config))
     command = [
         *(sys.executable, "-m", "validation", "train", "--teacher", teacher, "--data", data),
-        *("--rank", "4", "--rank", "12", "--steps", "150", "--out", str(tmp_path / "killed")),
+        *("--rank", "4", "--rank", "12", "--steps", "100", "--length", "16", "--out", str(tmp_path / "killed")),
     ]
     victim = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while not (tmp_path / "killed" / "checkpoint").exists() and victim.poll() is None:
@@ -162,6 +162,7 @@ def test_the_identity_is_that_of_what_decides_the_numbers(setting):
 def test_subsets_of_different_size_are_nested(setting):
     few, many = (prepare(changed(setting, n_blocks=count)).orders.subsets[0] for count in (5, 20))
     np.testing.assert_array_equal(few, many[:5])
+    assert not np.array_equal(prepare(changed(setting, n_blocks=20, seed=1)).orders.subsets[0], many)
 
 
 def test_refusals(setting, tmp_path):

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2
-from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import batch, changed
 from theorykit.errors import InputError
 from validation.presets import preset
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
 from validation.students.narrow import narrow_students
-from validation.training.batches import BlockOrders
 from validation.training.config import BatchConfig
+from validation.training.data import BlockOrders
 from validation.training.loop import Training
 from validation.training.losses import LossTerms, LossWeights
 from validation.training.prepare import prepare

@@ -22,8 +22,7 @@ from tests.validation.training.killed_or_done import killed_or_done
 from theorykit.errors import InputError
 from validation.__main__ import main
 from validation.plans import read_plan
-from validation.training import prepare as preparing
-from validation.training import runs
+from validation.training import runs, sweep
 from validation.training.config import BatchConfig
 from validation.training.executors import here, processes, ray_cluster
 from validation.training.failures import Failure, FailureKind, failure_in, reason_of
@@ -98,7 +97,7 @@ def test_records_are_the_results_of_plain_runs(good, whole, tmp_path):
 
 
 def test_nothing_is_run_twice(good, whole, monkeypatch):
-    monkeypatch.setattr(preparing, "prepare", None)
+    monkeypatch.setattr(sweep, "prepare", None)
     before = repeatable(whole)
     assert [one["failure"] for one in run_sweep(good, whole, here)] == [""] * 4
     assert repeatable(whole) == before
@@ -159,7 +158,7 @@ def test_what_does_not_fit_is_tried_in_halves(good, whole, tmp_path, monkeypatch
             raise RuntimeError("a bug\nof two lines")
         return prepare(config, **options)
 
-    monkeypatch.setattr(preparing, "prepare", small)
+    monkeypatch.setattr(sweep, "prepare", small)
     records = run_sweep(good, Store(tmp_path), here)
     assert [one["failure"] for one in records] == ["", "", *["RuntimeError: a bug of two lines"] * 2]
     assert all("raise RuntimeError" in one["trace"] for one in records[2:])

@@ -7,21 +7,19 @@ import os
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.models.tiny import save_runnable, tiny_gpt2
-from tests.validation.configs import batch, changed
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import assert_goes_on_bit_for_bit, batch, changed
 from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.batch import SIGNALS
 from validation.students.factored import factored_students
 from validation.students.forward import forward
-from validation.students.hints import with_regressor
+from validation.students.make import with_regressor
 from validation.training import scratch, teachers
-from validation.training.batches import BlockOrders
-from validation.training.data import Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
+from validation.training.data import BlockOrders, Corpus, bits_per_byte, tokens_per_byte, train_and_held_out
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
 from validation.training.prepare import load_teacher, prepare
@@ -130,18 +128,8 @@ def test_with_kept_outputs_it_goes_on_bit_for_bit(free, hint_steps, monkeypatch)
         students = with_regressor(factored_students(gpt2(), [4]), 24, [])
         return Training(students, LossWeights(1, 1, 0), plan, orders, BLOCKS, HELD_OUT, teacher_of(gpt2(), 10))
 
-    whole, first = made(), made()
-    whole.run()
-    first.run(until=4)
-    monkeypatch.setattr(teachers, "free_bytes", lambda: free)
-    second = made()
-    tensors, values = first.state()
-    second.restore(load(save(tensors)), json.loads(json.dumps(values)))
-    second.run()
-    assert second.teacher.one_by_one
-    assert whole.records[4:] == second.records
-    for name, part in whole.students.weights.items():
-        assert torch.equal(part, second.students.weights[name]), name
+    resumed = assert_goes_on_bit_for_bit(made, 4, lambda: monkeypatch.setattr(teachers, "free_bytes", lambda: free))
+    assert resumed.teacher.one_by_one
 
 
 def test_nothing_is_kept_where_it_does_not_fit(monkeypatch):
@@ -211,9 +199,13 @@ def test_another_seed_size_or_text_is_another_teacher(tmp_path):
     assert trained_teacher(SMALL, dataclasses.replace(TEXT, name="elsewhere"), tmp_path) in folders
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path_factory.mktemp("undisturbed"))
+
+
 @pytest.mark.parametrize("writes", [1, 3, 6, 9])
-def test_killed_half_way_it_passes_for_nothing_and_goes_on(writes, tmp_path, monkeypatch):
-    whole = trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path / "whole")
+def test_killed_half_way_it_passes_for_nothing_and_goes_on(writes, undisturbed, tmp_path, monkeypatch):
     replace, calls = os.replace, 0
 
     def counted_replace(*paths):
@@ -226,11 +218,11 @@ def test_killed_half_way_it_passes_for_nothing_and_goes_on(writes, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", counted_replace)
         with pytest.raises(KeyboardInterrupt):
-            trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path / "killed")
-    assert not list((tmp_path / "killed").glob("*/model"))
-    found = trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path / "killed")
+            trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path)
+    assert not list(tmp_path.glob("*/model"))
+    found = trained_teacher(f"{SMALL},steps=60", TEXT, tmp_path)
     for name in ("model.safetensors", "tokenizer.json", "teacher.json"):
-        assert (found / name).read_bytes() == (whole / name).read_bytes()
+        assert (found / name).read_bytes() == (undisturbed / name).read_bytes()
 
 
 def test_a_teacher_whose_loss_is_not_finite(tmp_path):

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
 
 from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.trainings import assert_goes_on_bit_for_bit
 from theorykit.errors import InputError
 from validation.students.architecture import architecture_of, dense_weights
 from validation.students.factored import factored_students
-from validation.training.batches import BlockOrders
+from validation.training.data import BlockOrders
 from validation.training.failures import FailureKind
 from validation.training.loop import Training
 from validation.training.losses import LossWeights
@@ -105,16 +104,7 @@ def test_a_teacher_with_itself_as_student_has_nothing_to_learn():
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_stopped_and_resumed_is_the_same_bit_for_bit(optimiser):
     plan = dataclasses.replace(PLAN, optimiser=optimiser, learning_rates=(1e-2, 3e-3))
-    whole, first, second = (training([4, 9], plan, seeds=[1, 2]) for _ in range(3))
-    whole.run()
-    first.run(until=5)
-    tensors, values = first.state()
-    second.restore(load(save(tensors)), json.loads(json.dumps(values)))
-    second.run()
-    for name, part in whole.students.weights.items():
-        assert torch.equal(part, second.students.weights[name]), name
-    assert whole.records[5:] == second.records
-    assert whole.records[:5] == first.records
+    assert_goes_on_bit_for_bit(lambda: training([4, 9], plan, seeds=[1, 2]), 5)
 
 
 def test_a_student_whose_loss_is_not_finite_stops_alone():

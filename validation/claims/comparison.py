@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from theorykit.errors import InputError
+from theorykit.tables import markdown_cells
 from theorykit.verdicts import student_interval
 
 MEASURED = "held_out"
@@ -88,10 +89,10 @@ def _reference(keys: Sequence[tuple[str, ...]], by: Sequence[str], reference: di
     if unknown:
         raise InputError(f"{unknown[0]!r} does not tell the groups apart", f"choose from {', '.join(by)}")
     wanted = {by.index(name): str(value) for name, value in reference.items()}
-    found = [key for key in keys if all(key[place] == value for place, value in wanted.items())]
-    if len(found) != 1:
-        raise InputError(f"{len(found)} groups have {reference}", f"name one of them by {', '.join(by)}")
-    return found[0]
+    fitting = [key for key in keys if all(key[place] == value for place, value in wanted.items())]
+    if len(fitting) != 1:
+        raise InputError(f"{len(fitting)} groups have {reference}", f"name one of them by {', '.join(by)}")
+    return fitting[0]
 
 
 def _check_comparable(rows: pd.DataFrame, by: Sequence[str]) -> None:
@@ -164,9 +165,7 @@ def to_markdown(groups: Sequence[Group], title: str) -> str:
         "perplexity",
     ]
     head += ["bits per byte", "less the reference's loss (seeds in common)"]
-    lines = [title, "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cells(group))} |" for group in ranked]
-    return "\n".join(lines) + "\n"
+    return f"{title}\n\n{markdown_cells(head, map(_cells, ranked), tight=True)}\n"
 
 
 def _cells(group: Group) -> list[str]:

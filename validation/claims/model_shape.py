@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from theorykit import open_weights
 from validation.training.config import StudentConfig
 from validation.training.methods import method_of
 from validation.training.scratch import SIZES, is_scratch, scratch_teacher
@@ -51,7 +52,7 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """Return the parameters that every token meets: embeddings are looked up and count as the head alone."""
-        return sum(one.parameters for one in self.matrices)
+        return sum(matrix.parameters for matrix in self.matrices)
 
     @property
     def width(self) -> int:
@@ -77,14 +78,14 @@ def model_shape(teacher: str) -> ModelShape:
             for name, side in zip(names, sides, strict=True)
         )
         return ModelShape((*layers, Matrix("", d, asked.vocabulary)))
-    from theorykit import open_weights
-
-    found = open_weights(teacher).layers
-    heads = [one for one in found if one.kind == "head"]
-    tied = [one for one in found if one.kind == "embedding" and not one.name.endswith(_POSITIONS)]
-    vocabulary, width = max(one.shape for one in heads or tied)
+    layers = open_weights(teacher).layers
+    heads = [layer for layer in layers if layer.kind == "head"]
+    tied = [layer for layer in layers if layer.kind == "embedding" and not layer.name.endswith(_POSITIONS)]
+    vocabulary, width = max(layer.shape for layer in heads or tied)
     linear = tuple(
-        Matrix(one.name, one.shape[1], one.shape[0]) for one in found if one.kind not in ("head", "embedding", "router")
+        Matrix(layer.name, layer.shape[1], layer.shape[0])
+        for layer in layers
+        if layer.kind not in ("head", "embedding", "router")
     )
     return ModelShape((*linear, Matrix("", width, vocabulary)))
 
@@ -99,11 +100,11 @@ def student_matrices(shape: ModelShape, config: StudentConfig) -> list[Matrix]:
     rank = config.rank
     if config.student in ("narrow", "square"):
         head = replace(head, inputs=rank)
-    found: dict[tuple[int, int], int] = {}
-    for matrix in (*(part for one in linear for part in _parts(one, shape.width, rank, config)), head):
+    counts: dict[tuple[int, int], int] = {}
+    for matrix in (*(part for layer in linear for part in _parts(layer, shape.width, rank, config)), head):
         sides = matrix.inputs, matrix.outputs
-        found[sides] = found.get(sides, 0) + 1
-    return [Matrix("", *sides, count) for sides, count in found.items()]
+        counts[sides] = counts.get(sides, 0) + 1
+    return [Matrix("", *sides, count) for sides, count in counts.items()]
 
 
 def _parts(layer: Matrix, width: int, rank: int, config: StudentConfig) -> list[Matrix]:

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t
 
 from theorykit.errors import InputError
-from validation.training.comparison import compare, to_markdown
+from validation.claims.comparison import compare, to_markdown
 
 LOSSES = {"kd": [3.0, 3.2, 3.4], "lrc": [2.9, 3.15, 3.2]}
 
