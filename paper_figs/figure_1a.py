@@ -10,8 +10,7 @@ from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, box, f
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import geometric_interval, student_interval
-from validation.claims.finding import Form
+from theorykit.verdicts import Form, geometric_interval, student_interval
 from validation.claims.record import Record
 from validation.claims.settings import read_settings
 from validation.theorem_1.arms import (
