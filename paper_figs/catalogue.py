@@ -8,7 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from paper_figs.drawing import rendered
+import matplotlib.pyplot as plt
+
+from paper_figs.drawing import drawn, rendered
 from paper_figs.pictures import Picture
 from paper_figs.sources import Sources
 from theorykit.results import make_folder, write_whole
@@ -68,7 +70,11 @@ def files_of(name: str, made: Picture | Table, sources: Sources, form: str) -> d
     if isinstance(made, Table):
         origin = [f"{file}: {source}" for file, source in sources.used.items()]
         return {f"{name}.{ending}": written(made, origin) for ending, written in WRITERS.items()}
-    return {f"{name}.{form}": rendered(made, form, metadata(made, sources))}
+    figure = drawn(made)
+    try:
+        return {f"{name}.{form}": rendered(figure, form, metadata(made, sources))}
+    finally:
+        plt.close(figure)
 
 
 def write(files: Mapping[str, str | bytes], out: Path) -> list[Path]:

@@ -60,11 +60,11 @@ def drawn(picture: Picture) -> Figure:
     return figure
 
 
-def rendered(picture: Picture, kind: str, metadata: Mapping[str, str]) -> bytes:
-    """Return the file of a picture, without a date, with its origin in the metadata.
+def rendered(figure: Figure, kind: str, metadata: Mapping[str, str]) -> bytes:
+    """Return the file of a figure, without a date, with its origin in the metadata.
 
     Args:
-        picture: What it shows.
+        figure: As drawn.
         kind: pdf, png or svg.
         metadata: ``Title``, ``Description`` and ``Source``.
     """
@@ -76,12 +76,9 @@ def rendered(picture: Picture, kind: str, metadata: Mapping[str, str]) -> bytes:
         fields |= {"Software": None}
     else:
         fields |= {"Creator": "theorykit paper_figs", "Date": None}
-    figure, content = drawn(picture), io.BytesIO()
-    try:
-        with mpl.rc_context(fname=STYLE):
-            figure.savefig(content, format=kind, metadata=fields)
-    finally:
-        plt.close(figure)
+    content = io.BytesIO()
+    with mpl.rc_context(fname=STYLE):
+        figure.savefig(content, format=kind, metadata=fields)
     return content.getvalue()
 
 

@@ -48,7 +48,7 @@ def build(sources: Sources) -> Picture:
     level = 1 - 2 * settings.alpha
     known = {arm: constants for arm, constants in data.constants.items() if constants is not None}
     if not data.curves[SHORT] or not any(data.curves[arm] for arm in _METHODS):
-        raise InputError(f"no student of the {SHORT} or none of AdamW ended", "train more of them")
+        raise InputError(f"no student of the {SHORT} or none of AdamW ended", f"{sources.again(*_CHECK)} --again")
     return Picture(
         "Convergence of low-rank students",
         [_plain_sgd(data.curves, known), _adamw(data.curves), _speeds(data.speeds, settings.control_margin, level)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -42,8 +41,8 @@ Rules = dict[str, list[RuleSummary]]
 def build(sources: Sources) -> Picture:
     """Return ranks over n, ranks without n, and the predicted loss of both over the parameters kept."""
     spectra = sources.bundled()
-    found = [tk.select_ranks(spectra, n) for n in SIZES]
-    rules: Rules = {rule.key: [one.rules[k] for one in found] for k, rule in enumerate(found[0].rules)}
+    by_size = zip(*(tk.select_ranks(spectra, n).rules for n in SIZES), strict=True)
+    rules: Rules = {summaries[0].key: list(summaries) for summaries in by_size}
     widest = floats([part.spectrum.max_rank for part in spectra.factorable])
     edge = max(part.layer.break_even for part in spectra.factorable)
     region = Vacuous(f"from rank {edge:.0f} on no layer saves parameters", edge)
@@ -60,17 +59,17 @@ def build(sources: Sources) -> Picture:
     )
 
 
-def _caption(rules: Rules, spectra: Any) -> str:
+def _caption(rules: Rules, spectra: tk.ModelSpectra) -> str:
     place = int(np.argmin(np.abs(SIZES - PAPER[0])))
     whole, tenth = (max(_kept(rules[key][place])) for key in ("paper-eq17", "paper-section6"))
     losses = [rules[key][place].predicted_loss for key in ("paper-eq17", "paper-section6", "common-price")]
-    one, two, own = (f"{loss:.2g}" for loss in losses)
+    first, second, price = (f"{loss:.2g}" for loss in losses)
     flat = sum(key in _SHORT for key in rules)
     full = [rule.saturated_layers for rule in rules["spectrum"]]
     slow = sum(part.decay.exponent <= 0.5 for part in spectra.factorable)
     return (
         f"At {SIZES[place]:,.0f} sequences the paper's two rules ask for {whole} and {tenth}, with a predicted KL "
-        f"before training of {one} and {two} nats per token; the common price within its budget has {own}. "
+        f"before training of {first} and {second} nats per token; the common price within its budget has {price}. "
         f"{flat} rules do not look at n, and spectral decay asks for full rank in {min(full)} to {max(full)} of "
         f"{len(spectra.factorable)} layers, in {slow} for α ≤ ½. The KL is interpolated between the two measured "
         "truncations and extrapolated everywhere else."
@@ -112,7 +111,7 @@ def _without_n(rules: Rules, widest: Floats, region: Vacuous) -> Panel:
     )
 
 
-def _price(rules: Rules, spectra: Any) -> Panel:
+def _price(rules: Rules, spectra: tk.ModelSpectra) -> Panel:
     """Return the predicted KL over the share of parameters, one curve over n for each rule that looks at it."""
     limit = float(np.log(max(part.layer.shape[0] for part in spectra.layers if part.layer.kind == "embedding")))
     parts: list[Part] = [Vacuous(f"above log V = {limit:.1f}: a uniform guess is no worse", limit)]
@@ -122,8 +121,8 @@ def _price(rules: Rules, spectra: Any) -> Panel:
     parts.append(Points("rules that do not look at n", flat[:, 0], flat[:, 1], series=2))
     anchors = np.array([(anchor.share, anchor.kl) for anchor in spectra.calibration.anchors])
     parts.append(Points("measured truncations", anchors[:, 0], anchors[:, 1], series=3))
-    shown = [cost for rule in rules.values() for cost in _cost(rule)[1]] + anchors[:, 1].tolist()
-    limits = np.nanmin(shown) / 3, 2 * max(np.nanmax(shown), limit)
+    losses = [cost for rule in rules.values() for cost in _cost(rule)[1]] + anchors[:, 1].tolist()
+    limits = np.nanmin(losses) / 3, 2 * max(np.nanmax(losses), limit)
     x_label, y_label = "share of the linear parameters kept", "predicted KL, nats per token"
     return Panel("What the ranks cost, with n growing", x_label, y_label, parts, y_scale="log", y_limits=limits)
 

@@ -78,13 +78,20 @@ class Sources:
         files = ", ".join(self.used)
         return f"From {files}" + (f" (commit {', '.join(self.commits)})." if self.commits else ".")
 
+    def again(self, check: str, part: str) -> str:
+        """Return the command that makes a record."""
+        seed = f" --seed {self.seed}" if self.seed else ""
+        return (
+            f"python -m validation run {check} --part {part} --preset {self.preset}{seed} --out {shown(self.results)}"
+        )
+
     def record(self, check: str, part: str) -> Record:
         """Return the record of one part of an experiment.
 
         Raises:
             InputError: no such record, edited, of another schema, preset, seed or part, or of a part that failed.
         """
-        file, again = record_file(self.results, self.preset, self.seed, check, part), self._again(check, part)
+        file, again = record_file(self.results, self.preset, self.seed, check, part), self.again(check, part)
         if not file.parent.is_dir():
             missing = f"{shown(file.parent)}, the folder of the records of preset {self.preset}, does not exist"
             raise InputError(missing, f"give --from the folder that holds {file.parent.name}/, or make them: {again}")
@@ -115,7 +122,7 @@ class Sources:
             return record.read_data(kind)
         except InputError as error:
             message = error.message.replace(str(record.file), shown(record.file))
-            raise InputError(message, f"{self._again(check, part)} --again") from error
+            raise InputError(message, f"{self.again(check, part)} --again") from error
 
     def benchmark(self, name: str, kind: type[T]) -> T:
         """Return the result of a record of ``benchmarks/`` in a type.
@@ -165,13 +172,6 @@ class Sources:
         """Return the spectra of SmolLM2-135M that ship with theorykit."""
         self._use(ROOT / "theorykit" / "data" / "smollm2-135m.npz", "python scripts/make_bundled_data.py")
         return tk.bundled_spectra()
-
-    def _again(self, check: str, part: str) -> str:
-        """Return the command that makes a record."""
-        seed = f" --seed {self.seed}" if self.seed else ""
-        return (
-            f"python -m validation run {check} --part {part} --preset {self.preset}{seed} --out {shown(self.results)}"
-        )
 
     def _use(self, file: Path, made: str = "", commit: str | None = None) -> None:
         """Remember a file: its digest and what made it, under a name that says nothing of this machine."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from paper_figs.pictures import Line, Panel, Part, Picture, Points, Role, Vacuous
 from paper_figs.sources import Sources
 from theorykit.arguments import Floats
-from theorykit.spectra import fit_power_law
+from theorykit.models.model_spectra import LayerSpectra
+from theorykit.spectra import PowerLawFit, fit_power_law
 
 ABOUT = "singular values of SmolLM2-135M, what a truncation leaves out, and decay exponents over the depth"
 GROUPS = {
@@ -19,18 +20,18 @@ GROUPS = {
     "MLP gate, up, down": ("gate_proj", "up_proj", "down_proj"),
 }
 _BAND = (0.1, 0.9)
-_SHOWN = 30
+_PLACES = 30
 """Places at which a spectrum is drawn."""
-Groups = dict[str, list[Any]]
+Groups = dict[str, list[LayerSpectra]]
 
 
 def build(sources: Sources) -> Picture:
     """Return spectra, truncation errors and decay exponents of all layers that may be factored."""
     layers = sources.bundled().factorable
-    groups = {name: [part for part in layers if _last(part) in ends] for name, ends in GROUPS.items()}
+    groups = {name: [part for part in layers if part.layer.name.endswith(ends)] for name, ends in GROUPS.items()}
     least = max(_least_constant(part) for part in layers)
-    rejected = sum(not part.decay.fits for part in layers)
-    exponents = np.array([part.decay.exponent for part in layers])
+    rejected = sum(not fit.fits for fit in _fits(layers))
+    exponents = np.array([fit.exponent for fit in _fits(layers)])
     return Picture(
         "Spectra of a real teacher, SmolLM2-135M",
         [_values(groups), _errors(groups, least), _exponents(groups)],
@@ -54,7 +55,7 @@ def _values(groups: Groups) -> Panel:
         values = np.array([part.spectrum.singular_values / part.spectrum.singular_values[0] for part in layers])
         index = np.arange(1.0, values.shape[1] + 1)
         middle = np.median(values, axis=0)
-        lost = sum(not part.decay.fits for part in layers)
+        lost = sum(not fit.fits for fit in _fits(layers))
         parts.append(_band(f"{name}: {lost} of {len(layers)} reject a power law", index, values))
         fit = fit_power_law(middle)
         head = index[: fit.n_values + 1]
@@ -88,7 +89,7 @@ def _exponents(groups: Groups) -> Panel:
     parts: list[Part] = []
     for layers in groups.values():
         blocks = sorted({_depth(part) for part in layers})
-        fits = [[part.decay for part in layers if _depth(part) == block] for block in blocks]
+        fits = [_fits([part for part in layers if _depth(part) == block]) for block in blocks]
         mean = np.array([np.mean([fit.exponent for fit in block]) for block in fits])
         low = np.array([min(fit.interval[0] for fit in block) for block in fits])
         high = np.array([max(fit.interval[1] for fit in block) for block in fits])
@@ -101,21 +102,21 @@ def _exponents(groups: Groups) -> Panel:
 
 def _band(label: str, x: Floats, values: Floats) -> Points:
     """Return medians and quantiles of ``values`` ``[layers, k]`` at places evenly spread on a logarithmic axis."""
-    shown = np.unique(np.geomspace(1, x.size, _SHOWN).round().astype(int)) - 1
-    low, middle, high = np.quantile(values[:, shown], (_BAND[0], 0.5, _BAND[1]), axis=0)
-    return Points(label, x[shown], middle, low, high, joined=True)
+    places = np.unique(np.geomspace(1, x.size, _PLACES).round().astype(int)) - 1
+    low, middle, high = np.quantile(values[:, places], (_BAND[0], 0.5, _BAND[1]), axis=0)
+    return Points(label, x[places], middle, low, high, joined=True)
 
 
-def _least_constant(part: Any) -> float:
+def _least_constant(part: LayerSpectra) -> float:
     """Return the least c with ε(r)² ≤ c ‖W‖_F² q/r at every rank."""
     energies, q = part.spectrum.tail_energies, part.spectrum.max_rank
     return float((np.arange(q + 1) / q * energies).max() / energies[0])
 
 
-def _last(part: Any) -> str:
-    return str(part.layer.name.rsplit(".", 1)[-1])
+def _fits(layers: Sequence[LayerSpectra]) -> list[PowerLawFit]:
+    return [part.decay for part in layers if part.decay is not None]
 
 
-def _depth(part: Any) -> int:
+def _depth(part: LayerSpectra) -> int:
     """Return the number of the block from a name such as ``model.layers.3.mlp.up_proj``."""
     return int(next(word for word in part.layer.name.split(".") if word.isdigit()))

@@ -18,6 +18,7 @@ from paper_figs.truncation_loss import Truncations
 from theorykit.errors import InputError
 from validation.claims.record import StudentEnd, content_of, read_record, write_record
 from validation.corollary_1.students import StudentsData
+from validation.theorem_1.arms import SHORT
 
 ROOT = Path(__file__).parents[2]
 CHECK = "optimal-rank", "students"
@@ -124,6 +125,16 @@ def test_a_record_without_what_is_drawn_is_told_with_the_command_that_makes_it(n
         build(name, Sources(results=records.parent))
     assert "python -m validation run " in caught.value.hint
     assert f"--out {records.parent} --again" in caught.value.hint
+
+
+def test_a_record_in_which_no_student_ended_is_told(records):
+    file = records / "sgd-convergence.students.json"
+    data = read_record(file).content.data
+    spoil(file, data=data | {"curves": data["curves"] | {SHORT: []}})
+    with pytest.raises(InputError, match=f"no student of the {SHORT} or none of AdamW ended") as caught:
+        build("figure-1a", Sources(results=records.parent))
+    assert caught.value.hint.startswith("python -m validation run sgd-convergence --part students ")
+    assert caught.value.hint.endswith(" --again")
 
 
 def nulled(value):
