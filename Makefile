@@ -26,7 +26,7 @@ lint: $(VENV)/dev
 	$(VENV)/bin/mypy
 
 texts: $(VENV)/dev
-	$(VENV)/bin/python validation/training/texts.py .work/texts
+	$(VENV)/bin/python -m validation.training.data .work/texts
 
 figures: $(VENV)/installed
 	$(VENV)/bin/python -m paper_figs --format pdf

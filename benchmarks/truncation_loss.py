@@ -30,7 +30,7 @@ from theorykit.rank_selection.calibrated import CalibrationSettings, calibrate
 from theorykit.spectra.whitening import METRICS, Metric
 
 sys.path.insert(0, str(record.ROOT))
-from validation.training import texts
+from validation.training import data as texts
 
 SEEDS = (0, 1, 2)
 BUDGETS = (0.9, 0.8, 0.6)

@@ -1,6 +1,6 @@
 """Make what ships in ``theorykit/data``: the calibration text and the spectra of SmolLM2-135M-Instruct.
 
-    python validation/training/texts.py .work/texts && python scripts/make_bundled_data.py .work/texts
+    python -m validation.training.data .work/texts && python scripts/make_bundled_data.py .work/texts
 
 Run once per release on any machine; takes a few minutes. The origin and licences are in ``theorykit/data/NOTICE.md``.
 """
@@ -19,7 +19,7 @@ from theorykit.models.language_model import load_language_model
 from theorykit.models.locations import SMOLLM2, smollm2_file
 from theorykit.models.model_spectra import BUNDLED
 from theorykit.rank_selection.calibrated import CalibrationSettings, builtin_text, calibrate
-from validation.training import texts
+from validation.training import data as texts
 
 DATA = Path(__file__).parents[1] / "theorykit" / "data"
 PASSAGE, PASSAGES = 2300, 14

@@ -67,7 +67,7 @@ def chosen_executor(executor: str, address: str | None, workers: int | None, dev
     """
     check_executor(executor, address)
     from theorykit.devices import torch_device
-    from validation.training.executors import here, processes, ray_cluster
+    from validation.training.sweep import here, processes, ray_cluster
 
     if executor == RAY:  # a cluster has devices that are not here
         return ray_cluster(address, workers)

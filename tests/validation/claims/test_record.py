@@ -30,8 +30,8 @@ from validation.claims.record import (
 from validation.claims.trained import TrainedStudent
 from validation.reports.run import Job, Session
 from validation.training.config import StudentConfig
-from validation.training.executors import here
 from validation.training.store import Store
+from validation.training.sweep import here
 
 RESULTS = ROOT / "validation" / "results"
 SLUG = "generalization-gap"

@@ -22,12 +22,11 @@ from validation.__main__ import main
 from validation.plans import read_plan
 from validation.training import runs, sweep
 from validation.training.config import BatchConfig
-from validation.training.executors import here, processes, ray_cluster
 from validation.training.failures import Failure, FailureKind, failure_in, reason_of
 from validation.training.prepare import prepare
 from validation.training.runs import RunFolder
 from validation.training.store import Store
-from validation.training.sweep import Task, Trainer, run_sweep
+from validation.training.sweep import Task, Trainer, here, processes, ray_cluster, run_sweep
 
 ROOT = Path(__file__).parents[3]
 
