@@ -47,6 +47,7 @@ def equality(
     *,
     form: Form = Form.CORRECTED,
     rounding: float = ROUNDING,
+    expected: tuple[str, ...] = ("HOLDS",),
     unit: str = "",
     key: str,
     of: Configuration | None = None,
@@ -60,6 +61,7 @@ def equality(
         second: By the other.
         form: Which form is about it.
         rounding: Largest relative difference, stated beforehand.
+        expected: ``VIOLATED`` where the routes must not agree.
         unit: Of both.
         key: Of the finding.
         of: Its configuration.
@@ -68,7 +70,20 @@ def equality(
     same = math.isclose(left, right, rel_tol=rounding, abs_tol=rounding * 1e-3)
     reason = f"{left:.12g} and {right:.12g}, equal up to {rounding:g}: {'yes' if same else 'no'}."
     method = "two routes to one number"
-    return exact(equation, form, what, same, left, right, reason=reason, method=method, unit=unit, key=key, of=of)
+    return exact(
+        equation,
+        form,
+        what,
+        same,
+        left,
+        right,
+        reason=reason,
+        method=method,
+        expected=expected,
+        unit=unit,
+        key=key,
+        of=of,
+    )
 
 
 def attained(

@@ -146,11 +146,12 @@ def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: 
     ]
     idle = [slug for slug in found if slug not in {job.experiment.slug for job in jobs}]
     if not jobs or (slugs and idle):
-        there = {slug: ", ".join(own) or "no part" for slug, own in settings.items()}
+        there = {slug: f"it has {', '.join(own)} of {slug}" for slug, own in settings.items() if own}
+        missing = {slug: f"add [checks.{slug}.{PARTS[0]}] to validation/presets/{preset}.toml" for slug in idle}
         wanted = " or ".join(parts) or "part"
         raise InputError(
             f"the preset {preset} has no {wanted} of {', '.join(idle)}",
-            "; ".join(f"it has {there[slug]} of {slug}" for slug in idle[:3]),
+            "; ".join((missing | there)[slug] for slug in idle[:3]),
         )
     return jobs
 
