@@ -59,7 +59,7 @@ def test_help_loads_no_heavy_package():
 
 
 def test_the_help_of_train_names_every_measurement():
-    from validation.commands.train import MEASURED
     from validation.measure import MEASUREMENTS
+    from validation.training.config import MEASURED
 
     assert tuple(MEASUREMENTS) == MEASURED
