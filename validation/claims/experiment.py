@@ -11,7 +11,7 @@ import numpy as np
 
 from theorykit.arguments import Progress
 from theorykit.errors import InputError
-from validation.claims.finding import Finding
+from validation.claims.finding import Finding, refuse_repeated_questions
 from validation.claims.settings import PartSettings, S, read_settings
 from validation.training.config import StudentConfig
 
@@ -65,11 +65,7 @@ class PartResult:
 
     def __post_init__(self) -> None:
         """Refuse two findings of one question: what reads a record could not tell them apart."""
-        asked = set()
-        for finding in self.findings:
-            if finding.question in asked:
-                raise ValueError(f"two findings answer {finding.question}: give them other keys")
-            asked.add(finding.question)
+        refuse_repeated_questions(self.findings)
 
 
 @dataclass(frozen=True)

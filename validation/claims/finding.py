@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, cast
@@ -69,6 +70,11 @@ class Finding(Result):
     def __post_init__(self) -> None:
         if find_statement(self.equation)[1] is None:
             raise InputError(f"{self.equation!r} names a statement and no equation", "give the key of an equation")
+        for name, value in self.of.items():
+            if isinstance(value, bool) or (not isinstance(value, str) and not math.isfinite(value)):
+                raise InputError(f"{name} = {value!r} names no configuration", "give a text or a finite number")
+        if self.interval is not None and any(map(math.isnan, self.interval)):
+            object.__setattr__(self, "interval", None)  # an end that is no number is no infinite end either
         unknown = [word for word in self.expected if word not in _WORDS]
         if unknown:
             raise InputError(f"{unknown[0]!r} is no word of a verdict", f"choose from {', '.join(sorted(_WORDS))}")
@@ -105,6 +111,21 @@ class Finding(Result):
     def to_dict(self) -> dict[str, Any]:
         """Return it as a record keeps it: its fields, and what follows from them."""
         return super().to_dict() | {"words": list(self.words), "outcome": self.outcome}
+
+
+def refuse_repeated_questions(findings: Iterable[Finding]) -> None:
+    """Raise where two findings of a record have one question: nothing could tell them apart.
+
+    Raises:
+        InputError: two have the same equation, form, key and configuration.
+    """
+    asked = set()
+    for finding in findings:
+        if finding.question in asked:
+            of = "".join(f", {name} {value}" for name, value in finding.of.items())
+            question = f"{finding.equation} {finding.form} {finding.key}{of}"
+            raise InputError(f"two findings answer {question}", "give each its own key, and each setting once")
+        asked.add(finding.question)
 
 
 def slope_finding(

@@ -28,7 +28,7 @@ from theorykit.errors import InputError
 from theorykit.results import Result, make_folder, plain, to_json, write_whole
 from theorykit.verdicts import Form
 from validation.claims.experiment import PartResult
-from validation.claims.finding import Finding, Outcome
+from validation.claims.finding import Finding, Outcome, refuse_repeated_questions
 from validation.training.failures import FailureKind, failure_in
 
 SCHEMA_VERSION = 2
@@ -62,7 +62,7 @@ class StudentEnd:
     """
 
     identity: str
-    failure: str = ""
+    failure: str
     failure_kind: FailureKind | None = None
 
     @property
@@ -86,8 +86,8 @@ class Made:
         environment: Versions.
     """
 
-    command: str = ""
-    commit: str = ""
+    command: str
+    commit: str
     time: str = ""
     seconds: float = 0.0
     device: str = ""
@@ -265,10 +265,25 @@ def write_record(file: Path, content: Content, made: Made) -> Record:
     Raises:
         InputError: the folder cannot be written.
     """
+    body = _body(content, made)
+    record = _record(body, file)
     make_folder(file.parent)
-    body = json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made}))
     write_whole(file, to_json(body | {"checksum": checksum_of(body)}) + "\n")
-    return read_record(file)
+    return record
+
+
+def check_content(content: Content) -> None:
+    """Raise where content could not be written, or not be read back.
+
+    Raises:
+        InputError: two findings of one question, or values of other types than the record has.
+        TypeError: data that JSON cannot hold.
+    """
+    _record(_body(content, Made("", "")), Path("the record"))
+
+
+def _body(content: Content, made: Made) -> dict[str, Any]:
+    return dict(json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made})))
 
 
 def read_record(file: Path) -> Record:
@@ -285,23 +300,31 @@ def read_record(file: Path) -> Record:
         raise InputError(f"{file} is no record of an experiment: {error}", _AGAIN) from error
     if not isinstance(body, dict) or not {"schema_version", "content", "made", "checksum"} <= set(body):
         raise InputError(f"{file} is no record of an experiment", _AGAIN)
-    if body["schema_version"] not in _READABLE:
+    version = body["schema_version"]
+    if type(version) is not int or version not in _READABLE:
         raise InputError(
-            f"{file} has schema version {body['schema_version']!r}, this is {SCHEMA_VERSION}",
+            f"{file} has schema version {version!r}, this is {SCHEMA_VERSION}",
             "run it again with this version, or read it with the one that wrote it",
         )
     checksum = body.pop("checksum")
     if checksum != checksum_of(body):
         raise InputError(f"{file} was changed after it was written: its checksum does not fit", _AGAIN)
-    content, made = body["content"], body["made"]
-    if not isinstance(content, dict) or not isinstance(content.get("findings"), list):
-        raise InputError(f"{file} is no record of an experiment", _AGAIN)
-    findings = content["findings"]
+    return _record(body, file)
+
+
+def _record(body: dict[str, Any], file: Path) -> Record:
+    """Return a record from plain values, or raise where they are none."""
+    what, content, made = f"{file} is no record of an experiment", body["content"], body["made"]
+    findings = content.get("findings") if isinstance(content, dict) else None
+    if not isinstance(findings, list) or not all(isinstance(part, dict) for part in (made, *findings)):
+        raise InputError(what, _AGAIN)
     if body["schema_version"] == 1:
         findings = _with_keys(findings, content, made)
     content = content | {"findings": [_with_ends(finding) for finding in findings]}
-    what = f"{file} is no record of an experiment"
-    return Record(converted(content, Content, what), converted(made, Made, what), file)
+    record = Record(converted(content, Content, what), converted(made, Made, what), file)
+    if body["schema_version"] > 1:
+        refuse_repeated_questions(record.findings)
+    return record
 
 
 def read_records(folder: Path) -> Iterator[Record]:

@@ -24,11 +24,12 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Form, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
+from validation.claims.experiment import PARTS, Context, Experiment, Part
 from validation.claims.finding import Finding, Outcome
 from validation.claims.record import (
     Made,
     Record,
+    check_content,
     content_of,
     folder_of,
     read_record,
@@ -225,17 +226,16 @@ class Session:
     def run(self, job: Job) -> Record:
         """Run one part and write its record; where it raises, the record says why."""
         started = time.perf_counter()
-        result, failure, trace = PartResult(()), "", ""
+        described = job.experiment.slug, job.part, job.preset, job.seed, job.table
         try:
             result = job.work.run(Context(job.settings, job.seed, self._train(job), self.device, self.progress))
+            content = content_of(*described, result)
+            check_content(content)
         except Exception as error:
             if self.debug:
                 raise
-            ended = Failure.of(error)
-            failure, trace = ended.reason, ended.trace
-        content = content_of(
-            job.experiment.slug, job.part, job.preset, job.seed, job.table, result, failure=failure, trace=trace
-        )
+            failure = Failure.of(error)
+            content = content_of(*described, None, failure=failure.reason, trace=failure.trace)
         return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
 
     def _train(self, job: Job) -> Callable[[Sequence[StudentConfig]], list[TrainedStudent]]:

@@ -157,7 +157,7 @@ class BatchConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(StudentConfig):
             values = self.each(field.name)
-            if field.name not in PER_STUDENT and any(value != values[0] for value in values):
+            if field.name not in PER_STUDENT and any(repr(value) != repr(values[0]) for value in values):
                 raise InputError(f"students of one batch differ in {field.name}", f"vary {', '.join(PER_STUDENT)}")
 
     @classmethod

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from theorykit import provenance
-from theorykit.errors import TheorykitError
+from theorykit.errors import NonFiniteError, TheorykitError
 
 
 class FailureKind(StrEnum):
@@ -39,9 +39,10 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Return the accident that an exception is."""
+        """Return what an exception says: numbers that were not finite are the student's own, else it is an accident."""
+        kind = FailureKind.DIVERGED if isinstance(error, NonFiniteError) else FailureKind.ACCIDENT
         trace = provenance.portable_trace("".join(traceback.format_exception(error)))
-        return cls(FailureKind.ACCIDENT, reason_of(error), trace)
+        return cls(kind, reason_of(error), trace)
 
     def to_dict(self) -> dict[str, str]:
         """Return what rows and records hold of it; those of students that ended hold an empty ``failure`` alone."""

@@ -21,8 +21,18 @@ def finding(verdict: Verdict | None = None, **fields: Any) -> Finding:
 def test_two_findings_of_one_question_are_refused() -> None:
     first, again = finding(of={"loss": "nats", "n": 8}), finding(what="the same gap", of={"n": 8, "loss": "nats"})
     assert first.question == again.question
-    with pytest.raises(ValueError, match=r"two findings answer .*'gap'.*: give them other keys"):
+    with pytest.raises(InputError, match="two findings answer eq-19 printed gap, n 8, loss nats"):
         PartResult((first, again))
+
+
+@pytest.mark.parametrize("value", [True, float("nan"), float("inf")])
+def test_a_configuration_has_texts_and_finite_numbers(value: Any) -> None:
+    with pytest.raises(InputError, match="names no configuration"):
+        finding(of={"n": value})
+
+
+def test_an_interval_with_an_end_that_is_no_number_is_none() -> None:
+    assert finding(interval=(float("nan"), 1.0)).interval is None
 
 
 @pytest.mark.parametrize(

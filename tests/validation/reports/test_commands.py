@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.validation.fakes import GAP, RECORDS, SGD, content
+from tests.validation.fakes import CHECKS, GAP, RECORDS, SGD, content
+from theorykit.errors import InputError
 from theorykit.verdicts import Form, Instance, Verdict
-from validation.claims.experiment import PartResult
+from validation.claims.experiment import Part, PartResult
 from validation.claims.finding import Finding
 from validation.claims.record import Made, Record, checksum_of, content_of, read_record
 from validation.reports.run import contradictions, exit_code
@@ -144,7 +145,7 @@ def test_only_theorems_can_be_contradicted(key, told):
     """Two exponents of one rank cannot both be right, and the gain of one experiment is no law for another."""
     verdict = Verdict("by measurement", Instance.VIOLATED, reasons=("seen",), n_seeds=9)
     evidence = PartResult((Finding(key, Form.CORRECTED, "seen", verdict, key="seen"),))
-    record = Record(content_of(SGD, "students", "smoke", 0, {}, evidence), Made(), Path())
+    record = Record(content_of(SGD, "students", "smoke", 0, {}, evidence), Made("", ""), Path())
     assert bool(contradictions(record)) is told
     assert exit_code([record]) == (3 if told else 0)
 
@@ -285,3 +286,50 @@ def test_verdicts_of_another_commit_are_drawn_again_from_the_same_students(call,
     assert again.code == 0
     assert "(kept)" not in again.out
     assert read_record(Path(f".work/validation/smoke/{SGD}.students.json")).made.commit == "of another day"
+
+
+@pytest.mark.parametrize("data", [{"x": object()}, {"x": {1}}])
+def test_a_result_that_cannot_be_kept_is_a_failure_of_its_part_alone(call, monkeypatch, data):
+    """What JSON cannot hold leaves a record that says so, and the parts behind it run."""
+    monkeypatch.setitem(CHECKS[GAP].parts, "planted", Part(lambda ctx: PartResult((), data)))  # type: ignore[arg-type]
+    done = call("run")
+    assert done.code == 1
+    assert "is not JSON serializable" in content(f"{GAP}.planted")["failure"]
+    trace = content(f"{GAP}.planted")["trace"]
+    assert 'File "validation/reports/run.py"' in trace
+    assert str(Path(__file__).parents[3]) not in trace
+    assert content(f"{SGD}.students")["failure"] == ""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda body: body["content"].update(findings=[None]),
+        lambda body: body["content"].update(findings=["x"]),
+        lambda body: body.update(made=None),
+        lambda body: body.update(made=[]),
+        lambda body: body["content"].update(students=[{"identity": "x"}]),
+        lambda body: body["made"].pop("commit"),
+    ],
+)
+def test_records_of_either_schema_that_are_not_in_order_are_refused_in_words(call, version, spoilt):
+    assert call("run").code == 0
+    file = RECORDS / f"{GAP}.planted.json"
+    body = json.loads(file.read_text()) | {"schema_version": version}
+    del body["checksum"]
+    spoilt(body)
+    file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
+    with pytest.raises(InputError, match="is no record of an experiment"):
+        read_record(file)
+
+
+def test_a_record_with_two_findings_of_one_question_is_refused(call):
+    assert call("run").code == 0
+    file = RECORDS / f"{GAP}.planted.json"
+    body = json.loads(file.read_text())
+    del body["checksum"]
+    body["content"]["findings"] *= 2
+    file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
+    with pytest.raises(InputError, match="two findings answer eq-19 corrected routes"):
+        read_record(file)

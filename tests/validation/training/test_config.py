@@ -57,7 +57,8 @@ def test_the_names_of_teachers_from_scratch_stay():
 @pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
 def test_the_students_of_the_committed_records_are_found_by_their_names(file):
     content = json.loads(file.read_text())["content"]
-    students = find_experiment(content["check"]).part(content["part"]).students(content["settings"], content["seed"])
+    part = find_experiment(content["check"]).part(content["part"])
+    students = part.students(part.read(content["settings"]), content["seed"])
     named = {one["identity"] for one in content["students"]}
     assert len(RECORDS) == 6
     assert len(students) == len(named)
