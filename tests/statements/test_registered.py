@@ -50,9 +50,10 @@ def test_it_is_audited_by_name_and_left_out_of_the_audit_of_the_paper():
 def test_findings_can_be_about_it_once_it_is_there():
     verdict = Verdict("a square", Instance.VIOLATED)
     with pytest.raises(InputError, match="no statement 'own-bound'"):
-        Finding("own-bound", Form.PRINTED, "a square", verdict)
+        Finding("own-bound", Form.PRINTED, "a square", verdict, key="square")
     register(own())
-    assert Finding("own-bound", Form.PRINTED, "a square", verdict, ("VIOLATED",)).outcome == "right"
+    finding = Finding("own-bound", Form.PRINTED, "a square", verdict, ("VIOLATED",), key="square")
+    assert finding.outcome == "right"
 
 
 def test_a_second_version_takes_the_place_of_the_first():

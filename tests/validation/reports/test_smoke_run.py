@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from theorykit.statements import STATEMENTS
+from validation.claims.finding import Outcome
 from validation.claims.record import read_records
 from validation.reports.experiments import SLUGS
 
@@ -33,8 +34,8 @@ def smoke(tmp_path_factory):
 
 def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
     records = list(read_records(smoke / ".work" / "validation" / "smoke"))
-    measured = [one for one in records if one.check in SLUGS]
-    assert {(one.check, one.part) for one in measured} == {
+    measured = [record for record in records if record.slug in SLUGS]
+    assert {(record.slug, record.part) for record in measured} == {
         (slug, part) for slug in SLUGS for part in ("planted", "students")
     }
     for record in measured:
@@ -42,8 +43,8 @@ def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
         assert not record.failure
         assert not record.lost
         if record.part == "planted":
-            assert {one["outcome"] for one in record.findings} == {"right"}, record.file
-    assert sum(len(one.findings) for one in measured if one.part == "planted") >= 200
+            assert {finding.outcome for finding in record.findings} == {Outcome.RIGHT}, record.file
+    assert sum(len(record.findings) for record in measured if record.part == "planted") >= 200
 
 
 def test_show_has_every_equation_and_claim_printed_and_corrected(smoke):
