@@ -45,11 +45,6 @@ class MeanLimits:
         with np.errstate(over="ignore"):
             return np.where(self.deterministic, certain, stdtr(self.n - 1, -gap / error))
 
-    def p_below(self, threshold: Floats) -> Floats:
-        """Return the one-sided p-values of H0: E ≥ threshold."""
-        mirrored = MeanLimits(-self.mean, self.sd, -self.upper, -self.lower, self.deterministic, self.n)
-        return mirrored.p_above(-threshold)
-
 
 def mean_limits(values: Floats, alpha: float) -> MeanLimits:
     """Compute means and one-sided t limits over the last axis; with one value the limits are infinite.

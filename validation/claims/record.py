@@ -263,27 +263,14 @@ def write_record(file: Path, content: Content, made: Made) -> Record:
     """Write a record whole, in place of one that is there, and return it as it is read.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the content not be read back; nothing is written then.
+        TypeError: data that JSON cannot hold; nothing is written either.
     """
-    body = _body(content, made)
+    body = json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made}))
     record = _record(body, file)
     make_folder(file.parent)
     write_whole(file, to_json(body | {"checksum": checksum_of(body)}) + "\n")
     return record
-
-
-def check_content(content: Content) -> None:
-    """Raise where content could not be written, or not be read back.
-
-    Raises:
-        InputError: two findings of one question, or values of other types than the record has.
-        TypeError: data that JSON cannot hold.
-    """
-    _record(_body(content, Made("", "")), Path("the record"))
-
-
-def _body(content: Content, made: Made) -> dict[str, Any]:
-    return dict(json.loads(to_json({"schema_version": SCHEMA_VERSION, "content": content, "made": made})))
 
 
 def read_record(file: Path) -> Record:

@@ -24,12 +24,11 @@ from theorykit.statements import find_statement
 from theorykit.statements.statement import Kind
 from theorykit.verdicts import Exponent, Form, Instance, Value
 from validation import presets
-from validation.claims.experiment import PARTS, Context, Experiment, Part
+from validation.claims.experiment import PARTS, Context, Experiment, Part, PartResult
 from validation.claims.finding import Finding, Outcome
 from validation.claims.record import (
     Made,
     Record,
-    check_content,
     content_of,
     folder_of,
     read_record,
@@ -227,16 +226,18 @@ class Session:
         """Run one part and write its record; where it raises, the record says why."""
         started = time.perf_counter()
         described = job.experiment.slug, job.part, job.preset, job.seed, job.table
+
+        def keep(result: PartResult | None, failure: str = "", trace: str = "") -> Record:
+            content = content_of(*described, result, failure, trace)
+            return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
+
         try:
-            result = job.work.run(Context(job.settings, job.seed, self._train(job), self.device, self.progress))
-            content = content_of(*described, result)
-            check_content(content)
-        except Exception as error:
+            return keep(job.work.run(Context(job.settings, job.seed, self._train(job), self.device, self.progress)))
+        except Exception as error:  # of the part, or of a result that no record can hold: nothing was written then
             if self.debug:
                 raise
             failure = Failure.of(error)
-            content = content_of(*described, None, failure=failure.reason, trace=failure.trace)
-        return write_record(job.file(self.out), content, _made(time.perf_counter() - started, self.device))
+            return keep(None, failure.reason, failure.trace)
 
     def _train(self, job: Job) -> Callable[[Sequence[StudentConfig]], list[TrainedStudent]]:
         def train(students: Sequence[StudentConfig]) -> list[TrainedStudent]:
