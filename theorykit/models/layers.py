@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from theorykit.errors import CheckpointError
+
 Kind = Literal["attention", "mlp", "expert", "other", "router", "embedding", "head"]
 
 _EMBEDDING = re.compile(
@@ -168,4 +170,16 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
             )
     if config.get("tie_word_embeddings"):
         layers = [layer for layer in layers if layer.kind != "head"]
+    return layers
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that puts layer 2 before layer 10: files list their tensors by the alphabet."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def require_layers(layers: list[LinearLayer], name: str) -> list[LinearLayer]:
+    """Return the layers, or raise where a model has none."""
+    if not layers:
+        raise CheckpointError(f"{name} holds no linear layer", "expected floating-point matrices")
     return layers

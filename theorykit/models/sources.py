@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +14,12 @@ from typing import Any, Protocol
 import torch
 
 from theorykit.errors import CheckpointError
-from theorykit.models.layers import LinearLayer, find_layers
+from theorykit.models.gguf_files import GGUFSource
+from theorykit.models.layers import LinearLayer, by_number, find_layers, require_layers
 from theorykit.models.locations import locate, reason_of, weight_files
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _INDICES = ("I64", "BOOL")
-_GPT2 = ("lm_head", "transformer.")
-_STEMS = {"gpt2": _GPT2, "starcoder": _GPT2, "jais": _GPT2, "gptneox": ("embed_out", "gpt_neox.")}
-_OWN_NAMES = frozenset({"bloom", "falcon", "gptj", "mpt"})
 
 
 class WeightSource(Protocol):
@@ -68,8 +65,8 @@ class SafetensorsSource:
                     shapes[tensor] = shape
                 elif dtype not in _INDICES:
                     _refuse_quantised(f"{path.name}: {tensor}", shape, dtype)
-        ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=_by_number)}
-        self.layers = tuple(_require_layers(find_layers(ordered, config), name))
+        ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
+        self.layers = tuple(require_layers(find_layers(ordered, config), name))
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
@@ -81,11 +78,6 @@ class SafetensorsSource:
                 yield _FileSlice(handle.get_slice(layer.tensor))
             else:
                 yield handle.get_slice(layer.tensor)[layer.expert]
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Return a key that puts layer 2 before layer 10: files list their tensors by the alphabet."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _refuse_quantised(name: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -109,78 +101,6 @@ class _FileSlice:
         return block
 
 
-class GGUFSource:
-    """One GGUF file; quantised tensors are de-quantised one at a time."""
-
-    def __init__(self, name: str, file: Path) -> None:
-        import gguf
-
-        self.name = name
-        self.files: tuple[Path, ...] = (file,)
-        try:
-            reader = gguf.GGUFReader(str(file))
-            pieces = _gguf_number(reader, "split.count")
-            names = _hub_names(reader)
-            used = _gguf_number(reader, f"{_gguf_architecture(reader)}.expert_used_count")
-            self._tensors = {names.get(part.name, part.name): part for part in reader.tensors}
-            ordered = sorted(self._tensors, key=_by_number)
-            shapes = {key: tuple(int(size) for size in self._tensors[key].shape[::-1]) for key in ordered}
-        except Exception as error:  # the reader raises whatever its parsing stumbles over
-            raise CheckpointError(
-                f"{file} is not a readable GGUF file: {reason_of(error)}", "fetch it again"
-            ) from error
-        if pieces > 1:
-            raise CheckpointError(
-                f"{file} is one of {pieces} pieces of a model", "join them with: llama-gguf-split --merge"
-            )
-        self.layers = tuple(_require_layers(find_layers(shapes, {"num_experts_per_tok": used}), name))
-
-    @contextmanager
-    def open(self, layer: LinearLayer) -> Iterator[Any]:
-        """Give the de-quantised matrix, float32."""
-        import gguf
-
-        part = self._tensors[layer.tensor]
-        stored = part.data if layer.expert is None else part.data[layer.expert]
-        try:
-            matrix = gguf.dequantize(stored, part.tensor_type)
-        except (NotImplementedError, ValueError) as error:
-            raise CheckpointError(f"{layer.tensor}: {reason_of(error)}", "give another quantisation") from error
-        yield matrix
-
-
-def _gguf_architecture(reader: Any) -> str:
-    field = reader.fields.get("general.architecture")
-    return str(field.contents()) if field is not None else ""
-
-
-def _gguf_number(reader: Any, key: str) -> int:
-    """Return a whole number of the file's metadata, or 0 where it has none."""
-    field = reader.fields.get(key)
-    return int(field.contents()) if field is not None else 0
-
-
-def _hub_names(reader: Any) -> dict[str, str]:
-    """Map GGUF's tensor names to those of the Hugging Face model, for the architectures that gguf knows.
-
-    gguf lists the hub names of all families for one stored name; only those of the file's own family count. Where
-    they cannot be told apart the stored names stay.
-    """
-    import gguf
-
-    architecture = _gguf_architecture(reader)
-    arch = next((key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture), None)
-    blocks = _gguf_number(reader, f"{architecture}.block_count")
-    if arch is None or not blocks or architecture in _OWN_NAMES:
-        return {}
-    stems = _STEMS.get(architecture, ("lm_head", "model."))
-    names: dict[str, str] = {}
-    for hub_name, (_, stored) in gguf.get_tensor_name_map(arch, blocks).mapping.items():
-        if hub_name.startswith(stems) and hub_name != stored:
-            names.setdefault(f"{stored}.weight", f"{hub_name}.weight")
-    return names
-
-
 class TensorSource:
     """Tensors that are already in memory: a live module, or pickled weights that were asked for."""
 
@@ -200,7 +120,7 @@ class TensorSource:
             if value.dtype not in (*floats, torch.int64, torch.bool):
                 _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
-        self.layers = tuple(_require_layers(find_layers(shapes, config), name))
+        self.layers = tuple(require_layers(find_layers(shapes, config), name))
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
@@ -312,9 +232,3 @@ def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
             f"{path} is not a whole safetensors file: {reason_of(error)}",
             "it is truncated or corrupt; fetch it again",
         ) from error
-
-
-def _require_layers(layers: list[LinearLayer], name: str) -> list[LinearLayer]:
-    if not layers:
-        raise CheckpointError(f"{name} holds no linear layer", "expected floating-point matrices")
-    return layers
