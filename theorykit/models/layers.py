@@ -15,7 +15,10 @@ _EMBEDDING = re.compile(
     r"(^|[._])(wte|wpe|\w*embed(ding)?s?(_tokens|_in|_positions)?|token_embd|position_embd|relative_attention_bias)$"
     r"|^(model\.)?shared$"
 )
-_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)$|^output$")
+_HEAD = re.compile(
+    r"(^|\.)(lm_head(\.decoder)?|embed_out|output_projection|score|classifier(\.out_proj)?|qa_outputs)$"
+    r"|^(output|head|proj_out|cls\.predictions\.decoder)$"
+)
 _EXPERT = re.compile(r"expert|_exps$")
 _ROUTER = re.compile(r"(^|[._])router(_\w+)?(\.|$)|ffn_gate_inp|(^|\.)shared_expert_gate$")
 # a router where the model has experts, as a module or with its matrix inside: not the gate of attention or of an expert
@@ -23,9 +26,36 @@ _GATE = re.compile(r"^(?!.*(attn|attention|shared_expert|experts\.\d)).*(^|\.)ga
 _ROUTED = re.compile(r"(?<!shared_)experts\.\d+\.")
 _ATTENTION = re.compile(r"attn|attention|(^|[._])[qkvo](_proj|_lin)?$|query|key|value")
 _MLP = re.compile(r"mlp|ffn|feed_forward|fc1|fc2|c_fc|intermediate|dense|gate|up_proj|down_proj|w[123]$")
-_NOT_LINEAR = re.compile(r"(norm|ln_\d|ln_f|bias|A_log|inv_freq|rotary|mask|position_ids|lora_[AB]|router\.scale)")
-_FUSED = re.compile(r"(c_attn|qkv|qkv_proj|query_key_value|Wqkv|gate_up_proj|in_proj)$")
+# by the last name of the path alone: "norm_attn_norm.attn.out_proj" is a map
+_NOT_LINEAR = re.compile(
+    r"((^|[._])(\w*norm|ln_\d|ln_f)|bias|A_log|ssm_[ad]|conv\w*|inv_freq|rotary\w*|mask|position_ids)$"
+    r"|router\.scale|(^|\.)lora_[AB](\.|$)"
+)
+_COUNT = re.compile(
+    r"^(n|num|moe_num|num_local|n_routed|num_routed|moe_n_routed)_(routed_)?experts$|^num_experts$|^moe_num_experts$"
+)
+_PER_TOKEN = re.compile(
+    r"^((num|n|moe)_)?(experts_per_tok(en)?|experts_used|selected_experts|top_?k|k|top_k_experts|used_experts)$|^moe_router_topk$"
+)
+_TABLES = re.compile(r"embed_tokens_per_layer$|per_layer_token_embd$")
+FUSED = re.compile(r"(c_attn|qkv|qkv_proj|query_key_value|Wqkv|gate_up_proj|in_proj)$")
+_HIDDEN = re.compile(r"^(hidden_size|d_model|n_embd|hidden_dim)$")
 _CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"})
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """A parameter of two or more dimensions that is no layer.
+
+    Attributes:
+        name: Of the parameter.
+        parameters: Numbers in it.
+        reason: What it is, or why it cannot be one.
+    """
+
+    name: str
+    parameters: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +71,7 @@ class LinearLayer:
         expert: Index into a stacked expert tensor, or None.
         fused: Several projections share the matrix (fused q, k, v; fused gate and up); it is factored as one.
         active_share: Share of tokens that use the layer: experts per token / experts, else 1.
+        stack: How many maps of this shape lie one behind the other in the tensor.
     """
 
     name: str
@@ -51,6 +82,7 @@ class LinearLayer:
     expert: int | None = None
     fused: bool = False
     active_share: float = 1.0
+    stack: int = 1
 
     @property
     def parameters(self) -> int:
@@ -80,7 +112,7 @@ def kind_of(name: str) -> Kind:
         >>> kind_of("transformer.h.0.mlp.c_fc"), kind_of("lm_head"), kind_of("transformer.wpe")
         ('mlp', 'head', 'embedding')
     """
-    if _EMBEDDING.search(name):
+    if _EMBEDDING.search(name) or _TABLES.search(name):
         return "embedding"
     if _HEAD.search(name):
         return "head"
@@ -105,17 +137,39 @@ def _is_transposed(
     )
 
 
-def _active_share(config: Mapping[str, Any], experts: int) -> float:
-    used = config.get("num_experts_per_tok") or config.get("num_experts_per_token") or config.get("moe_top_k")
-    return min(1.0, float(used) / experts) if isinstance(used, int) and used > 0 else 1.0
+def _values(config: Mapping[str, Any], names: re.Pattern[str]) -> list[int]:
+    """Return the whole numbers above 0 under keys of a configuration, its own before those of its parts."""
+    values: list[int] = []
+    parts: list[Mapping[str, Any]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            parts.append(value)
+        elif names.search(str(key)):
+            # per layer in some families
+            listed = value if isinstance(value, (list, tuple)) else [value]
+            values += [
+                entry for entry in listed if isinstance(entry, int) and not isinstance(entry, bool) and entry > 0
+            ]
+    return values + [value for part in parts for value in _values(part, names)]
+
+
+def expert_counts(config: Mapping[str, Any]) -> set[int]:
+    """Return how many experts a block may have, as the configuration or one of its parts says."""
+    return set(_values(config, _COUNT))
+
+
+def active_share(config: Mapping[str, Any], experts: int) -> float:
+    """Return experts per token / experts, or 1 where the configuration says nothing of it."""
+    used = _values(config, _PER_TOKEN)
+    return min(1.0, used[0] / experts) if used and experts else 1.0
 
 
 def _experts(tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[LinearLayer]:
     """Split a stacked tensor [experts, a, b] into one layer per expert; the hidden width tells which side is input."""
     count, first, second = shape
     name = tensor.removesuffix(".weight")
-    hidden = config.get("hidden_size")
-    inwards = not re.search(r"down|w2|c_proj", name)
+    hidden = next(iter(_values(config, _HIDDEN)), None)
+    inwards = not re.search(r"down|w2|c_proj|fc2|output_linear", name)
     transposed = first != second and (first == hidden if inwards else second == hidden)
     return [
         LinearLayer(
@@ -125,11 +179,17 @@ def _experts(tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> 
             kind="expert",
             transposed=transposed,
             expert=index,
-            fused=bool(_FUSED.search(name)),
-            active_share=_active_share(config, count),
+            fused=bool(FUSED.search(name)),
+            active_share=active_share(config, count),
+            stack=count,
         )
         for index in range(count)
     ]
+
+
+def _is_stack(name: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> bool:
+    """Return whether a three-dimensional tensor holds one matrix per expert."""
+    return min(shape) > 1 and bool(_EXPERT.search(name) or shape[0] in expert_counts(config))
 
 
 def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any] | None = None) -> list[LinearLayer]:
@@ -152,7 +212,7 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
         name = tensor.removesuffix(".weight")
         if _NOT_LINEAR.search(name) and not _EMBEDDING.search(name):
             continue
-        if len(shape) == 3 and _EXPERT.search(name):
+        if len(shape) == 3 and _is_stack(name, shape, config):
             layers += _experts(tensor, shape, config)
         elif len(shape) == 2 and min(shape) > 1:
             turned = _is_transposed(tensor, shape, shapes, config)
@@ -164,8 +224,8 @@ def find_layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
                     shape=(shape[1], shape[0]) if turned else (shape[0], shape[1]),
                     kind=kind,
                     transposed=turned,
-                    fused=bool(_FUSED.search(name)),
-                    active_share=_active_share(config, routed) if _ROUTED.search(name) else 1.0,
+                    fused=bool(FUSED.search(name)),
+                    active_share=active_share(config, routed) if _ROUTED.search(name) else 1.0,
                 )
             )
     if config.get("tie_word_embeddings"):

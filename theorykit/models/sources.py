@@ -17,8 +17,10 @@ from theorykit.errors import CheckpointError
 from theorykit.models.gguf_files import GGUFSource
 from theorykit.models.layers import LinearLayer, by_number, find_layers, require_layers
 from theorykit.models.locations import locate, reason_of, weight_files
+from theorykit.models.module_layers import matrix_of, module_layers
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
+_FLOAT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _INDICES = ("I64", "BOOL")
 
 
@@ -102,7 +104,7 @@ class _FileSlice:
 
 
 class TensorSource:
-    """Tensors that are already in memory: a live module, or pickled weights that were asked for."""
+    """Tensors that are already in memory: pickled weights that were asked for."""
 
     def __init__(
         self,
@@ -114,10 +116,9 @@ class TensorSource:
 
         self.name = name
         self.files = files
-        floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-        self._tensors = {key: value for key, value in tensors.items() if value.dtype in floats}
+        self._tensors = {key: value for key, value in tensors.items() if value.dtype in _FLOAT_TYPES}
         for key, value in tensors.items():
-            if value.dtype not in (*floats, torch.int64, torch.bool):
+            if value.dtype not in (*_FLOAT_TYPES, torch.int64, torch.bool):
                 _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
         self.layers = tuple(require_layers(find_layers(shapes, config), name))
@@ -129,11 +130,30 @@ class TensorSource:
         yield tensor if layer.expert is None else tensor[layer.expert]
 
 
-def module_source(module: torch.nn.Module, name: str = "module") -> TensorSource:
+class ModuleSource:
+    """A live module: its own parameters, under the names that they have there."""
+
+    def __init__(self, name: str, module: torch.nn.Module) -> None:
+        self.name = name
+        self.files: tuple[Path, ...] = ()
+        self.parameters = dict(module.named_parameters())
+        for key, value in self.parameters.items():
+            if value.dtype not in _FLOAT_TYPES:
+                _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+        parts = module_layers(module)
+        self.layers = tuple(require_layers(list(parts.layers), name))
+        self.omitted = parts.omitted
+
+    @contextmanager
+    def open(self, layer: LinearLayer) -> Iterator[Any]:
+        """Give the stored matrix, a view."""
+        matrix = matrix_of(layer, self.parameters[layer.tensor].detach())
+        yield matrix.T if layer.transposed else matrix
+
+
+def module_source(module: torch.nn.Module, name: str = "module") -> ModuleSource:
     """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
-    config = getattr(module, "config", None)
-    settings = config.to_dict() if config is not None and hasattr(config, "to_dict") else {}
-    return TensorSource(name, dict(module.named_parameters()), settings)
+    return ModuleSource(name, module)
 
 
 def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -> WeightSource:
