@@ -237,19 +237,20 @@ def test_what_cannot_run_is_read_without_calibration(run, tmp_path, llama_folder
     assert len(done.document["result"]["layers"]) == 14
 
 
-def test_experts_are_selected_from_their_weights(run, tmp_path):
+def test_experts_are_selected_from_their_weights_and_from_text(run, tmp_path):
     folder = save_runnable(tiny_mixtral(), tmp_path / "mixtral")
     done = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "none", "--json", "--budget", 0.5)
     assert done.code == 0
     kinds = [layer["kind"] for layer in done.document["result"]["layers"]]
-    assert kinds.count("expert") == 12
+    # four experts, gate and up as the one matrix that the model has
+    assert kinds.count("expert") == 8
     assert kinds.count("router") == 0
-    fallen_back = run("rank-select", "--n", 1000, "--model", folder, "--json", "--budget", 0.5).document
-    assert fallen_back["result"]["ranks"] == done.document["result"]["ranks"]
-    assert "is not a linear module" in fallen_back["warnings"][0]
-    refused = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "builtin")
-    assert refused.code == 2
-    assert "--calibration none" in refused.err
+    calibrated = run("rank-select", "--n", 1000, "--model", folder, "--json", "--budget", 0.5).document["result"]
+    assert calibrated["calibration"]["n_tokens"] == 4096
+    assert [part["layer"] for part in calibrated["layers"]] == [
+        part["layer"] for part in done.document["result"]["layers"]
+    ]
+    assert all(part["second_order_loss"] is not None for part in calibrated["layers"])
 
 
 def test_peft_file(run, small, tmp_path):

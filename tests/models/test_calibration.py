@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
+from tests.models.tiny import (
+    language_model,
+    linear_modules,
+    oriented_weight,
+    random_tokens,
+    tiny_gpt2,
+    tiny_llama,
+    tiny_mixtral,
+)
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.models import calibration, statistics
-from theorykit.models.calibration import collect_statistics, linear_modules, oriented_weight
+from theorykit.models.analysis import whitened_spectra
+from theorykit.models.calibration import collect_statistics
 from theorykit.spectra import whitened_singular_values
 
 MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -235,18 +244,86 @@ def test_activations_that_are_not_finite_name_a_layer():
     assert caught.value.message.startswith("model.layers.0.self_attn.q_proj")
 
 
-def test_a_layer_that_is_never_used():
+def test_a_layer_that_is_never_used_is_left_out_with_the_reason():
     module = tiny_llama()
     module.extra = torch.nn.Linear(20, 30)
-    module.requires_grad_(False)
-    with pytest.raises(InputError, match="extra takes no part in the forward pass"):
-        collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
+    model = language_model(module.requires_grad_(False))
+    parts = collect_statistics(model, random_tokens(2, 8), generator=generator())
+    assert len(parts) == 14
+    assert calibration.why_left_out(model, parts) == {"extra": "takes no part in the forward pass"}
+    spectra = whitened_spectra(model, parts)
+    assert spectra.is_calibrated
+    assert [part.layer.name for part in spectra.held] == ["extra"]
+    assert [part.layer.parameters for part in spectra.held] == [600]
 
 
-def test_stacked_experts_cannot_be_calibrated():
-    with pytest.raises(InputError, match="is not a linear module, so its inputs cannot be read") as caught:
-        collect_statistics(language_model(tiny_mixtral()), random_tokens(2, 8), generator=generator())
-    assert "--calibration none" in caught.value.hint
+def test_a_model_of_which_no_layer_takes_part():
+    class Deaf(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed_tokens, self.unused = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 5)
+
+        def forward(self, input_ids):
+            return type("Output", (), {"logits": self.embed_tokens(input_ids)})
+
+    with pytest.raises(InputError, match="no layer of tiny could be followed"):
+        collect_statistics(language_model(Deaf().requires_grad_(False)), random_tokens(2, 8) % 9, generator=generator())
+
+
+def experts_by_hand(module, tokens, batch, seed=3):
+    """Form Σ x xᵀ and Σ g gᵀ of every expert of a Mixtral block by a forward pass of the test's own."""
+    draws, sums = generator(seed), {}
+    block = module.model.layers[0].mlp
+    experts, rows = block.experts, {}
+
+    def forward(hidden, chosen, weights):
+        result = torch.zeros_like(hidden)
+        for expert in range(experts.num_experts):
+            token, slot = torch.where(chosen == expert)
+            if token.numel():
+                inner = hidden[token] @ experts.gate_up_proj[expert].T
+                gate, up = inner.chunk(2, dim=-1)
+                middle = experts.act_fn(gate) * up
+                outer = middle @ experts.down_proj[expert].T
+                inner.retain_grad()
+                outer.retain_grad()
+                rows.setdefault(expert, []).append((hidden[token], inner, middle, outer))
+                result.index_add_(0, token, outer * weights[token, slot, None])
+        return result
+
+    experts.forward = forward
+    try:
+        for start in range(0, tokens.shape[0], batch):
+            part = tokens[start : start + batch]
+            embedded = module.get_input_embeddings()(part).requires_grad_()
+            with torch.enable_grad():
+                logits = module(inputs_embeds=embedded, use_cache=False).logits[:, :-1]
+                logits.backward(calibration._sampled_label_gradient(logits, draws))
+    finally:
+        del experts.forward
+    for expert, calls in rows.items():
+        for name, at in (("gate_up_proj", 0), ("down_proj", 2)):
+            x = torch.cat([call[at] for call in calls]).detach().double()
+            g = torch.cat([call[at + 1].grad for call in calls]).double()
+            sums[f"model.layers.0.mlp.experts.{name}[{expert}]"] = (x.T @ x / len(x), g.T @ g / tokens.numel())
+    return sums
+
+
+def test_moments_of_stacked_experts_are_those_of_the_tokens_that_they_see():
+    module, tokens = tiny_mixtral(), random_tokens(3, 24)
+    model = language_model(module)
+    parts = {part.name: part for part in collect_statistics(model, tokens, generator=generator())}
+    expected = experts_by_hand(module, tokens, batch=2)
+    assert len(expected) == 8
+    for name, (a, g) in expected.items():
+        part = parts[name]
+        w = part.weight.double()
+        m, n = w.shape
+        own, pulled = (a, w.T @ g @ w) if n <= m else (g, w @ a @ w.T)
+        # A is a mean over an expert's own tokens, G over all; which side is scaled by which does not matter
+        scale = float(part.own.trace() / own.trace())
+        assert relative(part.own, own * scale) < 1e-5
+        assert relative(part.pulled * scale, pulled) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(0, 8), (2, 1), (16,), (2, 2, 2)])

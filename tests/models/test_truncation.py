@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama
+from tests.models.tiny import language_model, linear_modules, oriented_weight, random_tokens, tiny_gpt2, tiny_llama
 from theorykit.errors import InputError
 from theorykit.models import statistics as statistics_module
-from theorykit.models.calibration import collect_statistics, linear_modules, oriented_weight
+from theorykit.models.calibration import collect_statistics
 from theorykit.models.truncation import log_probabilities, truncated, truncation_losses
 from theorykit.spectra import whitened_truncation
 

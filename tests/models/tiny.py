@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from theorykit.models.language_model import LanguageModel
+from theorykit.models.sources import module_source
 
 VOCABULARY = 97
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -100,6 +101,18 @@ def save_runnable(module, folder, **settings):
 def language_model(module, tokenizer=None):
     """Wrap a live module."""
     return LanguageModel("tiny", module, tokenizer, torch.device("cpu"))
+
+
+def linear_modules(module):
+    """Pair every layer to factor with the module that holds it, for checks that do not follow products."""
+    owners = dict(module.named_modules())
+    return [(layer, owners[layer.name]) for layer in module_source(module).layers if layer.factorable]
+
+
+def oriented_weight(layer, owner):
+    """Return the weights of a module as outputs × inputs, a view."""
+    weight = owner.weight.detach()
+    return weight.T if layer.transposed else weight
 
 
 def random_tokens(blocks, length, seed=1):

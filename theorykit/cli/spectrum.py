@@ -139,6 +139,11 @@ def _print_table(spectra: ModelSpectra) -> None:
         f"{spectra.linear_parameters:,} linear parameters in {len(linear)} layers, "
         f"{spectra.embedding_parameters:,} in embeddings and head."
     )
+    omitted = sum(part.parameters for part in spectra.omitted)
+    if omitted:
+        whole = spectra.linear_parameters + spectra.embedding_parameters + omitted
+        names = ", ".join(part.name for part in spectra.omitted[:3]) + (", …" if len(spectra.omitted) > 3 else "")
+        screen.print(f"{omitted:,} more ({omitted / whole:.1%}) lie in no linear layer: {names}")
 
 
 def _row(row: dict[str, Any], prefix: str) -> list[str]:

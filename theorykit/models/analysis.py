@@ -17,10 +17,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from theorykit.errors import InputError
+from theorykit.models.calibration import why_left_out
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
-from theorykit.models.sources import WeightSource, fingerprint, module_source
+from theorykit.models.sources import WeightSource, fingerprint
 from theorykit.models.statistics import LayerStatistics
 from theorykit.results import write_whole
 from theorykit.spectra.kernels import Method, spectrum
@@ -75,7 +76,8 @@ def model_spectra(
         return LayerSpectra(layer, _layer_spectrum(source, layer, method, device, folder))
 
     parts = _each_layer(of_layer, source.layers, device or "cpu", progress)
-    return ModelSpectra(source.name, parts, origin={"files": [file.name for file in source.files]})
+    origin = {"files": [file.name for file in source.files], "model_type": source.model_type}
+    return ModelSpectra(source.name, parts, origin=origin, omitted=source.omitted)
 
 
 def _layer_spectrum(
@@ -141,19 +143,22 @@ def whitened_spectra(
         progress: Called with (layers done, layers in all, name of the last).
 
     Returns:
-        All layers; embeddings and heads with plain spectra only. The scale of the loss is still to be measured.
+        All layers; embeddings, heads and layers that the text did not reach with plain spectra only. The scale of the
+        loss is still to be measured.
     """
-    source = module_source(model.module, model.name)
+    source = model.source
     by_name = {part.name: part for part in statistics}
+    reasons = why_left_out(model, statistics)
 
     def of_layer(layer: LinearLayer) -> LayerSpectra:
         with source.open(layer) as matrix:
             plain = replace(spectrum(matrix, name=layer.name), shape=layer.shape)
         part = by_name.get(layer.name)
         whitened = {metric: part.whitened_spectrum(metric) for metric in metrics} if part else {}
-        return LayerSpectra(layer, plain, whitened)
+        return LayerSpectra(layer, plain, whitened, reasons.get(layer.name, ""))
 
-    return ModelSpectra(model.name, _each_layer(of_layer, source.layers, model.device.type, progress))
+    parts = _each_layer(of_layer, source.layers, model.device.type, progress)
+    return ModelSpectra(source.name, parts, origin={"model_type": source.model_type}, omitted=source.omitted)
 
 
 def _each_layer(

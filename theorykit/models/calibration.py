@@ -2,122 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import torch
 
 from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
-from theorykit.models.sources import module_source
+from theorykit.models.module_layers import eager_experts, matrix_of, run_on
+from theorykit.models.products import Block, ChangedInPlaceError, ParameterProducts, Passed
 from theorykit.models.statistics import LayerStatistics
 
 POSITIONS = 32
 """Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
 
+MIRRORED_WIDTH = 512
+"""From this width on a second moment is formed in strips, without the half below its diagonal."""
 
-def linear_modules(module: torch.nn.Module) -> list[tuple[LinearLayer, Any]]:
-    """Pair every factorable linear layer of a live model with its ``nn.Linear`` or ``Conv1D`` module.
-
-    Raises:
-        CalibrationError: a linear layer is not such a module (stacked experts), so that it cannot be calibrated.
-    """
-    modules = dict(module.named_modules())
-    pairs = []
-    for layer in module_source(module).layers:
-        if not layer.factorable:
-            continue
-        owner = modules.get(layer.name)
-        if owner is None or not (hasattr(owner, "in_features") or hasattr(owner, "nf")):
-            raise CalibrationError(
-                f"{layer.name} is not a linear module, so its inputs cannot be read",
-                "pass --calibration none",
-            )
-        pairs.append((layer, owner))
-    return pairs
-
-
-def oriented_weight(layer: LinearLayer, owner: Any) -> torch.Tensor:
-    """Return the weights as outputs × inputs ``[m, n]``, a view."""
-    weight: torch.Tensor = owner.weight.detach()
-    return weight.T if layer.transposed else weight
+MIRRORED_PARTS = 4
 
 
 class _Moments:
-    """Sums of x xᵀ for one layer, fed by its hooks."""
+    """Sums of x xᵀ of one layer, over all calls that a gradient came back from."""
 
-    def __init__(self, layer: LinearLayer, owner: Any, shared: dict[str, Any]) -> None:
+    def __init__(self, layer: LinearLayer) -> None:
         self.layer = layer
-        self.bias = owner.bias
         self.own: torch.Tensor | None = None
         self.pulled: torch.Tensor | None = None
         self.rows = 0
-        self._shared = shared
         m, n = layer.shape
         self.on_inputs = n <= m
 
-    def forward(self, _: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        """Add the input's moment, or the output's where that is the smaller side."""
-        if self.on_inputs:
-            # q, k and v (gate and up) read the same tensor: its moment is formed once
-            if self._shared.get("tensor") is not inputs[0]:
-                self._shared.update(tensor=inputs[0], moment=_second_moment(inputs[0]))
-            self.own = _add(self.own, self._shared["moment"])
-            self.rows += inputs[0].shape[:-1].numel()
-        else:
-            clean = output.detach() if self.bias is None else output.detach() - self.bias
-            self.pulled = _add(self.pulled, _second_moment(clean))
+    def add(self, side: torch.Tensor, pulled: torch.Tensor, rows: int) -> None:
+        """Add the moments of the smaller side, and of what the weights carry to it."""
+        self.own = side.double() if self.own is None else self.own.add_(side)
+        self.pulled = pulled.double() if self.pulled is None else self.pulled.add_(pulled)
+        self.rows += rows
 
-    def backward(self, _: Any, to_input: tuple[Any, ...], of_output: tuple[Any, ...]) -> None:
-        """Add the moment of the gradient that the layer hands down, or that it receives."""
-        if self.on_inputs:
-            self.pulled = _add(self.pulled, _second_moment(to_input[0]))
-        else:
-            self.own = _add(self.own, _second_moment(of_output[0]))
-            self.rows += of_output[0].shape[:-1].numel()
-
-    def statistics(self, owner: Any, count: int) -> LayerStatistics:
-        """Return the means over ``count`` tokens, or raise where they are not finite."""
-        if self.own is None or self.pulled is None:
-            raise CalibrationError(
-                f"{self.layer.name} takes no part in the forward pass, so it cannot be calibrated",
-                "pass --calibration none",
-            )
+    def statistics(self, weight: torch.Tensor, count: int) -> LayerStatistics | None:
+        """Return the means over ``count`` tokens, None where nothing came through; raise where they are not finite."""
+        if self.own is None or self.pulled is None or self.rows == 0:
+            return None
         for moment in (self.own, self.pulled):
             if not bool(torch.isfinite(moment.diagonal()).all()):
                 raise NonFiniteError(
                     f"{self.layer.name}: NaN or infinite activations or gradients",
                     "check its weights with: theorykit spectrum MODEL",
                 )
-        weight = oriented_weight(self.layer, owner)
         # an expert sees only some tokens: its loss per token is A over the rows it sees times G over all tokens
-        return LayerStatistics(self.layer.name, weight, self.own / max(self.rows, 1), self.pulled / count, count)
+        return LayerStatistics(self.layer.name, weight, self.own / self.rows, self.pulled / count, count)
 
 
-def _second_moment(tensor: torch.Tensor) -> torch.Tensor:
-    rows = tensor.detach().flatten(0, -2)
-    return rows.T @ rows
+class _Recorder:
+    """Takes what went through every block and adds it to the moments of its layer."""
+
+    def __init__(self, layers: Iterable[LinearLayer]) -> None:
+        self.moments = {layer.name: _Moments(layer) for layer in layers}
+        self._layers = {_place(layer): self.moments[layer.name] for layer in layers}
+        self._last: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def __call__(self, block: Block, passed: Passed) -> None:
+        """Add one call to the moments of its layer."""
+        moments = self._layers.get((block.parameter, block.offset, block.shape, block.transposed))
+        if moments is None:
+            return
+        x, gradient = passed.inputs, passed.gradient
+        rows = x.shape[0]
+        if moments.layer.stack > 1:
+            # experts that are computed all at once see rows of zeros in the place of others' tokens
+            rows = int(x.any(dim=-1).sum())
+        if moments.on_inputs:
+            moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
+        else:
+            moments.add(_second_moment(gradient), _second_moment(passed.outputs), rows)
+
+    def _shared_moment(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the moment of an input; q, k and v (gate and up) read the same tensor, whose moment is formed once."""
+        last = self._last
+        same = last is not None and last[0].data_ptr() == x.data_ptr() and last[0].shape == x.shape
+        if last is None or not same or last[0].stride() != x.stride():
+            last = self._last = (x, _second_moment(x))  # held, so that its memory is not another tensor's by then
+        return last[1]
 
 
-def _add(total: torch.Tensor | None, part: torch.Tensor) -> torch.Tensor:
-    return part.double().clone() if total is None else total.add_(part)
+def _place(layer: LinearLayer) -> tuple[str, int, tuple[int, int], bool]:
+    """Return where a layer lies, as the products tell it."""
+    offset = (layer.expert or 0) * layer.parameters if layer.stack > 1 else 0
+    return layer.tensor, offset, layer.shape, layer.transposed
 
 
-@contextmanager
-def _hooked(pairs: list[tuple[LinearLayer, Any]]) -> Iterator[list[_Moments]]:
-    shared: dict[str, Any] = {}
-    moments = [_Moments(layer, owner, shared) for layer, owner in pairs]
-    handles = [owner.register_forward_hook(part.forward) for part, (_, owner) in zip(moments, pairs, strict=True)]
-    handles += [
-        owner.register_full_backward_hook(part.backward) for part, (_, owner) in zip(moments, pairs, strict=True)
-    ]
-    try:
-        yield moments
-    finally:
-        for handle in handles:
-            handle.remove()
+def _second_moment(rows: torch.Tensor) -> torch.Tensor:
+    """Return Σ x xᵀ over rows ``[count, k]``: the blocks on and above the diagonal are formed, the others mirrored."""
+    width = rows.shape[-1]
+    if width < MIRRORED_WIDTH:
+        return rows.mT @ rows
+    moment = rows.new_empty(width, width)
+    edges = [width * part // MIRRORED_PARTS for part in range(MIRRORED_PARTS + 1)]
+    for start, stop in pairwise(edges):
+        strip = rows[:, start:stop].mT @ rows[:, start:]
+        moment[start:stop, start:] = strip
+        moment[stop:, start:stop] = strip[:, stop - start :].mT
+    return moment
 
 
 def collect_statistics(
@@ -142,34 +128,74 @@ def collect_statistics(
         progress: Called with (blocks done, blocks in all).
 
     Returns:
-        One entry per layer, in the model's order.
+        One entry per layer that takes part, in the model's order; :func:`why_left_out` tells of the others.
 
     Raises:
-        CalibrationError: the model has linear layers that are not modules of their own or that the forward pass
-            leaves out.
+        CalibrationError: no layer takes part in the forward pass, or its products cannot be seen.
         InputError: no tokens are given.
         NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
     """
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise InputError(f"tokens have shape {tuple(tokens.shape)}", "give [blocks, length] with length at least 2")
-    pairs = linear_modules(model.module)
-    for layer, owner in pairs:
+    layers = [layer for layer in model.source.layers if layer.factorable]
+    tensors = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
+    for name, tensor in tensors.items():
         # found here and not by the activations: gradients carry a NaN back into the layers before
-        if not bool(torch.isfinite(owner.weight).all()):
+        if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(
-                f"{layer.name} holds NaN or infinite weights", "the checkpoint is damaged or its training diverged"
+                f"{name.removesuffix('.weight')} holds NaN or infinite weights",
+                "the checkpoint is damaged or its training diverged",
             )
-    with _hooked(pairs) as moments, torch.enable_grad():
+    state = generator.get_state()
+    try:
+        moments = _moments(model, tokens, layers, generator, batch, progress, copied=False)
+    except ChangedInPlaceError:  # some family writes into what a layer has read
+        generator.set_state(state)
+        moments = _moments(model, tokens, layers, generator, batch, progress, copied=True)
+    weights = ((layer, matrix_of(layer, tensors[layer.tensor].detach())) for layer in layers)
+    statistics = [moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights]
+    calibrated = [part for part in statistics if part is not None]
+    if not calibrated:
+        raise CalibrationError(
+            f"no gradient reaches a layer of {model.name}, so it cannot be calibrated", "pass --calibration none"
+        )
+    return calibrated
+
+
+def _moments(
+    model: LanguageModel,
+    tokens: torch.Tensor,
+    layers: list[LinearLayer],
+    generator: torch.Generator,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+    *,
+    copied: bool,
+) -> dict[str, _Moments]:
+    """Return the sums of all layers over all tokens."""
+    recorder = _Recorder(layers)
+    watched = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
+    with eager_experts(model.module), torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
-            # gradients flow from the embedded tokens on; the parameters themselves need none
-            embedded = model.module.get_input_embeddings()(part).detach().requires_grad_()
-            logits = model.module(inputs_embeds=embedded, use_cache=False).logits[:, :-1].float()
+            with ParameterProducts(watched.items(), show=recorder, copied=copied):
+                logits = run_on(model.module, part).logits[:, :-1].float()
+            if not logits.requires_grad:
+                raise CalibrationError(f"no layer of {model.name} could be followed", "pass --calibration none")
             logits.backward(_sampled_label_gradient(logits, generator))
             if progress:
                 progress(min(start + batch, tokens.shape[0]), tokens.shape[0])
-    count = tokens.numel()
-    return [moment.statistics(owner, count) for moment, (_, owner) in zip(moments, pairs, strict=True)]
+    return recorder.moments
+
+
+def why_left_out(model: LanguageModel, statistics: Iterable[LayerStatistics]) -> dict[str, str]:
+    """Return the layers that a calibration has no moments of, each with the reason."""
+    names = {part.name for part in statistics}
+    return {
+        layer.name: "no token of the text came to it" if layer.active_share < 1 else "takes no part in the forward pass"
+        for layer in model.source.layers
+        if layer.factorable and layer.name not in names
+    }
 
 
 def _sampled_label_gradient(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

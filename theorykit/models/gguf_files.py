@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit.errors import CheckpointError
-from theorykit.models.layers import LinearLayer, by_number, find_layers, require_layers
+from theorykit.models.layers import LinearLayer, by_number, find_layers, omitted_tensors, require_layers
 from theorykit.models.locations import reason_of
 
 _GPT2 = ("lm_head", "transformer.")
@@ -41,6 +41,8 @@ class GGUFSource:
                 f"{file} is one of {pieces} pieces of a model", "join them with: llama-gguf-split --merge"
             )
         self.layers = tuple(require_layers(find_layers(shapes, {"num_experts_per_tok": used}), name))
+        self.omitted = omitted_tensors(shapes, self.layers)
+        self.model_type = ""
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CheckpointError, InputError
+from theorykit.models.causality import require_causal
 from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
-from theorykit.models.sources import open_weights
+from theorykit.models.sources import ModuleSource, module_source, open_weights
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
@@ -34,6 +36,11 @@ class LanguageModel:
     module: Any
     tokenizer: Any
     device: torch.device
+
+    @cached_property
+    def source(self) -> ModuleSource:
+        """Return its linear layers with their matrices, found once."""
+        return module_source(self.module, self.name)
 
 
 def load_language_model(model: str, *, device: str | None = None) -> LanguageModel:
@@ -89,7 +96,9 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         )
     module.requires_grad_(False)
     _forget_quantisation(module)
-    return LanguageModel(model, module.eval().to(place), tokenizer, place)
+    module = module.eval().to(place)
+    require_causal(module, str(path))
+    return LanguageModel(model, module, tokenizer, place)
 
 
 def _forget_quantisation(module: torch.nn.Module) -> None:

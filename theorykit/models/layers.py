@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -243,3 +244,14 @@ def require_layers(layers: list[LinearLayer], name: str) -> list[LinearLayer]:
     if not layers:
         raise CheckpointError(f"{name} holds no linear layer", "expected floating-point matrices")
     return layers
+
+
+def omitted_tensors(shapes: Mapping[str, tuple[int, ...]], layers: Iterable[LinearLayer]) -> tuple[Omitted, ...]:
+    """Return the tensors of two or more dimensions that no layer lies in."""
+    taken = {layer.tensor for layer in layers}
+    wide = {name: shape for name, shape in shapes.items() if len([size for size in shape if size > 1]) > 1}
+    return tuple(
+        Omitted(name, math.prod(shape), "no layer by its name and shape")
+        for name, shape in wide.items()
+        if name not in taken
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from theorykit.arguments import Floats, positive_number
 from theorykit.errors import CheckpointError, InputError
-from theorykit.models.layers import LinearLayer
+from theorykit.models.layers import LinearLayer, Omitted
 from theorykit.models.locations import reason_of
 from theorykit.results import Result, plain, write_whole
 from theorykit.spectra.decay import PowerLawFit, fit_power_law
@@ -108,11 +109,19 @@ class LossCalibration:
 
 @dataclass(frozen=True, eq=False)
 class LayerSpectra:
-    """One layer with its plain spectrum and, where text was given, its whitened ones."""
+    """One layer with its plain spectrum and, where text was given, its whitened ones.
+
+    Attributes:
+        layer: What it is.
+        spectrum: Its singular values.
+        whitened: Those in other metrics.
+        held: Why it stays dense whatever the budget; empty for a layer that may be factored.
+    """
 
     layer: LinearLayer
     spectrum: Spectrum
     whitened: dict[Metric, WhitenedSpectrum] = field(default_factory=dict)
+    held: str = ""
 
     @cached_property
     def decay(self) -> PowerLawFit | None:
@@ -162,18 +171,34 @@ class ModelSpectra(Result):
         name: What the user called the model.
         layers: In the order of the checkpoint, embeddings included.
         calibration: Where the whitened spectra come from, or None where there are none.
-        origin: What is known of the weights: format, licence, files.
+        origin: What is known of the weights: format, licence, files, family.
+        omitted: Parameters of two or more dimensions that are no layers.
     """
 
     name: str
     layers: tuple[LayerSpectra, ...]
     calibration: LossCalibration | None = None
     origin: dict[str, Any] = field(default_factory=dict)
+    omitted: tuple[Omitted, ...] = ()
 
     @property
     def factorable(self) -> tuple[LayerSpectra, ...]:
         """Return the layers that rank selection may factor."""
-        return tuple(part for part in self.layers if part.layer.factorable)
+        return tuple(part for part in self.layers if part.layer.factorable and not part.held)
+
+    @property
+    def held(self) -> tuple[LayerSpectra, ...]:
+        """Return the linear layers that stay dense whatever the budget."""
+        return tuple(part for part in self.layers if part.layer.factorable and part.held)
+
+    def holding(self, reasons: Mapping[str, str]) -> ModelSpectra:
+        """Return the same spectra with some layers held dense.
+
+        Args:
+            reasons: Name of a layer to the reason.
+        """
+        parts = (replace(part, held=part.held or reasons.get(part.layer.name, "")) for part in self.layers)
+        return replace(self, layers=tuple(parts))
 
     @property
     def linear_parameters(self) -> int:
@@ -209,6 +234,8 @@ class ModelSpectra(Result):
             "origin": plain(self.origin),
             "calibration": plain(self.calibration),
             "linear_parameters": self.linear_parameters,
+            "held": {part.layer.name: part.held for part in self.held},
+            "omitted": plain(self.omitted),
             "embedding_parameters": self.embedding_parameters,
             "layers": rows,
         }
@@ -232,7 +259,10 @@ class ModelSpectra(Result):
             "name": self.name,
             "origin": plain(self.origin),
             "calibration": plain(self.calibration),
-            "layers": [asdict(part.layer) | {"whitened": sorted(part.whitened)} for part in self.layers],
+            "omitted": plain(self.omitted),
+            "layers": [
+                asdict(part.layer) | {"whitened": sorted(part.whitened), "held": part.held} for part in self.layers
+            ],
         }
         buffer = io.BytesIO()
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
@@ -265,6 +295,7 @@ def load_spectra(path: str | Path) -> ModelSpectra:
                     tuple(_layer(entry, stored) for entry in meta["layers"]),
                     _calibration(meta["calibration"]),
                     meta["origin"],
+                    tuple(Omitted(**entry) for entry in meta.get("omitted", ())),
                 )
     except Exception as error:  # zipfile, zlib, NumPy and json each report damage in their own way
         raise CheckpointError(
@@ -294,7 +325,7 @@ class _Values:
 
 def _layer(entry: dict[str, Any], stored: dict[Metric, _Values]) -> LayerSpectra:
     entry = dict(entry)
-    metrics = entry.pop("whitened")
+    metrics, held = entry.pop("whitened"), entry.pop("held", "")
     layer = LinearLayer(**entry | {"shape": tuple(entry["shape"])})
     size = min(layer.shape)
     return LayerSpectra(
@@ -305,6 +336,7 @@ def _layer(entry: dict[str, Any], stored: dict[Metric, _Values]) -> LayerSpectra
             for metric in METRICS
             if metric in metrics
         },
+        held,
     )
 
 

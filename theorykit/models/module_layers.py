@@ -44,10 +44,10 @@ class ModuleLayers:
 def module_layers(module: torch.nn.Module) -> ModuleLayers:
     """List the linear maps of a module; parameters on the meta device are enough.
 
-    A module's class tells what a matrix is for: ``nn.Linear`` and ``Conv1D`` are maps, ``nn.Embedding`` is a table, what
-    the model calls its output embeddings is a head. Any other parameter of two or more dimensions is a map, or a stack of
-    them, where a forward pass over a few tokens multiplies activations by it; orientation, number of maps and share
-    of tokens are read from these products. Where no such pass is possible, names and shapes have to do.
+    A module's class tells what a matrix is for: ``nn.Linear`` and ``Conv1D`` are maps, ``nn.Embedding`` is a table,
+    what the model calls its output embeddings is a head. Any other parameter of two or more dimensions is a map, or a
+    stack of them, where a forward pass over a few tokens multiplies activations by it; orientation, number of maps and
+    share of tokens are read from these products. Where no such pass is possible, names and shapes have to do.
     """
     settings = _settings(module)
     owners = dict(module.named_modules())
@@ -88,7 +88,10 @@ def run_on(module: torch.nn.Module, tokens: torch.Tensor) -> Any:
     accepted = inspect.signature(module.forward).parameters
     takes_any = any(part.kind is inspect.Parameter.VAR_KEYWORD for part in accepted.values())
     options = {"use_cache": False} if "use_cache" in accepted or takes_any else {}
-    return module(input_ids=tokens, **options)
+    if "input_ids" in accepted or takes_any:
+        return module(input_ids=tokens, **options)
+    embeddings: Any = module.get_input_embeddings()  # type: ignore[operator]
+    return module(inputs_embeds=embeddings(tokens), **options)
 
 
 @contextmanager
@@ -168,7 +171,7 @@ def _part(module: torch.nn.Module, getter: str) -> list[torch.Tensor]:
 
 
 def _traced_blocks(module: torch.nn.Module, raw: Mapping[str, torch.Tensor]) -> dict[str, dict[Block, int]] | None:
-    """Return the blocks of each parameter that a short forward pass multiplies by, with their rows; None if it fails."""
+    """Return the blocks of each parameter that a short forward pass multiplies by, with their rows; None on failure."""
     mode = ParameterProducts(raw.items())
     training = module.training
     device = next((part.device for part in module.parameters() if not part.is_meta), torch.device("cpu"))
@@ -267,7 +270,7 @@ def _stack(
         kind = "other"
     return [
         LinearLayer(
-            name=f"{path}[{index}]" if count > 1 else path,
+            name=_mapped_name(path, index, tensor) if count > 1 else path,
             tensor=name,
             shape=(m, n),
             kind=kind,
@@ -281,6 +284,12 @@ def _stack(
     ]
 
 
+def _mapped_name(path: str, index: int, tensor: torch.Tensor) -> str:
+    """Put the number of a map behind what holds it: a tensor of several, or a module of matrices of several each."""
+    holder, _, own = path.rpartition(".")
+    return f"{path}[{index}]" if tensor.dim() > 2 or not holder else f"{holder}[{index}].{own}"
+
+
 def matrix_of(layer: LinearLayer, tensor: torch.Tensor) -> torch.Tensor:
     """Return the layer's W ``[m, n]`` as a view of its stored parameter.
 
@@ -289,5 +298,7 @@ def matrix_of(layer: LinearLayer, tensor: torch.Tensor) -> torch.Tensor:
         tensor: The parameter, or another of its shape, contiguous.
     """
     m, n = layer.shape
+    if layer.stack == 1 and tensor.dim() == 2:
+        return tensor.T if layer.transposed else tensor
     block = tensor.reshape(-1)[(layer.expert or 0) * m * n :][: m * n] if layer.stack > 1 else tensor.reshape(-1)
     return block.view(n, m).T if layer.transposed else block.view(m, n)

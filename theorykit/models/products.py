@@ -48,8 +48,42 @@ class Block:
         return sorted(self.strides) == [1, self.shape[0] if self.transposed else self.shape[1]]
 
 
-Pass = Callable[[Block, torch.Tensor, torch.Tensor, torch.Tensor], None]
-"""Called in the backward pass with a block, its inputs x ``[rows, n]``, its gradient g ``[rows, m]`` and Wᵀ g ``[rows, n]``."""
+class Passed:
+    """What went through one matrix W ``[m, n]`` in one call, as its backward pass sees it.
+
+    Attributes:
+        inputs: x ``[rows, n]``.
+        gradient: g ``[rows, m]``, the gradient of W x.
+        pulled_gradient: Wᵀ g ``[rows, n]``.
+    """
+
+    def __init__(self, weight: torch.Tensor, outputs: torch.Tensor | None, *sides: torch.Tensor) -> None:
+        self.inputs, self.gradient, self.pulled_gradient = sides
+        self._weight = weight
+        self._outputs = outputs
+
+    @property
+    def outputs(self) -> torch.Tensor:
+        """Return W x ``[rows, m]``, without a bias."""
+        return self.inputs @ self._weight.mT if self._outputs is None else self._outputs
+
+
+Show = Callable[[Block, Passed], None]
+
+
+class _Kept:
+    """A tensor that a backward pass needs, and whether somebody has written into it since.
+
+    Not saved through autograd: that forbids in-place changes afterwards, which some families make.
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor.detach()
+        self._version = self._tensor._version
+
+    def get(self) -> torch.Tensor | None:
+        """Return the tensor, or None where it has been changed."""
+        return self._tensor if self._tensor._version == self._version else None
 
 
 class _Product(torch.autograd.Function):
@@ -59,47 +93,63 @@ class _Product(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, blocks: Sequence[Block], show: Pass) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.blocks, ctx.show = blocks, show
-        return torch.matmul(x, weight.mT)
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, blocks: Sequence[Block], show: Show, copied: bool
+    ) -> torch.Tensor:
+        outputs = torch.matmul(x, weight.mT)
+        ctx.weight, ctx.blocks, ctx.show = weight, blocks, show
+        ctx.inputs, ctx.outputs = _Kept(x.clone() if copied else x), _Kept(outputs)
+        return outputs
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (gradient,) = gradients
-        x, weight = ctx.saved_tensors
-        pulled = torch.matmul(gradient, weight)
-        sides = (x, gradient, pulled)
-        if weight.dim() == 2:
-            ctx.show(ctx.blocks[0], *(side.flatten(0, -2) for side in sides))
+        pulled = torch.matmul(gradient, ctx.weight)
+        inputs, outputs = ctx.inputs.get(), ctx.outputs.get()
+        if inputs is None:
+            raise ChangedInPlaceError
+        if ctx.weight.dim() == 2:
+            y = None if outputs is None else outputs.flatten(0, -2)
+            sides = (side.flatten(0, -2) for side in (inputs, gradient, pulled))
+            ctx.show(ctx.blocks[0], Passed(ctx.weight, y, *sides))
         else:
             for index, block in enumerate(ctx.blocks):
-                ctx.show(block, *(side[index] for side in sides))
-        return pulled, None, None, None
+                y = None if outputs is None else outputs[index]
+                sides = (side[index] for side in (inputs, gradient, pulled))
+                ctx.show(block, Passed(ctx.weight[index], y, *sides))
+        return pulled, None, None, None, None
+
+
+class ChangedInPlaceError(Exception):
+    """The inputs of a product were written into before its backward pass: run again with copies."""
 
 
 class ParameterProducts(TorchFunctionMode):
     """Within it, every product of activations with a named parameter, or with a view of it, is seen.
 
-    Parameters on the meta device stand for weights that are not there: products with them give zeros of the right shape on
-    the CPU, and whatever else meets them takes zeros in their place, so that a model without weights can be walked through.
+    Parameters on the meta device stand for weights that are not there: products with them give zeros of the right
+    shape on the CPU, and whatever else meets them takes zeros in their place, so that a model without weights can be
+    walked through.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, torch.Tensor]], *, show: Pass | None = None) -> None:
+    def __init__(
+        self, parameters: Iterable[tuple[str, torch.Tensor]], *, show: Show | None = None, copied: bool = False
+    ) -> None:
         """Watch parameters.
 
         Args:
             parameters: Names and tensors, two or more dimensions each.
             show: Called in the backward pass of every product; None where nothing is to be shown.
+            copied: Copy all inputs, for models that write into them later.
         """
         super().__init__()
         self.seen: dict[Block, int] = {}
         """Rows that went through each block, over all calls so far."""
-        self._show = show
+        self._show, self._copied = show, copied
         self._owners: dict[int, list[tuple[int, int, str]]] = {}
         for name, tensor in parameters:
-            start = tensor.storage_offset()
-            self._owners.setdefault(_storage(tensor), []).append((start, start + tensor.numel(), name))
+            start = int(tensor.storage_offset())
+            self._owners.setdefault(_storage(tensor), []).append((start, start + int(tensor.numel()), name))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -110,8 +160,8 @@ class ParameterProducts(TorchFunctionMode):
         if result is not None:
             return result
         if func is torch.nn.functional.embedding and _is_meta(kwargs.get("weight", args[1] if len(args) > 1 else None)):
-            weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-            ids = kwargs.get("input", args[0] if args else None)
+            weight: Any = kwargs.get("weight", args[1] if len(args) > 1 else None)
+            ids: Any = kwargs.get("input", args[0] if args else None)
             return torch.zeros(*ids.shape, weight.shape[-1])
         if func is torch.Tensor.__getitem__ and _is_meta(args[0]):
             args = (args[0], _plain_index(args[1]))
@@ -129,7 +179,8 @@ class ParameterProducts(TorchFunctionMode):
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
         """Return the result of a product with a watched parameter, or None where the call is none."""
         if func is torch.nn.functional.linear:
-            x, weight, bias = (*args, *(kwargs.get(name) for name in ("input", "weight", "bias")[len(args) :]))
+            given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+            x, weight, bias = given["input"], given["weight"], given.get("bias")
             if self._owner(weight) is None or self._owner(x) is not None:
                 return None
             return _plus(self._multiply(x, weight), bias)
@@ -190,7 +241,7 @@ class ParameterProducts(TorchFunctionMode):
         return result.permute(*(named.index(letter) for letter in out))
 
     def _multiply(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
-        """Return x Wᵀ for W ``[…, m, n]`` and x ``[…, rows, n]``, with broadcasting; None where W is no block of a parameter."""
+        """Return x Wᵀ for W ``[…, m, n]``, x ``[…, rows, n]``, with broadcasting; None where W is in no parameter."""
         if weight.dim() == 2:
             return self._through(x, weight)
         x = x.unsqueeze(-2) if x.dim() == 1 else x
@@ -222,7 +273,7 @@ class ParameterProducts(TorchFunctionMode):
         count = weight.shape[0] if weight.dim() == 3 else 1
         first = weight.storage_offset() - start
         strides = (int(weight.stride(-2)), int(weight.stride(-1)))
-        blocks = tuple(Block(name, first + index * step, (m, n), strides) for index in range(count))
+        blocks = tuple(Block(name, int(first + index * step), (m, n), strides) for index in range(count))
         rows = x.shape[:-1].numel() // count
         for block in blocks:
             self.seen[block] = self.seen.get(block, 0) + rows
@@ -232,7 +283,9 @@ class ParameterProducts(TorchFunctionMode):
             return torch.matmul(x, weight.mT)
         if not x.requires_grad:
             x = x.detach().requires_grad_()
-        result: torch.Tensor = _Product.apply(x, weight.detach(), blocks, self._show)
+        result: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
+            x, weight.detach(), blocks, self._show, self._copied
+        )
         return result
 
     def _owner(self, tensor: Any) -> tuple[int, str] | None:
@@ -276,7 +329,7 @@ def _tensors(values: Any) -> Iterable[torch.Tensor]:
 
 
 def _plain_index(index: Any) -> Any:
-    """Turn a tensor that holds one whole number into that number, as indexing does by itself where there are numbers."""
+    """Turn a tensor that holds one whole number into that number, as indexing does where there are numbers."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     single = (

@@ -15,9 +15,10 @@ import torch
 
 from theorykit.errors import CheckpointError
 from theorykit.models.gguf_files import GGUFSource
-from theorykit.models.layers import LinearLayer, by_number, find_layers, require_layers
+from theorykit.models.layers import LinearLayer, Omitted, by_number, find_layers, omitted_tensors, require_layers
 from theorykit.models.locations import locate, reason_of, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
+from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _FLOAT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -31,11 +32,15 @@ class WeightSource(Protocol):
         name: What the user called the model.
         layers: The linear layers and embeddings, in the order of the checkpoint.
         files: The files behind it; empty for a live module.
+        omitted: Parameters of two or more dimensions that are no layers.
+        model_type: transformers' name of the family, or an empty string.
     """
 
     name: str
     layers: tuple[LinearLayer, ...]
     files: tuple[Path, ...]
+    omitted: tuple[Omitted, ...]
+    model_type: str
 
     def open(self, layer: LinearLayer) -> Any:
         """Return a context manager that gives something with ``shape`` that slices like the stored matrix."""
@@ -56,6 +61,7 @@ class SafetensorsSource:
     """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
 
     def __init__(self, name: str, files: Sequence[Path], config: Mapping[str, Any] | None = None) -> None:
+        settings = config or {}
         self.name = name
         self.files = tuple(files)
         self._where: dict[str, Path] = {}
@@ -68,18 +74,46 @@ class SafetensorsSource:
                 elif dtype not in _INDICES:
                     _refuse_quantised(f"{path.name}: {tensor}", shape, dtype)
         ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
-        self.layers = tuple(require_layers(find_layers(ordered, config), name))
+        skeleton = build_skeleton(self.files[0].parent) if settings and self.files else None
+        stored = stored_layers(skeleton, ordered) if skeleton is not None else None
+        self._pieces: dict[str, tuple[Piece, ...]] = {}
+        if stored is None:
+            self.layers = tuple(require_layers(find_layers(ordered, settings), name))
+            self.omitted = omitted_tensors(shapes, self.layers)
+            self.model_type = str(settings.get("model_type") or "")
+        else:
+            self.layers = tuple(require_layers(list(stored.layers), name))
+            self.omitted, self.model_type, self._pieces = stored.omitted, stored.model_type, stored.pieces
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
         """Give the slice of the file that holds the layer; blocks are read when it is sliced."""
+        pieces = self._pieces.get(layer.name)
+        if pieces and not (len(pieces) == 1 and pieces[0].index is None and not pieces[0].transposed):
+            m, n = layer.shape
+            yield assembled(pieces, (n, m) if layer.transposed else (m, n), self._read)
+            return
+        tensor = pieces[0].tensor if pieces else layer.tensor
         from safetensors import safe_open
 
-        with safe_open(str(self._where[layer.tensor]), framework="pt") as handle:
-            if layer.expert is None:
-                yield _FileSlice(handle.get_slice(layer.tensor))
+        with safe_open(str(self._where[tensor]), framework="pt") as handle:
+            part = handle.get_slice(tensor)
+            if layer.expert is not None and not pieces:
+                yield part[layer.expert]
+            elif len(part.get_shape()) == 2:
+                yield _FileSlice(part)
             else:
-                yield handle.get_slice(layer.tensor)[layer.expert]
+                m, n = layer.shape
+                yield handle.get_tensor(tensor).reshape((n, m) if layer.transposed else (m, n))
+
+    def _read(self, piece: Piece) -> torch.Tensor:
+        """Return one piece of a matrix as the file holds it."""
+        from safetensors import safe_open
+
+        with safe_open(str(self._where[piece.tensor]), framework="pt") as handle:
+            stored = handle.get_slice(piece.tensor)
+            matrix: torch.Tensor = stored[:] if piece.index is None else stored[piece.index]
+            return matrix
 
 
 def _refuse_quantised(name: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -122,6 +156,8 @@ class TensorSource:
                 _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
         self.layers = tuple(require_layers(find_layers(shapes, config), name))
+        self.omitted = omitted_tensors(shapes, self.layers)
+        self.model_type = str((config or {}).get("model_type") or "")
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
@@ -143,6 +179,7 @@ class ModuleSource:
         parts = module_layers(module)
         self.layers = tuple(require_layers(list(parts.layers), name))
         self.omitted = parts.omitted
+        self.model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:

@@ -12,8 +12,9 @@ import torch
 
 from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
-from theorykit.models.calibration import POSITIONS, linear_modules
+from theorykit.models.calibration import POSITIONS
 from theorykit.models.language_model import LanguageModel
+from theorykit.models.module_layers import eager_experts, matrix_of, run_on
 from theorykit.models.statistics import LayerStatistics
 from theorykit.results import Result
 from theorykit.spectra.whitening import Metric
@@ -75,8 +76,8 @@ def truncated(
     Raises:
         InputError: a layer that the model or the statistics do not have, or a rank outside [1, min(m, n)].
     """
-    owners = {layer.name: (layer, owner) for layer, owner in linear_modules(model.module)}
-    unknown = sorted(set(ranks) - set(owners))
+    layers = {layer.name: layer for layer in model.source.layers if layer.factorable}
+    unknown = sorted(set(ranks) - set(layers))
     if unknown:
         raise InputError(f"the model has no layer {unknown[0]!r}", "give ranks under the names of its layers")
     shapes = {part.name: part.shape for part in statistics}
@@ -84,29 +85,31 @@ def truncated(
         if name not in shapes:
             raise InputError(f"there are no statistics of the layer {name!r}", "calibrate it together with the others")
         positive_integer(f"the rank of {name}", rank, maximum=min(shapes[name]))
-    kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+    kept: dict[str, torch.Tensor] = {}
     predicted = 0.0
     try:
         for part in statistics:
             if part.name not in ranks:
                 continue
-            layer, owner = owners[part.name]
+            layer = layers[part.name]
             projector = part.projector(metric, ranks[part.name])
             predicted += part.predicted_loss(metric, ranks[part.name])
-            low = part.truncated_weight(projector)
-            # another tensor, not other numbers in it: the statistics look at the dense weights
-            kept.append((owner.weight, owner.weight.data))
-            owner.weight.data = (low.T if layer.transposed else low).contiguous()
+            parameter = model.source.parameters[layer.tensor]
+            if layer.tensor not in kept:
+                # another tensor, not other numbers in it: the statistics look at the dense weights
+                kept[layer.tensor] = parameter.data
+                parameter.data = parameter.data.clone()
+            matrix_of(layer, parameter.data).copy_(part.truncated_weight(projector))
         yield predicted
     finally:
-        for weight, original in kept:
-            weight.data = original
+        for name, original in kept.items():
+            model.source.parameters[name].data = original
 
 
 def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor:
     """Return log p of every next token, ``[batch, length − 1, vocabulary]`` float32, natural logarithm."""
-    with torch.no_grad():
-        logits: torch.Tensor = model.module(block.to(model.device), use_cache=False).logits[:, :-1].float()
+    with torch.no_grad(), eager_experts(model.module):
+        logits: torch.Tensor = run_on(model.module, block.to(model.device)).logits[:, :-1].float()
         for part in torch.split(logits, POSITIONS, dim=1):
             part -= part.logsumexp(dim=-1, keepdim=True)
         return logits

@@ -13,6 +13,8 @@ _DECIDES = {
     "none": "neither the budget nor n takes anything away",
     "rule": "the rule decides, neither the budget nor the loss",
 }
+_WORTH_SAYING = 0.001
+"""Share of the parameters from which on tensors that are no layers are named."""
 _FEW_TOKENS = 0.1
 """Parameters per token above which the expansion k/(2N) is not to be trusted."""
 
@@ -123,9 +125,26 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
             f"The rule {selection.rule!r} ignores the budget: it keeps {selection.share:.1%} where the budget allows "
             f"{selection.budget_share:.1%}."
         )
+    warnings += _left_out(selection)
     if selection.share >= 1.0:
         warnings.append("Nothing is factored: every layer is best left dense here.")
     return tuple(warnings)
+
+
+def _left_out(selection: RankSelection) -> list[str]:
+    """Say what the budget is not dealt from, with its share of all parameters in matrices."""
+    whole = selection.dense_parameters + selection.embedding_parameters + selection.omitted_parameters
+    whole += sum(part.parameters for part in selection.held)
+    lines = []
+    for reason in dict.fromkeys(part.reason for part in selection.held):
+        held = [part for part in selection.held if part.reason == reason]
+        share = sum(part.parameters for part in held) / whole
+        layers = "1 layer" if len(held) == 1 else f"{len(held)} layers"
+        lines.append(f"{layers} with {share:.1%} of the parameters stay dense, outside the budget: {reason}.")
+    if selection.omitted_parameters > _WORTH_SAYING * whole:
+        share = selection.omitted_parameters / whole
+        lines.append(f"{share:.1%} of the parameters lie in no linear layer (convolutions, tables).")
+    return lines
 
 
 def _scale_warnings(selection: RankSelection) -> list[str]:

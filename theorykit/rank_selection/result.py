@@ -57,6 +57,21 @@ class LayerRank(Result):
 
 
 @dataclass(frozen=True)
+class HeldLayer(Result):
+    """A linear layer that stays dense whatever the budget, and is no part of it.
+
+    Attributes:
+        layer: Module path.
+        parameters: m n.
+        reason: Why.
+    """
+
+    layer: str
+    parameters: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class RuleSummary(Result):
     """What one rule gives over all layers.
 
@@ -132,6 +147,9 @@ class RankSelection(Result):
         optimal: Whether the allocation is proven optimal at its final prices of approximation and estimation.
         binding: What decides: ``"budget"``, ``"samples"``, ``"none"`` (nothing is taken away) or ``"rule"``.
         embedding_parameters: Of embeddings and heads, which stay as they are.
+        held: Linear layers that are no part of the budget.
+        omitted_parameters: Of convolutions and other tensors of two or more dimensions that are no linear layers.
+        model_type: transformers' name of the family, or an empty string.
         calibration: Where the whitened spectra come from, or None.
         measured: The chosen truncation measured on held-out text, or None.
         notes: Sentences for the reader.
@@ -152,6 +170,9 @@ class RankSelection(Result):
     optimal: bool
     binding: str
     embedding_parameters: int
+    held: tuple[HeldLayer, ...] = ()
+    omitted_parameters: int = 0
+    model_type: str = ""
     calibration: LossCalibration | None = None
     measured: TruncationLoss | None = None
     notes: tuple[str, ...] = ()
@@ -184,8 +205,9 @@ class RankSelection(Result):
 
     @property
     def deployed_parameters(self) -> int:
-        """Return the linear parameters plus embeddings and heads."""
-        return self.parameters + self.embedding_parameters
+        """Return the linear parameters plus layers that are held, other tensors, embeddings and heads."""
+        held = sum(part.parameters for part in self.held)
+        return self.parameters + held + self.omitted_parameters + self.embedding_parameters
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per layer."""

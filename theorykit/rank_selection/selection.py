@@ -21,7 +21,7 @@ from theorykit.rank_selection.objective import (
     degrees_of_freedom,
     estimation_loss,
 )
-from theorykit.rank_selection.result import LayerRank, RankSelection, RuleSummary
+from theorykit.rank_selection.result import HeldLayer, LayerRank, RankSelection, RuleSummary
 from theorykit.rank_selection.rules import COMMON_PRICE, RULES, Rule, checked_rule, clipped_rank
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
@@ -171,6 +171,9 @@ def select_ranks(
         optimal=bool(own and own.allocation.exact),
         binding=own.binding if own else "rule",
         embedding_parameters=spectra.embedding_parameters,
+        held=tuple(HeldLayer(part.layer.name, part.layer.parameters, part.held) for part in spectra.held),
+        omitted_parameters=sum(part.parameters for part in spectra.omitted),
+        model_type=str(spectra.origin.get("model_type") or ""),
         calibration=spectra.calibration,
     )
     notes, warnings = selection_notes(selection, freedom), selection_warnings(selection, freedom)
