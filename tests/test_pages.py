@@ -12,6 +12,8 @@ import paper_figs.__main__
 import theorykit.cli.app
 import theorykit.information
 import validation.__main__
+from paper_figs import catalogue
+from paper_figs.drawing import rendered
 from tests.paper_figs.conftest import built, update_tables
 from theorykit.information import TrainingSettings
 
@@ -72,9 +74,13 @@ def call(work, monkeypatch, capsys):
         sources.used.update(origin.used)
         return made
 
+    def inked(figure, kind, fields):  # all are inked in tests/paper_figs/test_drawing.py
+        return rendered(figure, kind, fields) if fields["Title"] == built("figure-4")[0].title else b""
+
     monkeypatch.chdir(work)
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(paper_figs.__main__, "build", shared)
+    monkeypatch.setattr(catalogue, "rendered", inked)
 
     def run(program, *words):
         with pytest.raises(SystemExit) as ended:
