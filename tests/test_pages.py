@@ -1,10 +1,8 @@
 """Commands of the README and of docs/ run, their Python runs, links lead somewhere, tables are those of the records."""
 
-import os
+import functools
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,12 @@ import pytest
 
 import paper_figs.__main__
 import theorykit.cli.app
+import theorykit.information
 import validation.__main__
+from paper_figs import catalogue
+from paper_figs.drawing import rendered
 from tests.paper_figs.conftest import built, update_tables
+from theorykit.information import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -38,16 +40,15 @@ PROGRAMS = {
     "python -m validation": validation.__main__.main,
     "python -m paper_figs": paper_figs.__main__.main,
 }
+"""Run in this process; as processes of their own they are tested in tests/cli/test_process.py, in
+tests/validation/reports/test_smoke_run.py and in tests/paper_figs/test_command.py."""
 SMALLER = {
     "theorykit audit": ("--trials", "500"),
     "theorykit mi teacher.npy student.npy --groups sequence.npy --noise 0.5 --calibrate": ("--draws", "1"),
 }
 """What long ones run with here beside their own words."""
-PROCESSES = (
-    "theorykit bound eq-21 rows=768 columns=768 n_samples=100000 rank=8,64,256",
-    "python -m validation list",
-)
-"""One of each program; of the figures tests/paper_figs/test_command.py has one. The others run in this process."""
+SMALL_CRITICS = functools.partial(TrainingSettings, hidden=(16, 16), batch_size=128, max_steps=400, validate_every=50)
+"""Of --calibrate, which trains those of a pair and of four known ones: what they come to is asserted elsewhere."""
 
 
 @pytest.fixture
@@ -73,9 +74,13 @@ def call(work, monkeypatch, capsys):
         sources.used.update(origin.used)
         return made
 
+    def inked(figure, kind, fields):  # all are inked in tests/paper_figs/test_drawing.py
+        return rendered(figure, kind, fields) if fields["Title"] == built("figure-4")[0].title else b""
+
     monkeypatch.chdir(work)
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(paper_figs.__main__, "build", shared)
+    monkeypatch.setattr(catalogue, "rendered", inked)
 
     def run(program, *words):
         with pytest.raises(SystemExit) as ended:
@@ -85,8 +90,8 @@ def call(work, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith((*BY_HAND, *PROCESSES))])
-def test_commands_run_and_the_options_of_long_ones_exist(command, call):
+@pytest.mark.parametrize("command", [line for line in COMMANDS if not line.startswith(BY_HAND)])
+def test_commands_run_and_the_options_of_long_ones_exist(command, call, monkeypatch):
     if command in TESTED_AS_IT_IS:
         name = command.split()[-1]
         assert f'"run", "--preset", "{name}"' in (ROOT / TESTED_AS_IT_IS[command]).read_text(encoding="utf-8")
@@ -94,6 +99,8 @@ def test_commands_run_and_the_options_of_long_ones_exist(command, call):
     program = next(program for program in PROGRAMS if command.startswith(program))
     words = shlex.split(command.removeprefix(program))
     if command.startswith(QUICK) or (program == "theorykit" and not any(x in command for x in NEEDS_A_MODEL)):
+        if "--calibrate" in words:
+            monkeypatch.setattr(theorykit.information, "TrainingSettings", SMALL_CRITICS)
         code, out, err = call(program, *words, *SMALLER.get(command, ()))
         assert code == 0, err
         assert out.strip()
@@ -102,18 +109,6 @@ def test_commands_run_and_the_options_of_long_ones_exist(command, call):
     assert code == 0, err
     for option in (word for word in words if word.startswith("-")):
         assert re.search(rf"(^|[\s,]){re.escape(option)}\b", out), f"{option} is not an option"
-
-
-@pytest.mark.parametrize("command", PROCESSES)
-def test_commands_run_as_processes(command, work):
-    assert command in COMMANDS
-    words = shlex.split(command.replace("theorykit", "python -m theorykit.cli"))[1:]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=work, env=environment, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip()
 
 
 def test_what_runs_smaller_is_on_the_pages():

@@ -41,7 +41,7 @@ def words(tmp_path_factory):
     return save_words(tmp_path_factory.mktemp("words"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rows():
     """What an audit of few trials leaves; it is made once."""
     from theorykit.statements.audit import run_audit

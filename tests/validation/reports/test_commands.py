@@ -268,13 +268,20 @@ def test_a_record_of_another_preset_or_part_is_not_shown(call):
         file.unlink()
 
 
-def test_a_record_without_its_fields_is_refused(call):
-    assert call("run").code == 0
+def spoil(change):
+    """Write the record of the planted part anew with a change of its body, under a checksum that fits."""
     file = RECORDS / f"{GAP}.planted.json"
     body = json.loads(file.read_text())
-    del body["content"]["identity"], body["checksum"]
+    del body["checksum"]
+    change(body)
     file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
-    done = call("run")
+    return file
+
+
+def test_a_record_without_its_fields_is_refused(call):
+    assert call("run", GAP).code == 0
+    spoil(lambda body: body["content"].pop("identity"))
+    done = call("run", GAP)
     assert (done.code, done.out) == (2, "")
     assert "is no record of an experiment" in done.err.splitlines()[0]
 
@@ -314,22 +321,14 @@ def test_a_result_that_cannot_be_kept_is_a_failure_of_its_part_alone(call, monke
     ],
 )
 def test_records_of_either_schema_that_are_not_in_order_are_refused_in_words(call, version, spoilt):
-    assert call("run").code == 0
-    file = RECORDS / f"{GAP}.planted.json"
-    body = json.loads(file.read_text()) | {"schema_version": version}
-    del body["checksum"]
-    spoilt(body)
-    file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
+    assert call("run", GAP).code == 0
+    spoil(lambda body: body.update(schema_version=version))
     with pytest.raises(InputError, match="is no record of an experiment"):
-        read_record(file)
+        read_record(spoil(spoilt))
 
 
 def test_a_record_with_two_findings_of_one_question_is_refused(call):
-    assert call("run").code == 0
-    file = RECORDS / f"{GAP}.planted.json"
-    body = json.loads(file.read_text())
-    del body["checksum"]
-    body["content"]["findings"] *= 2
-    file.write_text(json.dumps(body | {"checksum": checksum_of(body)}))
+    assert call("run", GAP).code == 0
+    file = spoil(lambda body: body["content"].update(findings=2 * body["content"]["findings"]))
     with pytest.raises(InputError, match="two findings answer eq-19 corrected routes"):
         read_record(file)

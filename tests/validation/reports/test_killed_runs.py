@@ -1,4 +1,4 @@
-"""The command line in processes of its own: killed and started again, and what its help loads."""
+"""The command line in a process of its own: killed and started again, and what its help loads."""
 
 from __future__ import annotations
 
@@ -10,34 +10,27 @@ import sys
 import time
 from pathlib import Path
 
-from tests.validation.fakes import GAP, RECORDS, SGD, content
+from tests.validation.fakes import GAP, RECORDS, SGD, audited_shortly, content
+from validation.reports import audit
 
 ROOT = Path(__file__).parents[3]
 
 
-def _started(teacher, words, changes, *arguments):
-    command = [sys.executable, str(ROOT / "tests/validation/run_fakes.py"), teacher, words, json.dumps(changes)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_records(monkeypatch, tmp_path, teacher, words):
-    monkeypatch.chdir(tmp_path)
+def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_records(call, monkeypatch, tmp_path, teacher, words):
+    """What is killed is a process; what goes on has of it no more than what lies on the disk."""
+    monkeypatch.setattr(audit, "run_audit", audited_shortly)
     changes = {"steps": 25, "evaluate_every": 0}
-    first = _started(teacher, words, changes, "run")
+    command = [sys.executable, str(ROOT / "tests/validation/run_fakes.py"), teacher, words, json.dumps(changes), "run"]
+    first = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
     while not list(Path(".work/validation/students").rglob("checkpoint")) and first.poll() is None:
         time.sleep(0.02)
     first.kill()
     assert first.wait() == -signal.SIGKILL
-    first.communicate()
     assert not (RECORDS / f"{SGD}.students.json").exists()
     audited = (RECORDS / "audit.symbolic.json").stat().st_mtime_ns
-    second = _started(teacher, words, changes, "run")
-    out, err = second.communicate()
-    assert (second.returncode, err) == (0, "")
-    assert out.count("(kept)") == 2
+    second = call("run", **changes)
+    assert (second.code, second.err) == (0, "")
+    assert second.out.count("(kept)") == 2
     assert (RECORDS / "audit.symbolic.json").stat().st_mtime_ns == audited
     sessions = (next(Path(".work/validation/students/runs").glob("*/sessions.jsonl"))).read_text()
     assert json.loads(sessions.splitlines()[-1])["ended_at_step"] == 25
@@ -46,8 +39,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_with_the_same_records(monkeypatc
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.chdir(other)
-    whole = _started(teacher, words, changes, "run")
-    assert whole.communicate()[1] == ""
+    assert call("run", **changes).err == ""
     for name in (f"{SGD}.students", f"{GAP}.planted", "audit.symbolic"):
         assert content(name, other / RECORDS) == content(name, tmp_path / RECORDS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from theorykit.statements import STATEMENTS
+from validation.__main__ import main
 from validation.claims.finding import Outcome
 from validation.claims.record import read_records
 from validation.reports.experiments import SLUGS
@@ -18,18 +19,29 @@ from validation.reports.experiments import SLUGS
 ROOT = Path(__file__).parents[3]
 
 
-def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "validation", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
-
-
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
-    run = harness(folder, "run", "--preset", "smoke")
+    words = [sys.executable, "-m", "validation", "run", "--preset", "smoke"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     assert run.returncode == 0, run.stderr
     return folder
+
+
+@pytest.fixture
+def harness(smoke, monkeypatch, capsys):
+    """Return a function that gives other commands there, in this process; it returns what they write."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*words])
+        found = capsys.readouterr()
+        assert ended.value.code == 0, found.err
+        return found.out
+
+    monkeypatch.chdir(smoke)
+    return call
 
 
 def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
@@ -47,10 +59,8 @@ def test_every_part_leaves_findings_and_no_planted_truth_is_missed(smoke):
     assert sum(len(record.findings) for record in measured if record.part == "planted") >= 200
 
 
-def test_show_has_every_equation_and_claim_printed_and_corrected(smoke):
-    shown = harness(smoke, "show", "--preset", "smoke", "--json")
-    assert shown.returncode == 0, shown.stderr
-    rows = json.loads(shown.stdout)["result"]["rows"]
+def test_show_has_every_equation_and_claim_printed_and_corrected(harness):
+    rows = json.loads(harness("show", "--preset", "smoke", "--json"))["result"]["rows"]
     forms = {(row["equation"], row["form"]) for row in rows}
     for statement in STATEMENTS:
         for equation in statement.equations:
@@ -59,8 +69,8 @@ def test_show_has_every_equation_and_claim_printed_and_corrected(smoke):
     assert all(row["truth"] for row in rows if row["form"] != "instrument")
 
 
-def test_a_second_run_repeats_nothing(smoke):
+def test_a_second_run_repeats_nothing(smoke, harness):
     before = {file: file.stat().st_mtime_ns for file in (smoke / ".work" / "validation").rglob("*.json")}
-    assert harness(smoke, "run", "--preset", "smoke").returncode == 0
+    harness("run", "--preset", "smoke")
     after = {file: file.stat().st_mtime_ns for file in (smoke / ".work" / "validation").rglob("*.json")}
     assert after == before
