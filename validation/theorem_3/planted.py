@@ -27,7 +27,7 @@ from theorykit.verdicts import (
 )
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding
-from validation.claims.planted import attained, equality
+from validation.claims.planted import attained, equality, exact
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings
 
@@ -363,16 +363,17 @@ def _automatic(ctx: Context[PlantedSettings]) -> list[Finding]:
         what = f"auto on a {name} Gaussian pair of {count} rows and {columns} columns, I = {truth:.3g}"
         measured = estimate.information
         off = np.inf if measured is None else abs(measured - truth)
-        verdict = Verdict(
+        finding = exact(
+            GAIN,
             what,
-            Instance.HOLDS if off <= _ALLOWED else Instance.VIOLATED,
-            reasons=(f"off by {off:.3g} nats, {_ALLOWED:g} are allowed.", *estimate.warnings),
-            n_seeds=1,
+            off <= _ALLOWED,
+            reason=f"off by {off:.3g} nats, {_ALLOWED:g} are allowed.",
             method=estimate.method,
+            measured=measured,
+            bound=truth,
+            **_named("known-truth", Form.INSTRUMENT, estimator="auto", pair=name),
         )
-        named = _named("known-truth", Form.INSTRUMENT, estimator="auto", pair=name)
-        numbers: dict[str, Any] = {"measured": measured, "bound": truth}
-        findings.append(Finding(GAIN, what=what, verdict=verdict, expected=("HOLDS",), **numbers, **named))
+        findings.append(finding.because(*estimate.warnings))
     return findings
 
 
