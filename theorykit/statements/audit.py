@@ -214,20 +214,9 @@ def run_audit(
     work = _paper() if keys is None else [pair for key in _listed(keys) for pair in _pairs(key)]
     rows = []
     for done, (statement, equation) in enumerate(work, start=1):
+        printed = {name: value for name, value in vars(equation).items() if name != "checks"}
         evidence = tuple(check.run(effort) for check in equation.checks)
-        rows.append(
-            AuditRow(
-                statement.slug,
-                equation.key,
-                equation.label,
-                equation.kind,
-                equation.printed,
-                equation.corrected,
-                equation.remark,
-                equation.condition,
-                evidence,
-            )
-        )
+        rows.append(AuditRow(statement.slug, evidence=evidence, **printed))
         if progress:
             progress(done, len(work), equation.label)
     return Audit(tuple(rows), effort)
