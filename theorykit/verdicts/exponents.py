@@ -21,7 +21,7 @@ from theorykit.arguments import (
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
-from theorykit.verdicts.intervals import ROUNDING, mean_limits
+from theorykit.verdicts.intervals import ROUNDING, mean_interval
 from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
 from theorykit.verdicts.samples import SKEWED, sample_matrix, skewness_z
 
@@ -148,9 +148,9 @@ def _rounding_bias(logs: Floats, weights: Floats, grid: Any) -> float:
 
 def _intervals(slopes: Floats, means: Floats, tail: float, bias: float) -> tuple[Interval, Interval]:
     """Return the two-sided t and bootstrap intervals of level 1 − 2 tail, from slopes and means of resampled ones."""
-    limits = mean_limits(slopes[None, :], tail)
-    low, high = np.quantile(means, (tail, 1 - tail)).tolist()
-    return (float(limits.lower[0]) - bias, float(limits.upper[0]) + bias), (low - bias, high + bias)
+    ends = mean_interval(slopes, tail)[1], np.quantile(means, (tail, 1 - tail)).tolist()
+    of_t, of_bootstrap = ((low - bias, high + bias) for low, high in ends)
+    return of_t, of_bootstrap
 
 
 def _decide(plan: ExponentPlan, evidence: SlopeEvidence) -> tuple[Exponent, list[str]]:

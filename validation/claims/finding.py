@@ -104,9 +104,13 @@ class Finding(Result):
         """Return the verdict as it is said in a sentence, for example ``not applicable``."""
         return ", ".join(self.words).replace("_", " ").lower()
 
+    def judged(self, **changes: Any) -> Finding:
+        """Return the same with other fields of its verdict."""
+        return replace(self, verdict=replace(self.verdict, **changes))
+
     def because(self, *reasons: str) -> Finding:
         """Return the same with more reasons."""
-        return replace(self, verdict=replace(self.verdict, reasons=(*self.verdict.reasons, *reasons)))
+        return self.judged(reasons=(*self.verdict.reasons, *reasons))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a record keeps it: its fields, and what follows from them."""

@@ -325,9 +325,9 @@ def _finding(
     """Return a verdict on an arm with the mean over its seeds, and the interval that decided."""
     rows: tuple[Any, ...] = verdict.evidence.rows if isinstance(verdict.evidence, Rows) else ()
     interval, mean = tuple(rows[-1].interval) if rows else None, float(np.nanmean(measured))
-    verdict = replace(verdict, reasons=(*verdict.reasons, *reasons))
     what, of = verdict.statement, {"arm": arm}
-    return Finding(equation, form, what, verdict, (), mean, interval, float(bound), _UNIT, key=key, of=of)
+    finding = Finding(equation, form, what, verdict, (), mean, interval, float(bound), _UNIT, key=key, of=of)
+    return finding.because(*reasons)
 
 
 def _open(arm: str, instance: Instance, reason: str) -> list[Finding]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -420,7 +419,7 @@ def worth(
         key="worth",
         of=of,
     )
-    return replace(finding, verdict=replace(finding.verdict, value=value))
+    return finding.judged(value=value)
 
 
 def _walk(count: int) -> float:

@@ -11,19 +11,10 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
 from theorykit.verdicts import Form, Instance, Verdict, expectation_verdict, trivial_bound
-from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.intervals import mean_interval, mean_limits
 from validation.claims.experiment import Context
 from validation.claims.finding import Configuration, Finding
-from validation.theorem_3.layers import (
-    ARMS,
-    CLONED,
-    CLOSED_FORMS,
-    PLAIN,
-    SHARES,
-    Numbers,
-    PairSettings,
-    mean_with_interval,
-)
+from validation.theorem_3.layers import ARMS, CLONED, CLOSED_FORMS, PLAIN, SHARES, Numbers, PairSettings
 
 _NATS = "nats"
 _ONE_MODEL = "Estimate and bound both rest on covariances of the Gaussian model: only a critic tests the model itself."
@@ -103,7 +94,7 @@ def _lower_bound(
         verdict = replace(verdict, instance=Instance.INCONCLUSIVE)
     # the configuration nearest to a violation speaks for all
     worst = int(np.argmin(values.mean(axis=1) - limits.mean))
-    measured = mean_with_interval(values[worst])
+    measured = mean_interval(values[worst])
     verdict = replace(verdict, reasons=reasons)
     return Finding(equation, form, what, verdict, (), *measured, float(limits.mean[worst]), **question)
 
@@ -129,10 +120,10 @@ def treated(numbers: Numbers) -> Finding:
     what = "clone loss with cloning over that without, in each layer: logarithm below 0"
     names = [f"layer {layer}" for layer in numbers.layers]
     verdict = expectation_verdict(excess, np.zeros(len(names)), names=names, statement=what)
-    verdict = replace(verdict, reasons=(*verdict.reasons, *numbers.reasons))
     worst = int(np.argmax(excess.mean(axis=1)))
-    measured = mean_with_interval(excess[worst])
-    return Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")
+    measured = mean_interval(excess[worst])
+    finding = Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")
+    return finding.because(*numbers.reasons)
 
 
 def _unnamed_constant(numbers: Numbers) -> Finding:
