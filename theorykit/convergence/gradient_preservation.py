@@ -140,14 +140,7 @@ def printed_gradient_bound(
     Printed as an upper bound on the norm that :func:`factor_gradient_bound` bounds; it is none where B > 1, since eqs
     31 and 36 multiply to B³. Witness: W_t = diag(1, 0.01), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2 and a Huber
     loss of slope G = 0.04·√2 centred half-way between W̃_s and W_s: the left factor deviates by 0.3200, above the
-    printed 0.1623.
-
-    Args:
-        truncation_error: ε ≥ 0; all arguments broadcast.
-        teacher_norm: ‖W_t‖ ≥ 0.
-        projection_norm: B ≥ 0.
-        weight_smoothness: L ≥ 0.
-        gradient_norm: G ≥ 0.
+    printed 0.1623. The arguments are those of :func:`factor_gradient_bound`.
 
     Returns:
         The printed value, in the unit of a gradient; the broadcast shape.

@@ -158,15 +158,9 @@ def printed_sgd_bound(
 
     Printed as an upper bound; it is none. With L = x²/2, g = x + ξ, η = 1 and x_0 = 0 the average is (T − 1)σ²/T, above
     σ²/T for every T ≥ 3; with a bias b in place of the noise it tends to b², while ε²/√T tends to 0. As an O(·) the
-    last term says nothing about one run until c is fixed beforehand.
-
-    Args:
-        n_steps: T, whole, at least 1; all arguments broadcast.
-        smoothness: L > 0.
-        initial_gap: Δ ≥ 0.
-        gradient_variance: σ² ≥ 0.
-        truncation_error: ε = Σ_l ε_l ≥ 0, Frobenius norms of what rank r leaves out.
-        constant: c ≥ 0, registered by the caller.
+    last term says nothing about one run until c is fixed beforehand. T, L, Δ and σ² are those of
+    :func:`sgd_convergence_bound`; ε = Σ_l ε_l ≥ 0 has the Frobenius norms of what rank r leaves out, and c ≥ 0 is
+    registered by the caller.
 
     Returns:
         Squared norm of the gradient, the broadcast shape.
