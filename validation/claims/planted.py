@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from theorykit.verdicts import Form, Instance, Verdict
-from validation.claims.finding import Finding
+from theorykit.verdicts import Form, Instance
+from validation.claims.finding import Finding, stated
 
 ROUNDING = 1e-9
 """Relative; float64 sums of the sizes used here stay far below it."""
@@ -20,11 +20,7 @@ def exact(
     reason: str,
     form: Form = Form.CORRECTED,
     expected: tuple[str, ...] = ("HOLDS",),
-    statement: str = "",
     n_seeds: int = 1,
-    alpha: float | None = None,
-    tightness: float | None = None,
-    method: str,
     **named: Any,
 ) -> Finding:
     """Return the finding on an instance in which nothing is random: HOLDS or VIOLATED, as was computed.
@@ -36,23 +32,17 @@ def exact(
         reason: The numbers behind that.
         form: Which form is about it.
         expected: Words of the verdict that a working harness has to find.
-        statement: Of the verdict, as all up to ``method``; ``what`` if empty.
         n_seeds: Repetitions.
-        alpha: Level.
-        tightness: Bound over measured number.
-        method: In a few words.
-        named: Other fields of the finding: its key, its configuration, its numbers and their unit.
+        named: As of :func:`validation.claims.finding.stated`.
     """
     instance = Instance.HOLDS if holds else Instance.VIOLATED
-    options: dict[str, Any] = {"n_seeds": n_seeds, "alpha": alpha, "tightness": tightness, "method": method}
-    verdict = Verdict(statement or what, instance, reasons=(reason,), **options)
-    return Finding(equation, form, what, verdict, expected, **named)
+    return stated(equation, form, what, instance, reason, expected=expected, n_seeds=n_seeds, **named)
 
 
 def compared(equation: str, what: str, measured: float, bound: float, holds: bool, **named: Any) -> Finding:
     """Return the finding of :func:`exact` on a number and what it is held against."""
-    tightness = bound / measured if measured else None
-    return exact(equation, what, holds, measured=measured, bound=bound, tightness=tightness, **named)
+    finding = exact(equation, what, holds, measured=measured, bound=bound, **named)
+    return finding.judged(tightness=bound / measured if measured else None)
 
 
 def equality(equation: str, what: str, first: Any, second: Any, *, rounding: float = ROUNDING, **named: Any) -> Finding:

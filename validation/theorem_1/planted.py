@@ -248,10 +248,10 @@ def on_minibatches(generator: np.random.Generator) -> list[Finding]:
     variance = "σ² of a minibatch drawn without replacement: estimator on single samples, and all minibatches"
     reason = f"over all {len(batches)} minibatches ‖E g − ∇L‖ = {distance:.2g} ‖∇L‖."
     share: dict[str, Any] = {"measured": distance, "bound": 0.0, "unit": "share of ‖∇L‖", "key": "unbiased"}
-    share |= {"statement": "E g = ∇L", "reason": reason, "method": "complete enumeration"}
+    share |= {"reason": reason, "method": "complete enumeration"}
     return [
         equality("eq-11", gradient, *norms, unit=unit, key="minibatch-gradient"),
-        exact("eq-6", unbiased, distance < 1e-12, **share),
+        exact("eq-6", unbiased, distance < 1e-12, **share).judged(statement="E g = ∇L"),
         equality("eq-6", variance, estimate, spread, unit=_UNIT, key="minibatch-variance"),
     ]
 
@@ -275,7 +275,6 @@ def on_variance(generator: np.random.Generator) -> list[Finding]:
         "interval of σ² from 2000 gradients of planted variance",
         low <= truth <= high and high < 2 * low,
         form=Form.INSTRUMENT,
-        statement="σ² lies in its interval",
         reason=f"planted {truth:.4g}, interval [{low:.4g}, {high:.4g}].",
         alpha=ALPHA,
         method="jackknife interval",
@@ -285,7 +284,7 @@ def on_variance(generator: np.random.Generator) -> list[Finding]:
         unit=_UNIT,
         key="variance-interval",
     )
-    return [finding]
+    return [finding.judged(statement="σ² lies in its interval")]
 
 
 def on_truncation(last: Floats, squared_bias: Floats, gaps: Floats) -> list[Finding]:

@@ -18,7 +18,6 @@ from theorykit.verdicts import (
     Form,
     Instance,
     ReferenceTask,
-    Verdict,
     adversarial_search,
     expectation_verdict,
     inequality_verdict,
@@ -26,7 +25,7 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding
+from validation.claims.finding import Finding, stated
 from validation.claims.planted import attained, equality, exact
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings
@@ -337,14 +336,9 @@ def _without_noise(ctx: Context[PlantedSettings], teacher: Floats, student: Floa
     estimate = tk.mutual_information(teacher[:500], student[:500], generator=ctx.generator("without noise"))
     infinite = estimate.information is not None and np.isinf(estimate.information)
     what = "teacher and rotated teacher without noise: information is infinite, no number to compare"
-    verdict = Verdict(
-        what,
-        Instance.NOT_APPLICABLE if infinite else Instance.VIOLATED,
-        reasons=estimate.warnings,
-        n_seeds=1,
-        method=estimate.method,
-    )
-    return Finding("eq-22", Form.PRINTED, what, verdict, ("NOT_APPLICABLE",), key="without-noise")
+    instance = Instance.NOT_APPLICABLE if infinite else Instance.VIOLATED
+    named: dict[str, Any] = {"method": estimate.method, "expected": ("NOT_APPLICABLE",), "key": "without-noise"}
+    return stated("eq-22", Form.PRINTED, what, instance, *estimate.warnings, n_seeds=1, **named)
 
 
 def _automatic(ctx: Context[PlantedSettings]) -> list[Finding]:
