@@ -12,12 +12,7 @@ import numpy as np
 import sympy as sp
 
 from theorykit.arguments import Floats
-from theorykit.convergence import (
-    factored_smoothness_bound,
-    printed_sgd_bound,
-    sgd_convergence_bound,
-    tuned_step_size,
-)
+from theorykit.convergence import factored_smoothness_bound, printed_sgd_bound, sgd_convergence_bound, tuned_step_size
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Form, Witness, identity, measured_later, proof, search, witness
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol

@@ -10,17 +10,7 @@ import typer
 from theorykit.cli.options import Debug, Json, Seed
 from theorykit.cli.output import console, duration, fitted_table, print_lines, write_json
 from theorykit.errors import InputError
-from validation.commands.options import (
-    STUDENTS,
-    WORK,
-    Device,
-    MaxHours,
-    Parts,
-    Preset,
-    Records,
-    Slugs,
-    Underpowered,
-)
+from validation.commands.options import STUDENTS, WORK, Device, MaxHours, Parts, Preset, Records, Slugs, Underpowered
 
 if TYPE_CHECKING:
     from validation.reports.planning import PlannedPart

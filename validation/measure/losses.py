@@ -9,12 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from validation.measure.samples import (
-    DEFAULT,
-    MeasurementSettings,
-    batches_of,
-    train_sample,
-)
+from validation.measure.samples import DEFAULT, MeasurementSettings, batches_of, train_sample
 from validation.training.data import Blocks
 from validation.training.losses import LossWeights
 from validation.training.problem import Problem

@@ -18,14 +18,7 @@ from scipy.signal import lfilter
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.statements.theorem_1 import quadratic_average
-from theorykit.verdicts import (
-    AdversarialSearch,
-    Form,
-    Instance,
-    expectation_verdict,
-    inequality_verdict,
-    plan_exponent,
-)
+from theorykit.verdicts import AdversarialSearch, Form, Instance, expectation_verdict, inequality_verdict, plan_exponent
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding
 from validation.claims.planted import attained, equality, exact

@@ -32,15 +32,7 @@ from validation.theorem_1.arms import (
     sgd_students,
     tuned_groups,
 )
-from validation.theorem_1.slopes import (
-    NOT_SGD,
-    RIVALS,
-    Measure,
-    adamw_slope,
-    slope_findings,
-    speed_findings,
-    speeds_of,
-)
+from validation.theorem_1.slopes import NOT_SGD, RIVALS, Measure, adamw_slope, slope_findings, speed_findings, speeds_of
 from validation.training.config import StudentConfig
 
 _UNIT = "squared norm of the gradient"
