@@ -97,8 +97,8 @@ class TrainedStudent:
 
     def last(self, name: str) -> Any:
         """Return what was measured last, or None."""
-        found = self.series(name)
-        return found[-1][1] if found else None
+        series = self.series(name)
+        return series[-1][1] if series else None
 
     def loss_curve(self, part: str, term: str) -> LossCurve:
         """Return one term of the loss over the steps.
@@ -153,8 +153,8 @@ def train_students(
     store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
-    found = {name: _student(store, config, measured) for name, config in distinct.items()}
-    return [found[student.identity] for student in students]
+    trained = {name: _student(store, config, measured) for name, config in distinct.items()}
+    return [trained[student.identity] for student in students]
 
 
 def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:

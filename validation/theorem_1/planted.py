@@ -328,13 +328,13 @@ def constant_step(generator: np.random.Generator, seeds: int, n_steps: int) -> t
 def tuned_steps(generator: np.random.Generator, seeds: int, sizes: Sequence[int], coordinates: int = 4) -> Floats:
     """Run SGD on ‖x‖²/2 with Δ = σ² = 1, for each T with the step tuned to it; averages of ‖∇f‖² ``[seeds, sizes]``."""
     start = np.full(seeds, np.sqrt(2 / coordinates))
-    found = np.zeros((seeds, len(sizes)))
+    squares = np.zeros((seeds, len(sizes)))
     for place, steps in enumerate(sizes):
         step = float(tk.tuned_step_size(steps, smoothness=1.0, initial_gap=1.0, gradient_variance=1.0))
         for _ in range(coordinates):
             noise = generator.standard_normal((seeds, steps - 1)) / np.sqrt(coordinates)
-            found[:, place] += (_path(start, 1 - step, -step * noise) ** 2).mean(axis=1)
-    return found
+            squares[:, place] += (_path(start, 1 - step, -step * noise) ** 2).mean(axis=1)
+    return squares
 
 
 def without_noise(generator: np.random.Generator, seeds: int, sizes: Sequence[int]) -> Floats:

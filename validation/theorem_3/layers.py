@@ -167,7 +167,7 @@ def measured(ctx: Context[PairSettings], pairs: Sequence[Pair]) -> Numbers | Non
         dict(end),
         dict(start),
         dict(controls),
-        {method: dict(found) for method, found in estimates.items()},
+        {method: dict(values) for method, values in estimates.items()},
         gaussian_by_noise(first[layers[0]], SHARES, ctx.generator("falling noise")),
         tuple(student.failure for pair in pairs for student in pair if student.failure),
         missing,

@@ -128,7 +128,7 @@ class Store:
         middle = len(students) // 2
         with self._locked():
             halves = [BatchConfig(part) for part in (students[:middle], students[middle:])]
-            kept = [halves if batch == config.identity else [one] for batch, one in self.batches().items()]
+            kept = [halves if batch == config.identity else [other] for batch, other in self.batches().items()]
             self._keep_batches(itertools.chain.from_iterable(kept))
             shutil.rmtree(self.run_folder(config.identity), ignore_errors=True)
 
@@ -149,7 +149,7 @@ class Store:
         if members <= failed and (self.run_folder(batch) / "result.json").exists():
             shutil.rmtree(self.run_folder(batch))
         with self._locked():
-            self._keep_batches(one for name, one in self.batches().items() if name != batch)
+            self._keep_batches(kept for name, kept in self.batches().items() if name != batch)
 
     def claim(self, batch: str, *, wait: bool = False) -> AbstractContextManager[bool]:
         """Hold a batch, so that no other process trains it; give False where another one does and ``wait`` is off."""
