@@ -93,7 +93,7 @@ class Job:
 
     def power(self) -> dict[str, float]:
         """Return the planned power of each of its decisions; asked for as if a low one were allowed."""
-        return self.work.planned_power(self.settings)
+        return self.work.power(dataclasses.replace(self.settings, underpowered=True))
 
     def file(self, out: Path) -> Path:
         """Return the file of its record."""
