@@ -22,28 +22,26 @@ def build(sources: Sources) -> Picture:
     data = sources.data("generalization-gap", "students", StudentsData)
     places = np.linspace(0, len(data.sizes) - 1, min(_AT_MOST, len(data.sizes))).round()
     sizes = sorted({int(place) for place in places})
-    nats, errors = data.gap(Loss.NATS), data.gap(Loss.ERROR)
+    nats, errors, ranks = data.gap(Loss.NATS), data.gap(Loss.ERROR), ticks(floats(data.ranks))
+    shown = nats.mean[sizes]
+    above = f"{(nats.mean > data.rank_free).sum()} of {np.isfinite(nats.mean).sum()}"
+    beyond = f"{(shown >= nats.trivial).sum()} of the {np.isfinite(shown).sum()}"
+    accuracies = _points(data, data.held_out_accuracy, sizes, "")
     return Picture(
         "Generalization gap over the rank",
-        [_bounds(data, nats, sizes), _gap(data, errors, sizes), _accuracy(data, sizes)],
+        [
+            _bounds(data, nats, sizes),
+            Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", _gaps(data, errors, sizes)),
+            Panel("Held-out accuracy", RANK, "next-token accuracy", accuracies, "log", x_ticks=ranks),
+        ],
         "Eq 19 as printed has no constants; with both constants 1 it is drawn for the smallest layer, beside what the "
-        f"same constants give with no rank at all: {_above(nats, data)} of their n. Shaded, a bound on the gap leaves "
-        f"the risk of a uniform guess, whatever the train loss; {_beyond(nats, sizes)} means lie there, as students "
-        "can be worse than that guess. No form of it is about these students: their losses are not bounded, their "
-        "models not linear.",
+        f"same constants give with no rank at all: {above} measured means lie above that of their n. Shaded, a bound "
+        f"on the gap leaves the risk of a uniform guess, whatever the train loss; {beyond} shown means lie there, as "
+        "students can be worse than that guess. No form of it is about these students: their losses are not bounded, "
+        "their models not linear.",
         f"{len(data.seeds)} seeds, means with 95 % intervals; n in {data.unit_of_n}. The paper prints no numbers of "
         "it.",
     )
-
-
-def _above(gap: GapData, data: StudentsData) -> str:
-    """Return how many mean gaps of all sizes and ranks pass the bound that needs no rank."""
-    return f"{(gap.mean > data.rank_free).sum()} of {np.isfinite(gap.mean).sum()} measured means lie above that"
-
-
-def _beyond(gap: GapData, sizes: Sequence[int]) -> str:
-    mean = gap.mean[list(sizes)]
-    return f"{(mean >= gap.trivial).sum()} of the {np.isfinite(mean).sum()} shown"
 
 
 def _bounds(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> Panel:
@@ -57,15 +55,6 @@ def _bounds(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> Panel:
     rival = Line(f"the same constants, no rank at all, n = {data.sizes[last]}", ranks, data.rank_free[last], Role.RIVAL)
     parts: list[Part] = [region, *lines, rival, *_gaps(data, gap, sizes)]
     return Panel("Gap and bound", RANK, "gap, nats per token", parts, "log", "log", x_ticks=ticks(ranks))
-
-
-def _gap(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> Panel:
-    return Panel("Gap in accuracy (§5.5)", RANK, "train less held-out accuracy", _gaps(data, gap, sizes))
-
-
-def _accuracy(data: StudentsData, sizes: Sequence[int]) -> Panel:
-    parts = _points(data, data.held_out_accuracy, sizes, "")
-    return Panel("Held-out accuracy", RANK, "next-token accuracy", parts, "log", x_ticks=ticks(floats(data.ranks)))
 
 
 def _gaps(data: StudentsData, gap: GapData, sizes: Sequence[int]) -> list[Points]:

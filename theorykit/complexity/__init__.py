@@ -12,11 +12,7 @@ from theorykit.complexity.dudley import (
     low_rank_dudley_bound,
     printed_rademacher_bound,
 )
-from theorykit.complexity.generalization import (
-    GeneralizationBound,
-    generalization_bound,
-    printed_generalization_bound,
-)
+from theorykit.complexity.generalization import GeneralizationBound, generalization_bound, printed_generalization_bound
 from theorykit.complexity.rademacher import (
     RademacherComplexity,
     empirical_rademacher_complexity,

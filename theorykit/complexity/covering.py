@@ -105,11 +105,7 @@ def log_covering_number_lower_bound(radius: Any, *, shape: tuple[int, int], rank
     volumes, after projecting the points of the cover on that subspace, gives (B/ε)^dimension, so that the rank in
     the exponent of eq 20 is right up to a factor of (m + n + 1)/max(m, n).
 
-    Args:
-        radius: ε > 0.
-        shape: (m, n).
-        rank: r in [1, min(m, n)].
-        frobenius_bound: B > 0.
+    The arguments are those of :func:`log_covering_number`.
 
     Returns:
         Nats, the broadcast shape of the arguments; holds for internal and external covers.
@@ -133,13 +129,8 @@ def printed_covering_is_proved(
 ) -> NDArray[np.bool_]:
     """Say where eq 20 with its printed constant 3 follows from a bound that is proved here.
 
-    True wherever the sharpened bound lies at or below the printed one; False means open, not refuted.
-
-    Args:
-        radius: ε > 0.
-        shape: (m, n).
-        rank: r in [1, min(m, n)].
-        frobenius_bound: B > 0.
+    True wherever the sharpened bound lies at or below the printed one; False means open, not refuted. The arguments are
+    those of :func:`log_covering_number`.
 
     Returns:
         Booleans, the broadcast shape of the arguments.

@@ -165,14 +165,11 @@ def printed_generalization_bound(
 
     Args:
         rank: r in [1, min(m, n)]; broadcasts against all the others.
-        n_samples: N, whole numbers.
+        n_samples: N, as ``delta``, ``loss_range`` and ``trivial_risk`` of :func:`generalization_bound`.
         shape: (m, n).
         empirical_risk: Mean loss on the sample, at least 0.
-        delta: δ in (0, 1).
         constant: C1 > 0, in the unit of the loss.
         confidence_constant: C2 > 0, in the unit of the loss.
-        loss_range: c > 0, the largest loss.
-        trivial_risk: Against which the bound is called vacuous; c if None.
         rank_free_complexity: ρ B R/√N; if given, twice this competes with the printed term.
 
     Returns:

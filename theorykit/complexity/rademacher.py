@@ -196,17 +196,8 @@ def vector_rademacher_complexity(
     An equality with (B/N) E ‖Ξᵀ X‖_(2,r), Ξ ``[N, m]`` of independent signs and X ``[N, n]`` the inputs: the quantity
     that :func:`contracted_complexity` with ``vector_valued=True`` turns into a bound for a loss of the outputs.
 
-    Args:
-        inputs: x_i, ``[N, n]``.
-        n_outputs: m.
-        bound: B > 0.
-        norm: Which norm of W is bounded by B.
-        n_draws: Sign matrices, at least 2.
-        confidence: Level of the intervals, in (0, 1).
-        generator: Source of the signs.
-
-    Returns:
-        Estimates and intervals for r = 1 … min(m, n).
+    Inputs are x_i ``[N, n]``, outputs m; all else, and what is returned, is as of
+    :func:`empirical_rademacher_complexity`.
 
     Raises:
         InputError: an argument outside its domain.
@@ -239,14 +230,8 @@ def exact_rademacher_complexity(
 ) -> Floats:
     """Compute the empirical Rademacher complexity by averaging over all 2^N signs, in the unit of ⟨W, X⟩.
 
-    An equality without Monte Carlo; σ and −σ give the same value, so that half of the signs are visited.
-
-    Args:
-        matrices: X_i stacked, ``[N, m, n]``, N ≤ 12.
-        left: y_i ``[N, m]``, instead of ``matrices``.
-        right: x_i ``[N, n]``.
-        bound: B > 0.
-        norm: Which norm of W is bounded by B.
+    An equality without Monte Carlo; σ and −σ give the same value, so that half of the signs are visited. The arguments
+    are those of :func:`empirical_rademacher_complexity`, with N ≤ 12.
 
     Returns:
         ``[min(m, n)]``, entry r − 1 for rank r.

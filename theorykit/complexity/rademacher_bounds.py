@@ -95,17 +95,7 @@ def khintchine_rademacher_lower_bound(
     The sum of the r largest eigenvalues is convex, so that E ‖S‖_(2,r)² is at least that of E S Sᵀ (Jensen); a first
     moment of a Rademacher sum in any norm is at least 1/√2 of the root of the second. Met with equality by two equal
     samples. At full rank it is 1/√2 of the rank-free upper bound, and at rank r at least sqrt(r/min(m, n)) of that.
-    It holds over ‖W‖₂ ≤ B too, a larger class.
-
-    Args:
-        rank: r in [1, min(m, n)]; any shape.
-        matrices: X_i stacked, ``[N, m, n]``.
-        left: y_i of X_i = y_i x_iᵀ, ``[N, m]``, instead of ``matrices``.
-        right: x_i, ``[N, n]``.
-        bound: B > 0; broadcasts against the rank.
-
-    Returns:
-        The bound in the unit of ⟨W, X⟩, the broadcast shape of ``rank`` and ``bound``.
+    It holds over ‖W‖₂ ≤ B too, a larger class. Arguments, unit and shape are as of :func:`khintchine_rademacher_bound`.
 
     Raises:
         InputError: an argument outside its domain.

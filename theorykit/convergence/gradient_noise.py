@@ -152,8 +152,8 @@ def model_gradient_variance(
         minibatches: At least 8, of equal size, drawn independently (with replacement); within one epoch without
             replacement they are negatively correlated and the estimate exceeds the variance of such a batch by the
             factor N/(N − b).
-        batch_size: Samples in each minibatch, for :meth:`GradientVariance.at_batch_size`.
-        confidence: Level of the interval, in (0, 1).
+        batch_size: Samples in each minibatch, as of :func:`gradient_variance`.
+        confidence: Level of the interval, likewise.
 
     Returns:
         The estimate at this θ.

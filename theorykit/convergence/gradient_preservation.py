@@ -23,12 +23,9 @@ from theorykit.arguments import Floats, calculation, matrix_stack, positive_arra
 from theorykit.errors import InputError
 
 
-def _constants(projection_norm: Any, weight_smoothness: Any, gradient_norm: Any) -> tuple[Floats, Floats, Floats]:
-    return (
-        positive_array("projection_norm", projection_norm, allow_zero=True),
-        positive_array("weight_smoothness", weight_smoothness, allow_zero=True),
-        positive_array("gradient_norm", gradient_norm, allow_zero=True),
-    )
+def _constants(**given: Any) -> dict[str, Floats]:
+    """Return B, L_W and G, or what else is given by name, as arrays that are not negative."""
+    return {name: positive_array(name, value, allow_zero=True) for name, value in given.items()}
 
 
 def gradient_preservation_bound(
@@ -72,14 +69,11 @@ def gradient_preservation_bound(
         45.0
     """
     errors, norms = _per_layer(truncation_errors, teacher_norms)
-    projection, smooth, gradient = _constants(projection_norm, weight_smoothness, gradient_norm)
-    with calculation(
-        truncation_errors=errors[..., 0],
-        teacher_norms=norms[..., 0],
-        projection_norm=projection,
-        weight_smoothness=smooth,
-        gradient_norm=gradient,
-    ):
+    constants = _constants(
+        projection_norm=projection_norm, weight_smoothness=weight_smoothness, gradient_norm=gradient_norm
+    )
+    projection, smooth, gradient = constants.values()
+    with calculation(truncation_errors=errors[..., 0], teacher_norms=norms[..., 0], **constants):
         constant = 2 * projection * (smooth * projection**2 * norms.sum(axis=-1) + gradient)
         return constant * errors.sum(axis=-1)
 
@@ -95,20 +89,12 @@ def _per_layer(truncation_errors: Any, teacher_norms: Any) -> tuple[Floats, Floa
     return errors, norms
 
 
-def _layer_bound(
-    truncation_error: Any, teacher_norm: Any, projection: Any, smoothness: Any, gradient: Any, power: int
-) -> Any:
-    """Return (L B^power ‖W_t‖ + G B) ε: one layer alone, by one factor."""
-    error = positive_array("truncation_error", truncation_error, allow_zero=True)
-    norm = positive_array("teacher_norm", teacher_norm, allow_zero=True)
-    bound, smooth, largest = _constants(projection, smoothness, gradient)
-    with calculation(
-        truncation_error=error,
-        teacher_norm=norm,
-        projection_norm=bound,
-        weight_smoothness=smooth,
-        gradient_norm=largest,
-    ):
+def _layer_bound(power: int, *given: Any) -> Any:
+    """Return (L B^power ‖W_t‖ + G B) ε of ε, ‖W_t‖, B, L and G: one layer alone, by one factor."""
+    names = ("truncation_error", "teacher_norm", "projection_norm", "weight_smoothness", "gradient_norm")
+    constants = _constants(**dict(zip(names, given, strict=True)))
+    error, norm, bound, smooth, largest = constants.values()
+    with calculation(**constants):
         return (smooth * bound**power * norm + largest * bound) * error
 
 
@@ -128,8 +114,7 @@ def factor_gradient_bound(
         >>> float(factor_gradient_bound(0.5, 1.0, **given))
         7.0
     """
-    constants = projection_norm, weight_smoothness, gradient_norm
-    return _layer_bound(truncation_error, teacher_norm, *constants, power=3)
+    return _layer_bound(3, truncation_error, teacher_norm, projection_norm, weight_smoothness, gradient_norm)
 
 
 def printed_gradient_bound(
@@ -140,14 +125,7 @@ def printed_gradient_bound(
     Printed as an upper bound on the norm that :func:`factor_gradient_bound` bounds; it is none where B > 1, since eqs
     31 and 36 multiply to B³. Witness: W_t = diag(1, 0.01), r = 1, P_left = (0, 4), P_right = (4, 4)ᵀ/√2 and a Huber
     loss of slope G = 0.04·√2 centred half-way between W̃_s and W_s: the left factor deviates by 0.3200, above the
-    printed 0.1623.
-
-    Args:
-        truncation_error: ε ≥ 0; all arguments broadcast.
-        teacher_norm: ‖W_t‖ ≥ 0.
-        projection_norm: B ≥ 0.
-        weight_smoothness: L ≥ 0.
-        gradient_norm: G ≥ 0.
+    printed 0.1623. The arguments are those of :func:`factor_gradient_bound`.
 
     Returns:
         The printed value, in the unit of a gradient; the broadcast shape.
@@ -163,8 +141,7 @@ def printed_gradient_bound(
         >>> float(printed_gradient_bound(0.5, 1.0, **given))
         5.0
     """
-    constants = projection_norm, weight_smoothness, gradient_norm
-    return _layer_bound(truncation_error, teacher_norm, *constants, power=2)
+    return _layer_bound(2, truncation_error, teacher_norm, projection_norm, weight_smoothness, gradient_norm)
 
 
 def _conforming(teacher: Any, left: Any, right: Any) -> tuple[Floats, Floats, Floats]:

@@ -25,14 +25,14 @@ _STEP_ROUNDING = 1e-12
 """A step of 1/L computed in floating point may exceed 1/L by this much, relative."""
 
 
-def _checked(n_steps: Any, smoothness: Any, initial_gap: Any, gradient_variance: Any) -> tuple[Floats, ...]:
-    """Return T, L, Δ and σ² as arrays in their domains."""
-    return (
-        whole_number_array("n_steps", n_steps),
-        positive_array("smoothness", smoothness),
-        positive_array("initial_gap", initial_gap, allow_zero=True),
-        positive_array("gradient_variance", gradient_variance, allow_zero=True),
-    )
+def _checked(n_steps: Any, smoothness: Any, initial_gap: Any, gradient_variance: Any) -> dict[str, Floats]:
+    """Return T, L, Δ and σ² by name, in that order, as arrays in their domains."""
+    return {
+        "n_steps": whole_number_array("n_steps", n_steps),
+        "smoothness": positive_array("smoothness", smoothness),
+        "initial_gap": positive_array("initial_gap", initial_gap, allow_zero=True),
+        "gradient_variance": positive_array("gradient_variance", gradient_variance, allow_zero=True),
+    }
 
 
 def _checked_step(step_size: Any, smoothness: Floats) -> Floats:
@@ -73,9 +73,10 @@ def tuned_step_size(n_steps: Any, *, smoothness: Any, initial_gap: Any, gradient
         >>> float(tuned_step_size(200, smoothness=1.0, initial_gap=1.0, gradient_variance=1.0))
         0.1
     """
-    steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    given = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    steps, smooth, gap, variance = given.values()
     noisy = np.where(variance > 0, variance, 1.0)
-    with calculation(n_steps=steps, smoothness=smooth, initial_gap=gap, gradient_variance=variance):
+    with calculation(**given):
         balanced = np.sqrt(2 * gap / smooth / noisy / steps)
         return np.where(variance > 0, np.minimum(1 / smooth, balanced), 1 / smooth)[()]
 
@@ -133,15 +134,15 @@ def sgd_convergence_bound(
         >>> float(sgd_convergence_bound(8, smoothness=1.0, initial_gap=1.0, gradient_variance=1.0))
         1.25
     """
-    steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    given = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    steps, smooth, gap, variance = given.values()
     bias = positive_array("gradient_bias", gradient_bias, allow_zero=True)
-    shapes = {"n_steps": steps, "smoothness": smooth, "initial_gap": gap, "gradient_variance": variance}
     if step_size is None:
-        with calculation(**shapes, gradient_bias=bias):
+        with calculation(**given, gradient_bias=bias):
             descent = 2 * smooth * gap / steps
             return descent + 2 * np.sqrt(variance) * np.sqrt(descent) + bias**2
     step = _checked_step(step_size, smooth)
-    with calculation(**shapes, step_size=step, gradient_bias=bias):
+    with calculation(**given, step_size=step, gradient_bias=bias):
         return 2 * gap / step / steps + smooth * step * variance + bias**2
 
 
@@ -158,15 +159,9 @@ def printed_sgd_bound(
 
     Printed as an upper bound; it is none. With L = x²/2, g = x + ξ, η = 1 and x_0 = 0 the average is (T − 1)σ²/T, above
     σ²/T for every T ≥ 3; with a bias b in place of the noise it tends to b², while ε²/√T tends to 0. As an O(·) the
-    last term says nothing about one run until c is fixed beforehand.
-
-    Args:
-        n_steps: T, whole, at least 1; all arguments broadcast.
-        smoothness: L > 0.
-        initial_gap: Δ ≥ 0.
-        gradient_variance: σ² ≥ 0.
-        truncation_error: ε = Σ_l ε_l ≥ 0, Frobenius norms of what rank r leaves out.
-        constant: c ≥ 0, registered by the caller.
+    last term says nothing about one run until c is fixed beforehand. T, L, Δ and σ² are those of
+    :func:`sgd_convergence_bound`; ε = Σ_l ε_l ≥ 0 has the Frobenius norms of what rank r leaves out, and c ≥ 0 is
+    registered by the caller.
 
     Returns:
         Squared norm of the gradient, the broadcast shape.
@@ -182,15 +177,9 @@ def printed_sgd_bound(
         >>> float(printed_sgd_bound(4, truncation_error=1.0, constant=3.0, **given))
         2.5
     """
-    steps, smooth, gap, variance = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    given = _checked(n_steps, smoothness, initial_gap, gradient_variance)
+    steps, smooth, gap, variance = given.values()
     error = positive_array("truncation_error", truncation_error, allow_zero=True)
     factor = positive_array("constant", constant, allow_zero=True)
-    with calculation(
-        n_steps=steps,
-        smoothness=smooth,
-        initial_gap=gap,
-        gradient_variance=variance,
-        truncation_error=error,
-        constant=factor,
-    ):
+    with calculation(**given, truncation_error=error, constant=factor):
         return (2 * smooth * gap + variance) / steps + factor * error**2 / np.sqrt(steps)

@@ -131,7 +131,10 @@ def summary_of(row: AuditRow) -> dict[str, str]:
         "verdict": _verdict(row),
         "corrected": row.corrected or "—",
         "corrected verdict": _survival(row),
-        "evidence": ", ".join(dict.fromkeys(_evidence_words(part) for part in row.evidence)),
+        "evidence": ", ".join(
+            "trained students" if method == EvidenceKind.MEASUREMENT else method
+            for method in dict.fromkeys(part.method for part in row.evidence)
+        ),
         "remark": row.remark,
     }
 
@@ -154,10 +157,6 @@ def _survival(row: AuditRow) -> str:
         nearest = max(searched, key=lambda part: float(part.numbers["largest_ratio"]))
         words.append(f"{nearest.numbers['trials']:,} trials ≤ {float(nearest.numbers['largest_ratio']):.4f}")
     return ", ".join(words) or (DEFINITION if row.kind == Kind.DEFINITION and row.corrected else "—")
-
-
-def _evidence_words(part: Evidence) -> str:
-    return "trained students" if part.method == EvidenceKind.MEASUREMENT else str(part.method)
 
 
 def _paper() -> list[tuple[Statement, Equation]]:
@@ -214,20 +213,9 @@ def run_audit(
     work = _paper() if keys is None else [pair for key in _listed(keys) for pair in _pairs(key)]
     rows = []
     for done, (statement, equation) in enumerate(work, start=1):
+        printed = {name: value for name, value in vars(equation).items() if name != "checks"}
         evidence = tuple(check.run(effort) for check in equation.checks)
-        rows.append(
-            AuditRow(
-                statement.slug,
-                equation.key,
-                equation.label,
-                equation.kind,
-                equation.printed,
-                equation.corrected,
-                equation.remark,
-                equation.condition,
-                evidence,
-            )
-        )
+        rows.append(AuditRow(statement.slug, evidence=evidence, **printed))
         if progress:
             progress(done, len(work), equation.label)
     return Audit(tuple(rows), effort)

@@ -99,10 +99,7 @@ class Check:
 
     def run(self, effort: Effort) -> Evidence:
         """Check it anew."""
-        outcome = self.outcome(effort)
-        return Evidence(
-            self.side, self.method, self.title, outcome.truth, outcome.sentence, outcome.numbers, outcome.value
-        )
+        return Evidence(self.side, self.method, self.title, **vars(self.outcome(effort)))
 
 
 def truth_of(evidence: Iterable[Evidence]) -> Truth | None:

@@ -299,7 +299,6 @@ STATEMENT = Statement(
             key="eq-9",
             label="eq 9",
             printed="∇_(P_left) L = ∇_(W_s) L · (W_t P_right)ᵀ",
-            corrected="",
             checks=(_LEFT_ENTRIES,),
         ),
         Equation(

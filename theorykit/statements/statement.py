@@ -120,8 +120,8 @@ class Equation:
     key: str
     label: str
     printed: str
-    corrected: str
-    checks: tuple[Check, ...]
+    corrected: str = ""
+    checks: tuple[Check, ...] = ()
     kind: Kind = Kind.IDENTITY
     remark: str = ""
     condition: str = ""
@@ -167,12 +167,7 @@ class Statement:
     @property
     def forms(self) -> dict[str, NumericForm]:
         """Return the forms that exist, by name."""
-        named = {
-            "printed": self.printed,
-            "corrected": self.corrected,
-            "simpler": self.simpler,
-            "trivial": self.trivial,
-        }
+        named = {name: getattr(self, name) for name in ("printed", "corrected", "simpler", "trivial")}
         return {name: form for name, form in named.items() if form is not None}
 
     def bound(self, form: NumericForm, values: Mapping[str, Floats]) -> Floats:

@@ -12,14 +12,9 @@ import numpy as np
 import sympy as sp
 
 from theorykit.arguments import Floats
-from theorykit.convergence import (
-    factored_smoothness_bound,
-    printed_sgd_bound,
-    sgd_convergence_bound,
-    tuned_step_size,
-)
+from theorykit.convergence import factored_smoothness_bound, printed_sgd_bound, sgd_convergence_bound, tuned_step_size
 from theorykit.errors import InputError
-from theorykit.statements.evidence import Check, Form, Witness, identity, measured_later, proof, search, witness
+from theorykit.statements.evidence import Form, Witness, identity, measured_later, proof, search, witness
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _LW, _G, _M, _BALL = sp.symbols("L_W G M B", nonnegative=True)
@@ -379,40 +374,10 @@ STATEMENT = Statement(
 
 
 _G2, _F0, _F1 = sp.symbols("g2 f_t f_next", real=True)  # E‖∇L‖², E L(θ_t), E L(θ_(t+1))
-_NABLA, _NOISE = sp.symbols("nabla xi", real=True)
+_NABLA, _NOISE, _GRADIENT = sp.symbols("nabla xi g", real=True)
+_WAY, _LENGTH = sp.symbols("t s", nonnegative=True)  # θ + t(θ' − θ), s = ‖θ' − θ‖
 _CORRECTED_16 = 2 * _L * (_F0 - _F1) + _S2  # eq 16 without its 1/T
 _PRINTED_16 = 2 * _L * (_F0 - _F1) + _S2 / _T
-
-
-def _smoothness() -> Check:
-    t, step = sp.symbols("t s", nonnegative=True)
-    # L(θ') − L(θ) − ⟨∇L(θ), θ' − θ⟩ = ∫₀¹ ⟨∇L(θ + t(θ' − θ)) − ∇L(θ), θ' − θ⟩ dt ≤ ∫₀¹ L t s² dt, s = ‖θ' − θ‖
-    return identity(
-        Form.PRINTED,
-        "∫₀¹ L t s² dt = L s²/2",
-        lambda: sp.integrate(_L * t * step**2, (t, 0, 1)),
-        lambda: _L * step**2 / 2,
-    )
-
-
-def _update() -> Check:
-    gradient = sp.Symbol("g", real=True)
-    return identity(
-        Form.PRINTED,
-        "the step −ηg put into eq 12",
-        lambda: (_NABLA * gradient * -_ETA) + _L / 2 * (-_ETA * gradient) ** 2,
-        lambda: -_ETA * _NABLA * gradient + _L * _ETA**2 / 2 * gradient**2,
-    )
-
-
-def _split() -> Check:
-    gradient = sp.Symbol("g", real=True)
-    return identity(
-        Form.PRINTED,
-        "−η⟨∇, g⟩ = −η‖∇‖² + η⟨∇, ∇ − g⟩",
-        lambda: -_ETA * _NABLA * gradient,
-        lambda: sp.expand(-_ETA * _NABLA**2 + _ETA * _NABLA * (_NABLA - gradient)),
-    )
 
 
 def _expectation() -> tuple[bool, str]:
@@ -453,30 +418,48 @@ PROOF = Statement(
             key="eq-12",
             label="eq 12",
             printed="L(θ') ≤ L(θ) + ⟨∇L(θ), θ' − θ⟩ + (L/2)‖θ' − θ‖²",
-            corrected="",
-            checks=(_smoothness(),),
+            checks=(
+                # L(θ') − L(θ) − ⟨∇L(θ), θ' − θ⟩ = ∫₀¹ ⟨∇L(θ + t(θ' − θ)) − ∇L(θ), θ' − θ⟩ dt ≤ ∫₀¹ L t s² dt
+                identity(
+                    Form.PRINTED,
+                    "∫₀¹ L t s² dt = L s²/2",
+                    lambda: sp.integrate(_L * _WAY * _LENGTH**2, (_WAY, 0, 1)),
+                    lambda: _L * _LENGTH**2 / 2,
+                ),
+            ),
             kind=Kind.UPPER,
         ),
         Equation(
             key="eq-13",
             label="eq 13",
             printed="L(θ_(t+1)) ≤ L(θ_t) − η⟨∇L, g_t⟩ + (Lη²/2)‖g_t‖²",
-            corrected="",
-            checks=(_update(),),
+            checks=(
+                identity(
+                    Form.PRINTED,
+                    "the step −ηg put into eq 12",
+                    lambda: (_NABLA * _GRADIENT * -_ETA) + _L / 2 * (-_ETA * _GRADIENT) ** 2,
+                    lambda: -_ETA * _NABLA * _GRADIENT + _L * _ETA**2 / 2 * _GRADIENT**2,
+                ),
+            ),
             kind=Kind.UPPER,
         ),
         Equation(
             key="eq-14",
             label="eq 14",
             printed="= L(θ_t) − η‖∇L‖² + η⟨∇L, ∇L − g_t⟩ + (Lη²/2)‖g_t‖²",
-            corrected="",
-            checks=(_split(),),
+            checks=(
+                identity(
+                    Form.PRINTED,
+                    "−η⟨∇, g⟩ = −η‖∇‖² + η⟨∇, ∇ − g⟩",
+                    lambda: -_ETA * _NABLA * _GRADIENT,
+                    lambda: sp.expand(-_ETA * _NABLA**2 + _ETA * _NABLA * (_NABLA - _GRADIENT)),
+                ),
+            ),
         ),
         Equation(
             key="eq-15",
             label="eq 15",
             printed="E L_(t+1) ≤ E L_t − η E‖∇L‖² + (Lη²/2)(E‖∇L‖² + σ²)",
-            corrected="",
             checks=(proof(Form.PRINTED, "expectation over the noise", _expectation),),
             kind=Kind.UPPER,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -21,7 +22,6 @@ from theorykit.complexity import (
     printed_rademacher_bound,
     rank_free_rademacher_bound,
 )
-from theorykit.complexity.covering import Constant
 from theorykit.statements.evidence import Form, Found, Truth, Value, cited, computation, measured_later, proof, search
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
@@ -155,14 +155,18 @@ def _supremum() -> tuple[bool, str]:
     )
 
 
-_SYMBOLS = (
+_LAYER = (
     Symbol("rows", _ROWS, "m", low=1, integer=True, open=False),
     Symbol("columns", _COLUMNS, "n", low=1, integer=True, open=False),
     Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
-    Symbol("n_samples", _N, "N, training samples", low=2, integer=True, open=False),
-    Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0),
-    Symbol("input_norm", _R, "R, root mean square of ‖X_i‖_F", default=1.0),
 )
+_CLASS = Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0)
+
+
+def _of_layer(bound: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
+    """Return a bound that takes m and n in the place of a shape."""
+    return lambda rows, columns, **given: bound(shape=(int(rows), int(columns)), **given, **fixed)
+
 
 DEFINITION_1 = Statement(
     slug="rademacher-complexity",
@@ -207,7 +211,12 @@ DEFINITION_1 = Statement(
             condition="models linear, inputs bounded",
         ),
     ),
-    symbols=_SYMBOLS,
+    symbols=(
+        *_LAYER,
+        Symbol("n_samples", _N, "N, training samples", low=2, integer=True, open=False),
+        _CLASS,
+        Symbol("input_norm", _R, "R, root mean square of ‖X_i‖_F", default=1.0),
+    ),
     printed=NumericForm(
         "B R r(m + n) log N/√N, the least constant with which it is true",
         _B * _R * _RANK * (_ROWS + _COLUMNS) * sp.log(_N) / sp.sqrt(_N),
@@ -219,15 +228,11 @@ DEFINITION_1 = Statement(
     corrected=NumericForm(
         "min(B R/√N, 11.7515 B R sqrt(r(m + n + 1)/N))",
         sp.Min(_B * _R / sp.sqrt(_N), dudley_constant() * _B * _R * sp.sqrt(_RANK * (_ROWS + _COLUMNS + 1) / _N)),
-        lambda rows, columns, rank, n_samples, frobenius_bound, input_norm: np.minimum(
-            low_rank_dudley_bound(
-                rank,
-                n_samples,
-                shape=(int(rows), int(columns)),
-                frobenius_bound=frobenius_bound,
-                input_norm=input_norm,
-            ),
-            rank_free_rademacher_bound(n_samples, frobenius_bound=frobenius_bound, input_norm=input_norm),
+        _of_layer(
+            lambda shape, rank, n_samples, **norms: np.minimum(
+                low_rank_dudley_bound(rank, n_samples, shape=shape, **norms),
+                rank_free_rademacher_bound(n_samples, **norms),
+            )
         ),
     ),
     simpler=NumericForm(
@@ -337,9 +342,7 @@ STATEMENT = Statement(
         ),
     ),
     symbols=(
-        Symbol("rows", _ROWS, "m", low=1, integer=True, open=False),
-        Symbol("columns", _COLUMNS, "n", low=1, integer=True, open=False),
-        Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
+        *_LAYER,
         Symbol("n_samples", _N, "N, independent samples", low=2, integer=True, open=False),
         Symbol("delta", _DELTA, "δ, probability that the bound fails", high=1.0, default=0.05),
         Symbol("complexity", _COMPLEXITY, "R̂_N, or an upper bound on it such as B R/√N", open=False),
@@ -418,16 +421,6 @@ def _lower_over_upper(generator: np.random.Generator, count: int) -> Floats:
     return ratios
 
 
-def _evaluate(constant: Constant) -> Callable[..., Floats]:
-    def evaluate(rows: Floats, columns: Floats, rank: Floats, frobenius_bound: Floats, radius: Floats) -> Floats:
-        shape = (int(rows), int(columns))
-        return np.asarray(
-            log_covering_number(radius, shape=shape, rank=rank, frobenius_bound=frobenius_bound, constant=constant)
-        )
-
-    return evaluate
-
-
 COVERING_NUMBER = Statement(
     slug="covering-number",
     label="Proof of Theorem 2",
@@ -454,14 +447,17 @@ COVERING_NUMBER = Statement(
         ),
     ),
     symbols=(
-        Symbol("rows", _ROWS, "m", low=1, integer=True, open=False),
-        Symbol("columns", _COLUMNS, "n", low=1, integer=True, open=False),
-        Symbol("rank", _RANK, "r, at most min(m, n)", low=1, integer=True, open=False),
-        Symbol("frobenius_bound", _B, "B, bound on ‖W‖_F", default=1.0),
+        *_LAYER,
+        _CLASS,
         Symbol("radius", _RADIUS, "ε, radius of the cover in the Frobenius norm, below B"),
     ),
-    printed=NumericForm("r(m + n + 1) log(3B/ε), nats", _entropy(3), _evaluate("printed"), equation="eq-20"),
-    corrected=NumericForm("r(m + n + 1) log(9B/ε), nats", _entropy(9), _evaluate("provable")),
+    printed=NumericForm(
+        "r(m + n + 1) log(3B/ε), nats",
+        _entropy(3),
+        _of_layer(log_covering_number, constant="printed"),
+        equation="eq-20",
+    ),
+    corrected=NumericForm("r(m + n + 1) log(9B/ε), nats", _entropy(9), _of_layer(log_covering_number)),
     assumptions=("ε ≤ B", "cover in the Frobenius norm"),
     references=("Candès & Plan (2011), IEEE Trans. Inf. Theory 57(4), Lemma 3.1",),
 )

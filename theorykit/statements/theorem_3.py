@@ -124,14 +124,12 @@ DEFINITION_2 = Statement(
             key="eq-24",
             label="eq 24",
             printed="I = KL(p(H_t, H_s) ‖ p(H_t) p(H_s))",
-            corrected="",
             checks=(proof(Form.PRINTED, "eq 24 is eq 22; its Gaussian value", _divergence),),
         ),
         Equation(
             key="eq-25",
             label="eq 25",
             printed="I = ½ log(|Σ_t||Σ_s|/|Σ_ts|)",
-            corrected="",
             checks=(
                 proof(Form.PRINTED, "exponents of a correlated pair", _divergence),
                 proof(Form.PRINTED, "determinants of a correlated pair", _determinants),
@@ -324,7 +322,6 @@ STATEMENT = Statement(
             key="eq-23-constant-0",
             label="eq 23, const 0",
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone",
-            corrected="",
             checks=(
                 witness("independent states", _without_constant),
                 proof(Form.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
@@ -336,7 +333,6 @@ STATEMENT = Statement(
             key="eq-26",
             label="eq 26",
             printed="L_clone = 2dσ²(1 − ρ)",
-            corrected="",
             checks=(
                 identity(
                     Form.PRINTED,

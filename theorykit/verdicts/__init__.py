@@ -3,13 +3,7 @@
 from theorykit.verdicts.axes import Exponent, Form, Instance, Rows, Truth, Value, Verdict
 from theorykit.verdicts.competitors import bound_value
 from theorykit.verdicts.expectation import Configuration, expectation_verdict, power_expectation
-from theorykit.verdicts.exponents import (
-    Rival,
-    SlopeEvidence,
-    censored_points,
-    exponent_verdict,
-    simulated_correlations,
-)
+from theorykit.verdicts.exponents import Rival, SlopeEvidence, censored_points, exponent_verdict, simulated_correlations
 from theorykit.verdicts.inequality import AdversarialSearch, adversarial_search, inequality_verdict
 from theorykit.verdicts.intervals import geometric_interval, student_interval
 from theorykit.verdicts.mechanisms import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from theorykit.arguments import Floats, calculation, number_array, one_of
 from theorykit.errors import InputError
-from theorykit.verdicts.axes import Instance, Value
+from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
 from theorykit.verdicts.samples import ordered_pair, shaped_array
 
 Kind = Literal["upper", "lower"]
@@ -147,6 +147,21 @@ def overall_value(bound: Bound, values: Sequence[Value | None]) -> tuple[Value |
         return best, ()
     parts = [f"{count} {value.lower() if value else 'undecided'}" for value, count in counts.items() if count]
     return best, (f"Value by configuration: {', '.join(parts)}.",)
+
+
+def verdict_over(rows: Sequence[Any], bound: Bound, reasons: Iterable[str], **named: Any) -> Verdict:
+    """Return the verdict over rows of evidence, one for each configuration, with the ratio nearest to a violation."""
+    value, mixed = overall_value(bound, [row.value for row in rows])
+    ratio, interval = nearest([(row.tightness, row.tightness_interval) for row in rows], bound.sign)
+    return Verdict(
+        instance=overall_instance(row.instance for row in rows),
+        value=value,
+        tightness=ratio,
+        tightness_interval=interval,
+        reasons=(*reasons, *mixed),
+        evidence=Rows(tuple(rows)),
+        **named,
+    )
 
 
 def tightness(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,8 @@ from scipy.stats import nct, t
 
 from theorykit.arguments import Floats, calculation, positive_array, probability_array, whole_number_array
 from theorykit.results import Result
-from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
-from theorykit.verdicts.competitors import (
-    Bound,
-    Kind,
-    nearest,
-    overall_instance,
-    overall_value,
-    tightness,
-    turned_bound,
-)
+from theorykit.verdicts.axes import Instance, Value, Verdict
+from theorykit.verdicts.competitors import Bound, Kind, overall_instance, tightness, turned_bound, verdict_over
 from theorykit.verdicts.intervals import ROUNDING, MeanLimits, mean_limits
 from theorykit.verdicts.samples import SKEWED, error_rate, holm, ordered_pair, row_names, sample_matrix, skewness_z
 
@@ -200,7 +192,7 @@ def expectation_verdict(
     p_values = np.maximum(low.p_above(turned.high), floor)
     p_holm = holm(p_values)
     below = high.upper <= turned.low + np.where(high.deterministic, ROUNDING * np.abs(turned.low), 0.0)
-    finite = np.isfinite(sample)
+    finite, values = np.isfinite(sample), turned.values()
     rows = []
     for index, name in enumerate(row_names(names, count)):
         violated, holds = p_holm[index] <= alpha, bool(below[index])
@@ -225,34 +217,15 @@ def expectation_verdict(
                 tightness_interval=ratio_interval,
                 deterministic=bool(low.deterministic[index] and finite[index].all()),
                 instance=Instance.VIOLATED if violated else Instance.HOLDS if holds else Instance.INCONCLUSIVE,
-                value=None,
+                value=values[index],
             )
         )
-    return _collected(rows, turned, alpha, statement, turned.sign * sample)
-
-
-def _collected(rows: list[Configuration], bound: Bound, alpha: float, statement: str, sample: Floats) -> Verdict:
-    """Return the verdict over all configurations; ``sample`` is turned like the bound."""
-    values = bound.values()
-    judged = tuple(replace(row, value=value) for row, value in zip(rows, values, strict=True))
-    instance = overall_instance(row.instance for row in judged)
-    reasons = _reasons(judged, bound)
-    if instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(sample) > SKEWED:
+    instance, reasons = overall_instance(row.instance for row in rows), _reasons(rows, turned)
+    if instance in _HARMFUL_SKEW and _HARMFUL_SKEW[instance] * skewness_z(turned.sign * sample) > SKEWED:
         reasons.append(f"The seeds are skewed: {instance} by t tests errs more often than alpha = {alpha:g}.")
-    value, mixed = overall_value(bound, values)
-    ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in judged], bound.sign)
-    return Verdict(
-        statement=statement,
-        instance=instance,
-        value=value,
-        tightness=ratio,
-        tightness_interval=ratio_interval,
-        reasons=(*reasons, *mixed),
-        n_seeds=judged[0].n_seeds,
-        alpha=alpha,
-        method="one-sided t tests over seeds, Holm over configurations",
-        evidence=Rows(judged),
-    )
+    method = "one-sided t tests over seeds, Holm over configurations"
+    named: dict[str, Any] = {"statement": statement, "n_seeds": n_seeds, "alpha": alpha, "method": method}
+    return verdict_over(rows, turned, reasons, **named)
 
 
 _FAR = 1e4

@@ -21,7 +21,7 @@ from theorykit.arguments import (
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
-from theorykit.verdicts.intervals import ROUNDING, mean_limits
+from theorykit.verdicts.intervals import ROUNDING, mean_interval
 from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
 from theorykit.verdicts.samples import SKEWED, sample_matrix, skewness_z
 
@@ -146,22 +146,11 @@ def _rounding_bias(logs: Floats, weights: Floats, grid: Any) -> float:
     return float(np.abs(weights) @ np.minimum(shift, steps / 2))
 
 
-def _intervals(
-    slopes: Floats, alpha: float, bias: float, n_bootstrap: int, generator: np.random.Generator
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Return the two-sided t and bootstrap intervals of levels 1 − alpha and 1 − 2 alpha."""
-    means = slopes[generator.integers(slopes.size, size=(n_bootstrap, slopes.size))].mean(axis=1)
-    levels = []
-    for tail in (alpha / 2, alpha):
-        limits = mean_limits(slopes[None, :], tail)
-        low, high = np.quantile(means, (tail, 1 - tail)).tolist()
-        levels.append(
-            {
-                "t": (float(limits.lower[0]) - bias, float(limits.upper[0]) + bias),
-                "bootstrap": (low - bias, high + bias),
-            }
-        )
-    return levels[0], levels[1]
+def _intervals(slopes: Floats, means: Floats, tail: float, bias: float) -> tuple[Interval, Interval]:
+    """Return the two-sided t and bootstrap intervals of level 1 − 2 tail, from slopes and means of resampled ones."""
+    ends = mean_interval(slopes, tail)[1], np.quantile(means, (tail, 1 - tail)).tolist()
+    of_t, of_bootstrap = ((low - bias, high + bias) for low, high in ends)
+    return of_t, of_bootstrap
 
 
 def _decide(plan: ExponentPlan, evidence: SlopeEvidence) -> tuple[Exponent, list[str]]:
@@ -301,9 +290,10 @@ def _evidence(
     weights = slope_weights(used)
     slopes = np.log(values) @ weights
     bias = _rounding_bias(np.log(values), weights, grid)
-    outer, inner = _intervals(slopes, plan.alpha, bias, n_bootstrap, generator)
+    means = slopes[generator.integers(slopes.size, size=(n_bootstrap, slopes.size))].mean(axis=1)
+    outer, inner = (_intervals(slopes, means, tail, bias) for tail in (plan.alpha / 2, plan.alpha))
     slope = float(slopes.mean())
-    low, high = _wider(outer["t"], outer["bootstrap"])
+    low, high = _wider(*outer)
 
     def rival(name: str, value: float) -> Rival:
         return Rival(name, value, slope - value, low <= value <= high)
@@ -312,9 +302,9 @@ def _evidence(
         slope=slope,
         sd=float(slopes.std(ddof=1)),
         skewness_z=skewness_z(slopes[None, :]),
-        t_interval=outer["t"],
-        bootstrap_interval=outer["bootstrap"],
-        equivalence_interval=_wider(inner["t"], inner["bootstrap"]),
+        t_interval=outer[0],
+        bootstrap_interval=outer[1],
+        equivalence_interval=_wider(*inner),
         rounding_bias=bias,
         sizes=tuple(used.tolist()),
         n_seeds=slopes.size,

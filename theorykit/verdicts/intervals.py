@@ -63,6 +63,12 @@ def mean_limits(values: Floats, alpha: float) -> MeanLimits:
         return MeanLimits(mean, sd, mean - half, mean + half, deterministic, n)
 
 
+def mean_interval(values: Floats, alpha: float = 0.05) -> tuple[float, tuple[float, float]]:
+    """Return the mean of ``[n]`` values and its t interval of level 1 − 2 alpha, by :func:`mean_limits`."""
+    limits = mean_limits(values[None, :], alpha)
+    return float(limits.mean[0]), (float(limits.lower[0]), float(limits.upper[0]))
+
+
 def student_interval(values: Floats, level: float = 0.95, axis: int = 0) -> tuple[Floats, Floats, Floats]:
     """Compute means over an axis with Student's two-sided intervals, in the unit of the values.
 

@@ -13,7 +13,7 @@ from theorykit.arguments import LARGEST, Floats, checked_generator, positive_num
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts.intervals import mean_interval, mean_limits
 from theorykit.verdicts.samples import SKEWED, error_rate, holm, seed_vector, shaped_array, skewness_z
 
 _FLIPS = 2**14
@@ -62,6 +62,14 @@ class Equivalence(Result):
     interval: tuple[float, float]
     margin: float
     passed: bool
+
+    @property
+    def instance(self) -> Instance:
+        """Return HOLDS where it passed, VIOLATED where the interval lies wholly outside the margin."""
+        if self.passed:
+            return Instance.HOLDS
+        low, high = self.interval
+        return Instance.VIOLATED if low > self.margin or high < -self.margin else Instance.INCONCLUSIVE
 
 
 @dataclass(frozen=True)
@@ -116,11 +124,9 @@ def equivalence(task: ReferenceTask, role: str, alpha: float) -> Equivalence:
     differences = task.differences()
     if not np.isfinite(differences).all():
         return Equivalence(task.name, role, float("nan"), (-np.inf, np.inf), margin, False)
-    limits = mean_limits(differences[None, :], alpha)
-    interval = (float(limits.lower[0]), float(limits.upper[0]))
-    return Equivalence(
-        task.name, role, float(limits.mean[0]), interval, margin, -margin < interval[0] and interval[1] < margin
-    )
+    difference, interval = mean_interval(differences, alpha)
+    passed = -margin < interval[0] and interval[1] < margin
+    return Equivalence(task.name, role, difference, interval, margin, passed)
 
 
 def paired_effect(

@@ -13,8 +13,8 @@ from scipy.special import bdtr, bdtrc, betaincc, betainccinv, betaincinv
 from theorykit.arguments import Floats, calculation, probability_array, single_probability, whole_number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
-from theorykit.verdicts.axes import Instance, Rows, Value, Verdict
-from theorykit.verdicts.competitors import Bound, Kind, nearest, overall_instance, overall_value, turned_bound
+from theorykit.verdicts.axes import Instance, Value, Verdict
+from theorykit.verdicts.competitors import Bound, Kind, overall_instance, turned_bound, verdict_over
 from theorykit.verdicts.intervals import ROUNDING
 from theorykit.verdicts.samples import error_rate, holm, row_names, sample_matrix, two_ends
 
@@ -267,34 +267,21 @@ def probability_verdict(
                 value=bound_values[index],
             )
         )
-    return _collected(tuple(rows), turned, delta, alpha, statement)
+    method = "exact binomial test of the violation frequency, Holm over configurations"
+    named: dict[str, Any] = {"statement": statement, "n_seeds": trials, "alpha": alpha, "method": method}
+    return verdict_over(rows, turned, (*_reasons(rows, delta), *turned.remarks), **named)
 
 
-def _collected(rows: tuple[TrialCount, ...], bound: Bound, delta: float, alpha: float, statement: str) -> Verdict:
-    """Return the verdict over all configurations."""
-    instance = overall_instance(row.instance for row in rows)
+def _reasons(rows: Sequence[TrialCount], delta: float) -> list[str]:
     worst = max(rows, key=lambda row: row.n_violations)
     reasons = [
         f"At most {worst.n_violations} violations in {worst.n_trials} trials; delta = {delta:g} "
         f"allows {delta * worst.n_trials:.3g} on average."
     ]
-    if instance is Instance.INCONCLUSIVE:
+    if overall_instance(row.instance for row in rows) is Instance.INCONCLUSIVE:
         most = max(row.n_needed for row in rows)
         reasons.append(f"{most} trials would be needed with so few violations, {worst.n_trials} were made.")
     failed = sum(row.n_failed for row in rows)
     if failed:
         reasons.append(f"{failed} trials failed; they count as violations for HOLDS and as none for VIOLATED.")
-    value, mixed = overall_value(bound, [row.value for row in rows])
-    ratio, ratio_interval = nearest([(row.tightness, row.tightness_interval) for row in rows], bound.sign)
-    return Verdict(
-        statement=statement,
-        instance=instance,
-        value=value,
-        tightness=ratio,
-        tightness_interval=ratio_interval,
-        reasons=(*reasons, *bound.remarks, *mixed),
-        n_seeds=rows[0].n_trials,
-        alpha=alpha,
-        method="exact binomial test of the violation frequency, Holm over configurations",
-        evidence=Rows(rows),
-    )
+    return reasons

@@ -35,14 +35,6 @@ class TrivialBound:
     compute: Callable[..., Any]
 
 
-def _chance(vocabulary: Any) -> Any:
-    return unwrapped(1.0 - 1.0 / whole_number_array("vocabulary", vocabulary))
-
-
-def _uniform_bits(vocabulary: Any) -> Any:
-    return unwrapped(np.log2(whole_number_array("vocabulary", vocabulary)))
-
-
 def _initial_squared_gradient(smoothness: Any, initial_gap: Any) -> Any:
     smooth, gap = positive_array("smoothness", smoothness), positive_array("initial_gap", initial_gap, allow_zero=True)
     with calculation(smoothness=smooth, initial_gap=gap):
@@ -65,10 +57,15 @@ TRIVIAL_BOUNDS: dict[str, TrivialBound] = {
             "1 − 1/V",
             "share of tokens",
             "for a guess uniform over V tokens",
-            _chance,
+            lambda vocabulary: unwrapped(1.0 - 1.0 / whole_number_array("vocabulary", vocabulary)),
         ),
         TrivialBound(
-            "bits_per_token", "upper", "log2 V", "bits", "for a prediction uniform over V tokens", _uniform_bits
+            "bits_per_token",
+            "upper",
+            "log2 V",
+            "bits",
+            "for a prediction uniform over V tokens",
+            lambda vocabulary: unwrapped(np.log2(whole_number_array("vocabulary", vocabulary))),
         ),
         TrivialBound("mutual_information", "lower", "0", "nats", "always", lambda: 0.0),
         TrivialBound(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -91,10 +91,6 @@ class Part(Generic[S]):
     def read(self, table: Mapping[str, Any]) -> S:
         """Return the settings of the part from a table; see :func:`validation.claims.settings.read_settings`."""
         return read_settings(self.settings, table)
-
-    def planned_power(self, settings: S) -> dict[str, float]:
-        """Return the planned power of each decision, asked for as if a low one were allowed."""
-        return self.power(replace(settings, underpowered=True))
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ def multiplied(function: Callable[..., Any], factor: float) -> Callable[..., Any
     return wrong
 
 
-def _times(found: Any, factor: float) -> Any:
-    if dataclasses.is_dataclass(found) and not isinstance(found, type):
+def _times(bound: Any, factor: float) -> Any:
+    if dataclasses.is_dataclass(bound) and not isinstance(bound, type):
         numbers = {
             field.name: _times(value, factor)
-            for field in dataclasses.fields(found)
-            if field.init and isinstance(value := getattr(found, field.name), float | np.ndarray | tuple)
+            for field in dataclasses.fields(bound)
+            if field.init and isinstance(value := getattr(bound, field.name), float | np.ndarray | tuple)
         }
-        return dataclasses.replace(found, **numbers)
-    if isinstance(found, tuple | list):
-        return type(found)(_times(part, factor) for part in found)
-    numeric = isinstance(found, float | np.floating) or (isinstance(found, np.ndarray) and found.dtype.kind == "f")
-    return factor * found if numeric else found
+        return dataclasses.replace(bound, **numbers)
+    if isinstance(bound, tuple | list):
+        return type(bound)(_times(part, factor) for part in bound)
+    numeric = isinstance(bound, float | np.floating) or (isinstance(bound, np.ndarray) and bound.dtype.kind == "f")
+    return factor * bound if numeric else bound

@@ -104,13 +104,45 @@ class Finding(Result):
         """Return the verdict as it is said in a sentence, for example ``not applicable``."""
         return ", ".join(self.words).replace("_", " ").lower()
 
+    def judged(self, **changes: Any) -> Finding:
+        """Return the same with other fields of its verdict."""
+        return replace(self, verdict=replace(self.verdict, **changes))
+
     def because(self, *reasons: str) -> Finding:
         """Return the same with more reasons."""
-        return replace(self, verdict=replace(self.verdict, reasons=(*self.verdict.reasons, *reasons)))
+        return self.judged(reasons=(*self.verdict.reasons, *reasons))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a record keeps it: its fields, and what follows from them."""
         return super().to_dict() | {"words": list(self.words), "outcome": self.outcome}
+
+
+def stated(
+    equation: str,
+    form: Form,
+    what: str,
+    instance: Instance,
+    *reasons: str,
+    n_seeds: int = 0,
+    alpha: float | None = None,
+    method: str = "",
+    **named: Any,
+) -> Finding:
+    """Return a finding whose verdict is said outright, by no test: nothing is registered, or an assumption fails.
+
+    Args:
+        equation: Key of the equation.
+        form: Which form is about it.
+        what: Was judged, in one line.
+        instance: What is said of it.
+        reasons: Why.
+        n_seeds: Of the verdict, as all up to ``method``.
+        alpha: Level of what was computed all the same.
+        method: In a few words.
+        named: Other fields of the finding: its key, its configuration, its numbers and their unit.
+    """
+    verdict = Verdict(what, instance, reasons=reasons, n_seeds=n_seeds, alpha=alpha, method=method)
+    return Finding(equation, form, what, verdict, **named)
 
 
 def refuse_repeated_questions(findings: Iterable[Finding]) -> None:

@@ -96,13 +96,7 @@ class GridSettings(PartSettings):
 class Curve:
     """Students that differ in rank, sample size and seed alone.
 
-    Attributes:
-        objective: A key of ``OBJECTIVES``.
-        start: One of ``STARTS``.
-        ranks: Increasing.
-        sizes: Train blocks, increasing.
-        seeds: Of the students.
-        underpowered: Whether its exponent may be judged with a planned power below 0.8.
+    ``seeds`` are those of the students; all else is as of :class:`CurveSettings`, with what the grid has in its place.
     """
 
     objective: str

@@ -29,7 +29,7 @@ from theorykit.results import Result, make_folder, plain, to_json, write_whole
 from theorykit.verdicts import Form
 from validation.claims.experiment import PartResult
 from validation.claims.finding import Finding, Outcome, refuse_repeated_questions
-from validation.training.failures import FailureKind, failure_in
+from validation.training.failures import FailureKind, by_accident
 
 SCHEMA_VERSION = 2
 _READABLE = (1, 2)
@@ -68,8 +68,7 @@ class StudentEnd:
     @property
     def by_accident(self) -> bool:
         """Return whether it may end well when trained again."""
-        failure = failure_in({"failure": self.failure, "failure_kind": self.failure_kind})
-        return failure is not None and failure.kind is FailureKind.ACCIDENT
+        return by_accident(vars(self))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from validation.measure import LayerStates, load_states
 from validation.measure.log import read_measurements
 from validation.plans import Plan
 from validation.training.config import StudentConfig
-from validation.training.failures import Failure, FailureKind, failure_in
+from validation.training.failures import Failure, FailureKind, by_accident, failure_in
 from validation.training.store import Store
 from validation.training.sweep import Executor, run_sweep
 
@@ -97,8 +97,8 @@ class TrainedStudent:
 
     def last(self, name: str) -> Any:
         """Return what was measured last, or None."""
-        found = self.series(name)
-        return found[-1][1] if found else None
+        series = self.series(name)
+        return series[-1][1] if series else None
 
     def loss_curve(self, part: str, term: str) -> LossCurve:
         """Return one term of the loss over the steps.
@@ -150,11 +150,12 @@ def train_students(
     """
     distinct = {student.identity: student for student in students}
     plan = Plan(tuple(distinct.values()), dict.fromkeys(distinct, preset), batch_students)
-    store.forget_failures([student for student in plan.students if _is_accident(store.record(student.identity))])
+    records = ((student, store.record(student.identity)) for student in plan.students)
+    store.forget_failures([student for student, record in records if record is not None and by_accident(record)])
     run_sweep(plan, store, execute, device=device, progress=progress)
     measured: dict[str, list[dict[str, Any]]] = {}
-    found = {name: _student(store, config, measured) for name, config in distinct.items()}
-    return [found[student.identity] for student in students]
+    trained = {name: _student(store, config, measured) for name, config in distinct.items()}
+    return [trained[student.identity] for student in students]
 
 
 def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[str, Any]]]) -> TrainedStudent:
@@ -174,8 +175,3 @@ def _student(store: Store, config: StudentConfig, measured: dict[str, list[dict[
         failure = Failure(FailureKind.ACCIDENT, gone)
     reason, kind = ("", None) if failure is None else (failure.reason, failure.kind)
     return TrainedStudent(config, reason, record["result"] or {}, rows, place, folder, kind)
-
-
-def _is_accident(record: dict[str, Any] | None) -> bool:
-    failure = None if record is None else failure_in(record)
-    return failure is not None and failure.kind is FailureKind.ACCIDENT

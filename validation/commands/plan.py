@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from theorykit.cli.options import Debug, Json, Seed
 from theorykit.cli.output import console, duration, fitted_table, print_lines, write_json
 from theorykit.errors import InputError
-from validation.commands.options import (
-    STUDENTS,
-    WORK,
-    Device,
-    MaxHours,
-    Parts,
-    Preset,
-    Records,
-    Slugs,
-    Underpowered,
-)
+from validation.commands.options import STUDENTS, WORK, Device, MaxHours, Parts, Preset, Records, Slugs, Underpowered
 
 if TYPE_CHECKING:
     from validation.reports.planning import PlannedPart
@@ -55,17 +45,17 @@ def plan(
     parts = planned([audit_job(size, seed), *asked], out, Store(STUDENTS), device=device, again=again)
     if json:
         inputs = {"statements": slugs or [], "preset": size, "parts": part or [], "seed": seed, "device": device}
-        write_json("plan", inputs, [_fields(part) for part in parts], units=_UNITS)
+        names = ("cost", "seconds", "power", "done")
+        rows = [
+            {"check": part.job.experiment.slug, "part": part.job.part} | {name: getattr(part, name) for name in names}
+            for part in parts
+        ]
+        write_json("plan", inputs, rows, units=_UNITS)
     else:
         _print(parts, size, device)
     if refused is not None:
         raise refused
     refuse_above(parts, max_hours)
-
-
-def _fields(part: PlannedPart) -> dict[str, Any]:
-    fields = {name: getattr(part, name) for name in ("cost", "seconds", "power", "done")}
-    return {"check": part.job.experiment.slug, "part": part.job.part} | fields
 
 
 def _print(parts: Sequence[PlannedPart], preset: str, device: str | None) -> None:

@@ -62,23 +62,23 @@ def show(
     from validation.reports.table import markdown, recorded, rows_of
 
     pair = None if slug is None else find_statement(slug)
-    found = recorded(out, size, seed, WORK)
-    rows = rows_of(found)
+    read = recorded(out, size, seed, WORK)
+    rows = rows_of(read)
     if pair is not None:
-        _show_one(found, rows, *pair, form, controls=controls)
+        _show_one(read, rows, *pair, form, controls=controls)
     elif form == "json":
-        typer.echo(_json(found, rows, rows, list(_findings(found, None, None))))
+        typer.echo(_json(read, rows, rows, list(_findings(read, None, None))))
     elif form == "md":
-        typer.echo(f"{markdown(rows)}\n\n{found.origin()}")
+        typer.echo(f"{markdown(rows)}\n\n{read.origin()}")
     else:
-        _print(found, rows, everything=everything)
+        _print(read, rows, everything=everything)
 
 
 def _json(
-    found: Recorded, recorded_rows: Sequence[Row], rows: Sequence[Row], findings: Sequence[tuple[Record, Finding]]
+    read: Recorded, recorded_rows: Sequence[Row], rows: Sequence[Row], findings: Sequence[tuple[Record, Finding]]
 ) -> str:
     """Return ``rows`` and ``findings`` as JSON, with what is true in general by ``recorded_rows``, which are all."""
-    inputs = {"folder": str(found.folder), "preset": found.preset, "seed": found.seed}
+    inputs = {"folder": str(read.folder), "preset": read.preset, "seed": read.seed}
     records = [
         {
             "check": record.slug,
@@ -88,7 +88,7 @@ def _json(
             "lost": record.lost,
             "made": record.made,
         }
-        for record in found.all_records
+        for record in read.all_records
     ]
     truths = {(row.equation, row.form): row.truth or None for row in recorded_rows}
     plain_findings = []
@@ -100,7 +100,7 @@ def _json(
     return document("show", inputs, result, units=_UNITS)
 
 
-def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
+def _print(read: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
     from validation.reports.table import cells_of, columns_in_use, controls_of, split_rows
 
     screen, (told, others) = console(), (list(rows), []) if everything else split_rows(rows)
@@ -108,15 +108,15 @@ def _print(found: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
     plain = [cells_of(replace(row, unit="")) for row in told]  # units are long, and stand in what is shown of one
     cells = [[shortened(row[name]) for name in columns] for row in plain]
     optional = tuple(name for name in _OPTIONAL if name in columns)
-    right, count = controls_of(found)
-    if found.preset == "smoke":
+    right, count = controls_of(read)
+    if read.preset == "smoke":
         print_lines(_SMOKE, "")
-    screen.print(fitted_table(screen.width, f"Verdicts, {found.origin()}", columns, cells, optional=optional))
+    screen.print(fitted_table(screen.width, f"Verdicts, {read.origin()}", columns, cells, optional=optional))
     print_lines(
         "",
         f"Planted controls, whose truth is known: {right} of {count} came out as they had to.",
         *_settled(others),
-        *_missing(found),
+        *_missing(read),
         "",
         *_LEGEND,
     )
@@ -157,13 +157,13 @@ def shortened(cell: str) -> str:
     return cell
 
 
-def _missing(found: Recorded) -> Iterator[str]:
+def _missing(read: Recorded) -> Iterator[str]:
     """Yield what a reader of the table has to know: no audit, parts that failed, students that were lost."""
-    for folder in found.passed:
+    for folder in read.passed:
         yield f"{shown(folder)} holds fewer records, of a run that is not finished: --out {shown(folder.parent)}"
-    if found.audit is None:
+    if read.audit is None:
         yield "No symbolic audit among these records: python -m validation run writes it."
-    for record in found.records:
+    for record in read.records:
         yield from _troubles(record)
 
 
@@ -175,11 +175,11 @@ def _troubles(record: Record) -> Iterator[str]:
 
 
 def _findings(
-    found: Recorded, statement: Statement | None, equation: Equation | None
+    read: Recorded, statement: Statement | None, equation: Equation | None
 ) -> Iterator[tuple[Record, Finding]]:
     """Yield the findings of one statement, of its equations and of its own experiment."""
     keys = None if statement is None else {known.key for known in statement.equations}
-    for record in found.records:
+    for record in read.records:
         for finding in record.findings:
             if equation is not None:
                 wanted = finding.equation == equation.key
@@ -190,7 +190,7 @@ def _findings(
 
 
 def _show_one(
-    found: Recorded,
+    read: Recorded,
     rows: Sequence[Row],
     statement: Statement,
     equation: Equation | None,
@@ -202,12 +202,12 @@ def _show_one(
     from validation.claims.experiment import PLANTED
     from validation.claims.finding import Outcome
 
-    findings = list(_findings(found, statement, equation))
+    findings = list(_findings(read, statement, equation))
     keys = {known.key for known in ((equation,) if equation is not None else statement.equations)}
     keys |= {finding.equation for _, finding in findings}
     own = [row for row in rows if row.equation in keys]
     if form == "json":
-        typer.echo(_json(found, rows, own, findings))
+        typer.echo(_json(read, rows, own, findings))
         return
     bold = "**" if form == "md" else ""
     lines = [f"{bold}{statement.label}: {statement.title} ({statement.slug}){bold}", ""]
@@ -219,7 +219,7 @@ def _show_one(
         by_file.setdefault(record.file, []).append(finding)
     records = [
         record
-        for record in found.records
+        for record in read.records
         if record.file in by_file or (record.slug == statement.slug and record.failure)
     ]
     for record in sorted(records, key=lambda record: record.part == PLANTED):
@@ -234,7 +234,7 @@ def _show_one(
             lines += ["", *_lines(finding, form)]
     if not records:
         lines += ["", "No measurement: decided by theorykit audit alone, or not run yet."]
-    lines += ["", found.origin()]
+    lines += ["", read.origin()]
     if form == "md":
         typer.echo("\n".join(lines))
     else:

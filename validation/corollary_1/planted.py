@@ -20,10 +20,10 @@ from scipy.special import zeta
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.verdicts import ExponentPlan, Form, Instance, Verdict, exponent_verdict, plan_exponent
+from theorykit.verdicts import ExponentPlan, Form, Instance, exponent_verdict, plan_exponent
 from theorykit.verdicts.exponents import simulated_correlations
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Configuration, Finding, slope_finding
+from validation.claims.finding import Configuration, Finding, slope_finding, stated
 from validation.claims.planted import ROUNDING, attained, equality
 
 N_INPUTS, N_OUTPUTS = 65_536, 96
@@ -268,12 +268,14 @@ def _no_evidence(alpha: float, exponent: float, correlation: float) -> Finding:
         f"The correlation is {correlation:.3f} and r* grows like N^{exponent:.3g}: what is near 1 for every exponent "
         "is evidence for none."
     )
-    verdict = Verdict(what, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=N_SEEDS, method="simulated correlations")
-    return Finding(
+    return stated(
         "correlation",
         Form.PRINTED,
         what,
-        verdict,
+        Instance.UNFALSIFIABLE,
+        reason,
+        n_seeds=N_SEEDS,
+        method="simulated correlations",
         expected=("UNFALSIFIABLE",),
         measured=correlation,
         bound=0.97,

@@ -24,7 +24,7 @@ from theorykit.verdicts import (
 from theorykit.verdicts.exponents import censored_points, simulated_correlations
 from theorykit.verdicts.planning import RIVALS
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding, slope_finding
+from validation.claims.finding import Finding, slope_finding, stated
 from validation.claims.grids import LABELS, Curve, GridSettings, curve_students, curves_of
 from validation.claims.trained import TrainedStudent
 from validation.corollary_1.prediction import (
@@ -164,23 +164,17 @@ def _decay_finding(decay: Decay) -> Finding:
         instance, reason = Instance.HOLDS, f"α is at least 1 in {faster} of {len(lawful)} layers."
     else:
         instance, reason = Instance.INCONCLUSIVE, f"α is below 1 in {slower} and above in {faster} of {len(lawful)}."
-    verdict = Verdict(
-        what,
-        instance,
-        reasons=(reason, decay.sentence, "Typical: more than half of the layers with a power law."),
-        n_seeds=len(lawful),
-        alpha=0.025,
-        method="Hill's estimator layer by layer, with its test of fit",
-    )
-    spread = (min(decay.exponents), max(decay.exponents)) if decay.exponents else None
-    measured = decay.median if decay.exponents else None
-    return Finding(
+    return stated(
         "corollary-1-decay",
         Form.PRINTED,
         what,
-        verdict,
-        measured=measured,
-        interval=spread,
+        instance,
+        *(reason, decay.sentence, "Typical: more than half of the layers with a power law."),
+        n_seeds=len(lawful),
+        alpha=0.025,
+        method="Hill's estimator layer by layer, with its test of fit",
+        measured=decay.median if decay.exponents else None,
+        interval=(min(decay.exponents), max(decay.exponents)) if decay.exponents else None,
         bound=1.0,
         unit="α",
         key="decay",
@@ -260,8 +254,8 @@ def _by_decay(curve: Curve, decay: Decay, slope: Callable[[str, Form, float, str
         exponent = float(tk.spectrum_law(decay.median).exponent)
     except InputError as error:
         what = f"{curve.name}: r* ∝ {in_words}"
-        verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(f"{error.message}.", decay.sentence))
-        return Finding(equation, form, what, verdict, key="exponent", of={"curve": curve.name, "law": law})
+        why, of = (f"{error.message}.", decay.sentence), {"curve": curve.name, "law": law}
+        return stated(equation, form, what, Instance.NOT_APPLICABLE, *why, key="exponent", of=of)
     return slope(equation, form, exponent, law, f"{in_words}, α̂ = {decay.median:.2f}")
 
 
@@ -283,20 +277,14 @@ def _correlation(ctx: Context[GridSettings], losses: CurveLosses) -> Finding:
 
     medians = {name: simulated(name, exponent) for name, exponent in (*RIVALS, ("1", 1.0))}
     listed = ", ".join(f"{value:.2f} for an exponent of {name}" for name, value in medians.items())
-    verdict = Verdict(
-        what,
-        Instance.UNFALSIFIABLE,
-        reasons=(
-            f"Simulated experiments of this size have median correlations of {listed}: it tells none from another.",
-        ),
-        n_seeds=len(curve.seeds),
-        method="simulated correlations",
-    )
-    return Finding(
+    return stated(
         "correlation",
         Form.PRINTED,
         what,
-        verdict,
+        Instance.UNFALSIFIABLE,
+        f"Simulated experiments of this size have median correlations of {listed}: it tells none from another.",
+        n_seeds=len(curve.seeds),
+        method="simulated correlations",
         measured=measured,
         bound=0.97,
         unit="correlation",
@@ -326,14 +314,14 @@ def _comparison(
         if logs.size > 1:
             _, low, high = student_interval(logs, 1 - 2 * ctx.settings.alpha)
             interval = (float(np.exp(low)), float(np.exp(high)))
-    verdict = Verdict(
-        what, Instance.UNFALSIFIABLE, reasons=tuple(reasons), n_seeds=len(curve.seeds), method="ratio over paired sizes"
-    )
-    return Finding(
+    return stated(
         "recommended-rank",
         Form.INSTRUMENT,
         what,
-        verdict,
+        Instance.UNFALSIFIABLE,
+        *reasons,
+        n_seeds=len(curve.seeds),
+        method="ratio over paired sizes",
         measured=measured,
         interval=interval,
         bound=1.0,

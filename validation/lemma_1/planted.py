@@ -10,9 +10,9 @@ import torch
 
 import theorykit as tk
 from theorykit.arguments import Floats
-from theorykit.verdicts import AdversarialSearch, Form, Instance, Verdict, adversarial_search, inequality_verdict
+from theorykit.verdicts import AdversarialSearch, Form, Instance, adversarial_search, inequality_verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding
+from validation.claims.finding import Finding, stated
 from validation.claims.planted import ROUNDING, attained, equality
 from validation.measure.ascent import Points, ascend, search_result
 from validation.measure.factor_gradients import Comparison, compare, truncated
@@ -65,8 +65,10 @@ def _shapes(teacher: Floats, gradient: Floats) -> Finding:
         instance, reason = Instance.HOLDS, "The product exists."
     except ValueError:
         instance, reason = Instance.VIOLATED, "The shapes do not conform: there is no such product."
-    verdict = Verdict(what, instance, reasons=(reason,), n_seeds=1, method="shapes")
-    return Finding("eq-10", Form.PRINTED, what, verdict, expected=("VIOLATED",), key="shapes")
+    expected = ("VIOLATED",)
+    return stated(
+        "eq-10", Form.PRINTED, what, instance, reason, n_seeds=1, method="shapes", expected=expected, key="shapes"
+    )
 
 
 def start_and_routes(ctx: Context[Any]) -> list[Finding]:

@@ -23,7 +23,7 @@ from theorykit.verdicts import (
 )
 from validation.claims import grids
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding
+from validation.claims.finding import CONDITIONAL, Finding, stated
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
 from validation.training.config import StudentConfig
@@ -212,11 +212,8 @@ def _orders(instances: Sequence[_Instance]) -> list[Finding]:
     what = "deviation summed over layers and factors ≤ C Σε, for some C"
     table, order, names = _by_configuration(instances)
     if not table.size:
-        return [
-            _not_run(
-                "eq-8", Form.PRINTED, what, "No seed has students of all ranks that ended.", "order", constant="open"
-            )
-        ]
+        reason, of = "No seed has students of all ranks that ended.", {"constant": "open"}
+        return [stated("eq-8", Form.PRINTED, what, Instance.NOT_RUN, reason, key="order", of=of)]
     findings = [_order(order_verdict(table, order, statement=what), table / order[:, None], None)]
     if table.shape[1] < _LEAST_SEEDS:
         return findings
@@ -279,7 +276,7 @@ def _ascent(square: Sequence[TrainedStudent]) -> Finding:
     rows = _ascents(square)
     what = "how loose at worst: deviation over its bound, gradient ascent over all factors from those of the student"
     if not rows:
-        return _not_run("eq-8", Form.CORRECTED, what, "No student ended.", "ascent")
+        return stated("eq-8", Form.CORRECTED, what, Instance.NOT_RUN, "No student ended.", key="ascent")
     shares = np.array([row["largest"] for _, row in rows])
     trials = sum(row["n_trials"] for _, row in rows)
     verdict, above = _without_violation(_inequality(shares, what, n_trials=trials), by_proof=True)
@@ -305,7 +302,7 @@ def _nearest(factored: Sequence[TrainedStudent]) -> Finding:
     what = "ε_l(r) over ‖W_t − W_s‖_F of every layer of factored students (R2), along training"
     shares = np.array([layer["least"] / layer["error"] for layer in layers if layer["least"] > 0])
     if not shares.size:
-        return _not_run("eq-7", Form.CORRECTED, what, "No layer was measured.", "nearest")
+        return stated("eq-7", Form.CORRECTED, what, Instance.NOT_RUN, "No layer was measured.", key="nearest")
     reasons = (f"{len(shares)} layers and steps: ε is {shares.min():.3g} to {shares.max():.6g} of the error.",)
     method = "one instance per layer and step"
     verdict = replace(_inequality(shares, what), reasons=reasons, n_seeds=len(factored), method=method)
@@ -318,12 +315,8 @@ def _no_lemma(factored: Sequence[TrainedStudent]) -> Finding:
         "W_s is a product of two trained factors with no W_t between them: truncating the teacher changes neither W_s "
         "nor the gradients of the factors."
     )
-    verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(reason,), n_seeds=len(factored), method="assumptions")
-    return Finding("eq-8", Form.CORRECTED, what, verdict, key="factored-students")
-
-
-def _not_run(equation: str, form: Form, what: str, reason: str, key: str, **of: str) -> Finding:
-    return Finding(equation, form, what, Verdict(what, Instance.NOT_RUN, reasons=(reason,)), key=key, of=of)
+    named: dict[str, Any] = {"n_seeds": len(factored), "method": "assumptions", "key": "factored-students"}
+    return stated("eq-8", Form.CORRECTED, what, Instance.NOT_APPLICABLE, reason, **named)
 
 
 def _seeds(instances: Sequence[_Instance]) -> int:

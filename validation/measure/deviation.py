@@ -22,12 +22,7 @@ from validation.measure.factor_gradients import (
     students,
     truncated,
 )
-from validation.measure.samples import (
-    DEFAULT,
-    MeasurementSettings,
-    mean_gradient,
-    train_sample,
-)
+from validation.measure.samples import DEFAULT, MeasurementSettings, mean_gradient, train_sample
 from validation.students.architecture import Weights
 from validation.students.batch import StudentBatch
 from validation.students.square import LEFT, RIGHT, SquareStudents

@@ -10,13 +10,7 @@ import torch
 
 from theorykit.convergence import paired_gradient_variance
 from theorykit.errors import InputError, NonFiniteError
-from validation.measure.samples import (
-    DEFAULT,
-    MeasurementSettings,
-    mean_gradient,
-    squared_norms,
-    train_sample,
-)
+from validation.measure.samples import DEFAULT, MeasurementSettings, mean_gradient, squared_norms, train_sample
 from validation.training.problem import Problem
 
 _FEWEST_BATCHES = 8

@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from validation.measure.samples import (
-    DEFAULT,
-    MeasurementSettings,
-    batches_of,
-    train_sample,
-)
+from validation.measure.samples import DEFAULT, MeasurementSettings, batches_of, train_sample
 from validation.training.data import Blocks
-from validation.training.losses import LossWeights
 from validation.training.problem import Problem
 
 _WEIGHTS = ("language_model", "distillation", "clone")
@@ -65,9 +59,5 @@ def _means(problem: Problem, blocks: Blocks, sample: list[NDArray[np.intp]]) -> 
             for name, value in (terms.named() | {"accuracy": right}).items():
                 total[name] = total.get(name, 0.0) + torch.where(shares > 0, shares * value.double(), 0.0)
     means = {name: np.asarray(value.numpy(force=True), dtype=np.float64) for name, value in total.items()}
-    return {"total": _weighted(problem.objective, means)} | means
-
-
-def _weighted(objective: LossWeights, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    parts = [np.asarray(getattr(objective, name)) * means[name] for name in _WEIGHTS if name in means]
-    return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+    weighted = [np.asarray(getattr(problem.objective, name)) * means[name] for name in _WEIGHTS if name in means]
+    return {"total": np.asarray(np.sum(weighted, axis=0), dtype=np.float64)} | means

@@ -16,6 +16,7 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Form, Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
+from theorykit.verdicts.intervals import mean_interval
 from validation.claims.finding import Configuration, Finding
 
 SMALLEST_EFFECT = 0.01
@@ -70,12 +71,10 @@ def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, sta
     errs with at most alpha for normal values. A failed seed leaves it INCONCLUSIVE.
     """
     off = equivalence(ReferenceTask(statement, values, claimed, margin), "known truth", alpha)
-    outside = off.interval[0] > margin or off.interval[1] < -margin
-    instance = Instance.HOLDS if off.passed else Instance.VIOLATED if outside else Instance.INCONCLUSIVE
     low, high = (claimed + end for end in off.interval)
     verdict = Verdict(
         statement,
-        instance,
+        off.instance,
         reasons=(f"[{low:.4g}, {high:.4g}] beside {claimed:g} ± {margin:g}.",),
         n_seeds=int(np.size(values)),
         alpha=alpha,
@@ -166,16 +165,15 @@ def mean_finding(
         means = whole.mean(axis=1)
         sample = whole[(means.argmax if largest else means.argmin)()] if len(whole) else np.array([])
     sample = sample[np.isfinite(sample)]
-    level = verdict.alpha or 0.05
-    mean = equivalence(ReferenceTask(verdict.statement, sample, 0.0, 1.0), "", level) if sample.size else None
+    mean, interval = mean_interval(sample, verdict.alpha or 0.05) if sample.size else (None, (0.0, 0.0))
     return Finding(
         equation,
         form,
         verdict.statement,
         verdict,
         expected,
-        None if mean is None else mean.difference,
-        None if mean is None or not np.isfinite(mean.interval).all() else mean.interval,
+        mean,
+        None if mean is None or not np.isfinite(interval).all() else interval,
         bound,
         unit,
         key=key,

@@ -9,15 +9,15 @@ them (:data:`BESIDE_PRODUCTS` and the constants below it).
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from torch.utils.benchmark import Timer
 
 from theorykit.devices import torch_device
-from validation.claims.model_shape import Matrix, model_shape, student_matrices
+from validation.claims.model_shape import Sides, count_parameters, model_shape, student_matrices
 from validation.training.config import BatchConfig, StudentConfig
 from validation.training.data import read_corpus, split_documents
 from validation.training.prepare import TEACHERS, hint_steps_of, objective_of
@@ -63,14 +63,7 @@ class Cost:
     teachers: tuple[str, ...] = ()
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.students + other.students,
-            self.done + other.done,
-            self.tokens + other.tokens,
-            self.operations + other.operations,
-            self.seconds + other.seconds,
-            self.teachers + other.teachers,
-        )
+        return Cost(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
 def check_sources(students: Iterable[StudentConfig]) -> None:
@@ -124,32 +117,36 @@ class Estimate:
         self._teachers.add((name, data))
         if has_teacher(name, split_documents(read_corpus(data, TEXTS)), TEACHERS):
             return Cost()
-        asked, shape = scratch_teacher(name), model_shape(name)
-        tokens = asked.steps * asked.batch_size * asked.context
-        step = 3.0 * _forward_seconds(shape.matrices, 1, asked.batch_size * asked.context, self._device)
-        step = BESIDE_PRODUCTS * step + SECONDS_PER_LAYER * len(shape.matrices)
-        return Cost(operations=6.0 * shape.parameters * tokens, seconds=asked.steps * step, teachers=(name,))
+        asked, matrices = scratch_teacher(name), list(model_shape(name).values())
+        per_step = asked.batch_size * asked.context
+        operations = 6.0 * count_parameters(matrices) * asked.steps * per_step
+        seconds = _step_seconds(operations, asked.steps, matrices, 1, per_step, self._device)
+        return Cost(operations=operations, seconds=seconds, teachers=(name,))
 
 
 def _batch_cost(batch: BatchConfig, device: torch.device) -> Cost:
     """Return the cost of students that are trained as one batch, where all have the columns of the largest rank."""
     shared = batch.shared
-    shape, per_step = model_shape(shared.teacher), shared.batch_size * shared.length
-    matrices = max((student_matrices(shape, one) for one in batch.students), key=_parameters)
+    per_step = shared.batch_size * shared.length
+    matrices = max(map(student_matrices, batch.students), key=count_parameters)
     forward, backward = _measured_tokens(batch)
     passes = shared.steps + (forward / 3 + backward) / per_step  # in steps' worth of tokens
     taught = _taught_tokens(batch) + (forward + backward if _has_teacher(batch) else 0.0)
-    operations = 6.0 * _parameters(matrices) * batch.count * passes * per_step + 2.0 * shape.parameters * taught
-    seconds = 3.0 * passes * _forward_seconds(matrices, batch.count, per_step, device)
-    seconds += taught / per_step * _forward_seconds(shape.matrices, 1, per_step, device)
-    calls = SECONDS_PER_BATCH + SECONDS_PER_LAYER * sum(one.count for one in matrices) * passes
+    operations = 6.0 * count_parameters(matrices) * batch.count * passes * per_step
+    operations += 2.0 * count_parameters(model_shape(shared.teacher).values()) * taught
+    seconds = _step_seconds(operations, passes, matrices, batch.count, per_step, device)
     return Cost(
-        tokens=shared.steps * per_step * batch.count, operations=operations, seconds=BESIDE_PRODUCTS * seconds + calls
+        tokens=shared.steps * per_step * batch.count, operations=operations, seconds=SECONDS_PER_BATCH + seconds
     )
 
 
-def _parameters(matrices: Sequence[Matrix]) -> int:
-    return sum(one.parameters for one in matrices)
+def _step_seconds(
+    operations: float, passes: float, matrices: Sequence[Sides], count: int, tokens: int, device: torch.device
+) -> float:
+    """Return the time of so many operations in so many steps, from that of one forward pass through the matrices."""
+    forward = sum(product_seconds(count, tokens, *sides, device) for sides in matrices)
+    passed = operations / (2.0 * count * tokens * count_parameters(matrices))
+    return BESIDE_PRODUCTS * passed * forward + SECONDS_PER_LAYER * len(matrices) * passes
 
 
 def _has_teacher(batch: BatchConfig) -> bool:
@@ -192,17 +189,8 @@ def _measured_tokens(batch: BatchConfig) -> tuple[float, float]:
     return float(forward * shared.length), float(backward * shared.length)
 
 
-def _forward_seconds(matrices: Iterable[Matrix], count: int, tokens: int, device: torch.device) -> float:
-    """Return the time of the matrix products of one forward pass of ``count`` students, ``tokens`` each."""
-    total = 0.0
-    for one in matrices:
-        rows = max(1, min(tokens, _TIMED_NUMBERS // (count * max(one.inputs, one.outputs))))
-        total += one.count * product_seconds(count, rows, one.inputs, one.outputs, device) * tokens / rows
-    return total
-
-
 @functools.cache
-def product_seconds(count: int, rows: int, inputs: int, outputs: int, device: torch.device) -> float:
+def product_seconds(count: int, tokens: int, inputs: int, outputs: int, device: torch.device) -> float:
     """Time a batched product ``[S, N, m] × [S, m, n]`` for a fraction of a second; seconds of the fastest.
 
     What else runs on the machine makes single products slow, those of several threads by factors of a thousand, and is
@@ -210,36 +198,16 @@ def product_seconds(count: int, rows: int, inputs: int, outputs: int, device: to
 
     Args:
         count: S.
-        rows: N.
+        tokens: N; of more than are timed, the others take as long.
         inputs: m.
         outputs: n.
         device: Where.
     """
-    left = torch.ones(count, rows, inputs, device=device)
-    right = torch.ones(count, inputs, outputs, device=device)
-    threads = torch.get_num_threads()
-    try:
-        found = []
-        for number in {threads, 1} if device.type == "cpu" else {threads}:
-            torch.set_num_threads(number)
-            found.append(_fastest(left, right))
-        return min(found)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _fastest(left: torch.Tensor, right: torch.Tensor) -> float:
-    torch.bmm(left, right)
-    fastest, begun = float("inf"), _now(left.device)
-    before = begun
-    while before - begun < _TIMED_SECONDS:
-        torch.bmm(left, right)
-        after = _now(left.device)
-        fastest, before = min(fastest, after - before), after
-    return fastest
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    rows = max(1, min(tokens, _TIMED_NUMBERS // (count * max(inputs, outputs))))
+    left, right = (torch.ones(count, *sides, device=device) for sides in ((rows, inputs), (inputs, outputs)))
+    timers = [
+        Timer("left @ right", globals={"left": left, "right": right}, num_threads=n)
+        for n in {1, torch.get_num_threads()}
+    ]
+    fastest = min(min(timer.blocked_autorange(min_run_time=_TIMED_SECONDS).times) for timer in timers)
+    return fastest * tokens / rows

@@ -48,12 +48,12 @@ def planned(
             a plan can be made where it will not run.
     """
     finished = [not again and job.finished(out) is not None for job in jobs]
-    estimate, found = Estimate(store, device), []
+    estimate, parts = Estimate(store, device), []
     for job, done in zip(jobs, finished, strict=True):
         cost = Cost() if done else estimate.of(job.students(), job.settings.batch_students)
         seconds = 0.0 if done else cost.seconds + job.work.seconds(job.settings)
-        found.append(PlannedPart(job, cost, seconds, job.power(), done))
-    return found
+        parts.append(PlannedPart(job, cost, seconds, job.power(), done))
+    return parts
 
 
 def refuse_above(parts: Sequence[PlannedPart], max_hours: float | None) -> None:

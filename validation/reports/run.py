@@ -93,7 +93,7 @@ class Job:
 
     def power(self) -> dict[str, float]:
         """Return the planned power of each of its decisions; asked for as if a low one were allowed."""
-        return self.work.planned_power(self.settings)
+        return self.work.power(dataclasses.replace(self.settings, underpowered=True))
 
     def file(self, out: Path) -> Path:
         """Return the file of its record."""
@@ -133,18 +133,18 @@ def jobs_of(slugs: Sequence[str], preset: str, parts: Sequence[str] = (), seed: 
     for part in parts:
         one_of("part", part, PARTS)
     asked = [experiments.find_experiment(slug) for slug in slugs or experiments.SLUGS]
-    found = {experiment.slug: experiment for experiment in asked}
-    settings = {slug: presets.check_settings(preset, slug) for slug in found}
-    for slug, experiment in found.items():
+    by_slug = {experiment.slug: experiment for experiment in asked}
+    settings = {slug: presets.check_settings(preset, slug) for slug in by_slug}
+    for slug, experiment in by_slug.items():
         for part in settings[slug]:
             experiment.part(part)  # a table of the preset that is for no part
     jobs = [
-        Job(found[slug], part, own[part], preset, seed)
+        Job(by_slug[slug], part, own[part], preset, seed)
         for part in PARTS
         for slug, own in settings.items()
         if part in own and (not parts or part in parts)
     ]
-    idle = [slug for slug in found if slug not in {job.experiment.slug for job in jobs}]
+    idle = [slug for slug in by_slug if slug not in {job.experiment.slug for job in jobs}]
     if not jobs or (slugs and idle):
         there = {slug: f"it has {', '.join(own)} of {slug}" for slug, own in settings.items() if own}
         missing = {slug: f"add [checks.{slug}.{PARTS[0]}] to validation/presets/{preset}.toml" for slug in idle}
@@ -177,7 +177,7 @@ def allowed(jobs: Sequence[Job], *, underpowered: bool = False) -> list[Job]:
     Raises:
         InputError: a power below 0.8 that is not allowed.
     """
-    found = []
+    marked = []
     for job in jobs:
         weak = weak_decisions(job)
         if weak and not (underpowered or job.settings.underpowered):
@@ -186,8 +186,8 @@ def allowed(jobs: Sequence[Job], *, underpowered: bool = False) -> list[Job]:
                 f"{job.name}: the planned power of {name} is {power:.2f}, below {LEAST_POWER}",
                 "take more seeds or sizes, or add --underpowered to run it all the same",
             )
-        found.append(dataclasses.replace(job, table={**job.table, "underpowered": True}) if weak else job)
-    return found
+        marked.append(dataclasses.replace(job, table={**job.table, "underpowered": True}) if weak else job)
+    return marked
 
 
 def check_out(out: Path, preset: str, seed: int) -> None:

@@ -129,7 +129,8 @@ def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Rec
     presets = PRESETS_BY_SIZE if preset is None else (one_of("preset", preset, PRESETS_BY_SIZE),)
     places = (work, COMMITTED) if out is None else (out,)
     for name in presets:
-        by_folder = {folder: _records_in(folder) for folder in (folder_of(place, name, seed) for place in places)}
+        folders = (folder_of(place, name, seed) for place in places)
+        by_folder = {folder: list(read_records(folder)) for folder in folders}
         folder, records = max(by_folder.items(), key=lambda item: len(item[1]))  # the first of those that hold as many
         if records:
             symbolic = next((record for record in records if record.slug == audit.SLUG), None)
@@ -141,10 +142,6 @@ def recorded(out: Path | None, preset: str | None, seed: int, work: Path) -> Rec
         f"there are no records {wanted}with seed {seed} in {' or '.join(map(str, places))}",
         f"python -m validation run --preset {preset or 'smoke'}",
     )
-
-
-def _records_in(folder: Path) -> list[Record]:
-    return list(read_records(folder)) if folder.is_dir() else []
 
 
 def rows_of(recorded: Recorded) -> list[Row]:

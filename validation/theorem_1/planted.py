@@ -18,18 +18,10 @@ from scipy.signal import lfilter
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.statements.theorem_1 import quadratic_average
-from theorykit.verdicts import (
-    AdversarialSearch,
-    Form,
-    Instance,
-    Verdict,
-    expectation_verdict,
-    inequality_verdict,
-    plan_exponent,
-)
+from theorykit.verdicts import AdversarialSearch, Form, Instance, expectation_verdict, inequality_verdict, plan_exponent
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding
-from validation.claims.planted import attained, equality
+from validation.claims.planted import attained, equality, exact
 from validation.theorem_1.slopes import RATES, rate_finding
 
 ALPHA = 1e-4
@@ -241,23 +233,18 @@ def on_minibatches(generator: np.random.Generator) -> list[Finding]:
     whole = _gradient_of_the_mean_loss(left, right, inputs, outputs)
     mean = batches.mean(axis=0)
     distance = float(np.linalg.norm(mean - whole) / np.linalg.norm(whole))
-    verdict = Verdict(
-        "E g = ∇L",
-        Instance.HOLDS if distance < 1e-12 else Instance.VIOLATED,
-        reasons=(f"over all {len(batches)} minibatches ‖E g − ∇L‖ = {distance:.2g} ‖∇L‖.",),
-        n_seeds=1,
-        method="complete enumeration",
-    )
     spread = ((batches - whole) ** 2).sum(axis=1).mean()
     estimate = tk.gradient_variance(each).at_batch_size(size).variance * (samples - size) / samples
     unit, norms = "norm of the gradient", (np.linalg.norm(mean), np.linalg.norm(whole))
     gradient = "factored least squares: ‖mean of all 84 minibatch gradients‖ by hand and ‖∇L‖ by autograd"
     unbiased = "factored least squares: SGD on the factors is unbiased for its own loss, no ε enters"
     variance = "σ² of a minibatch drawn without replacement: estimator on single samples, and all minibatches"
-    share: dict[str, Any] = {"measured": distance, "bound": 0.0, "unit": "share of ‖∇L‖"}
+    reason = f"over all {len(batches)} minibatches ‖E g − ∇L‖ = {distance:.2g} ‖∇L‖."
+    share: dict[str, Any] = {"measured": distance, "bound": 0.0, "unit": "share of ‖∇L‖", "key": "unbiased"}
+    share |= {"reason": reason, "method": "complete enumeration"}
     return [
         equality("eq-11", gradient, *norms, unit=unit, key="minibatch-gradient"),
-        Finding("eq-6", Form.CORRECTED, unbiased, verdict, ("HOLDS",), **share, key="unbiased"),
+        exact("eq-6", unbiased, distance < 1e-12, **share).judged(statement="E g = ∇L"),
         equality("eq-6", variance, estimate, spread, unit=_UNIT, key="minibatch-variance"),
     ]
 
@@ -276,16 +263,21 @@ def on_variance(generator: np.random.Generator) -> list[Finding]:
     drawn = 3.0 + scales * generator.standard_normal((2000, scales.size))
     estimate = tk.gradient_variance(drawn, confidence=1 - ALPHA)
     low, high = estimate.interval
-    verdict = Verdict(
-        "σ² lies in its interval",
-        Instance.HOLDS if low <= truth <= high and high < 2 * low else Instance.VIOLATED,
-        reasons=(f"planted {truth:.4g}, interval [{low:.4g}, {high:.4g}].",),
-        n_seeds=1,
+    finding = exact(
+        "eq-6",
+        "interval of σ² from 2000 gradients of planted variance",
+        low <= truth <= high and high < 2 * low,
+        form=Form.INSTRUMENT,
+        reason=f"planted {truth:.4g}, interval [{low:.4g}, {high:.4g}].",
         alpha=ALPHA,
         method="jackknife interval",
+        measured=estimate.variance,
+        interval=(low, high),
+        bound=truth,
+        unit=_UNIT,
+        key="variance-interval",
     )
-    what, numbers = "interval of σ² from 2000 gradients of planted variance", (estimate.variance, (low, high), truth)
-    return [Finding("eq-6", Form.INSTRUMENT, what, verdict, ("HOLDS",), *numbers, _UNIT, key="variance-interval")]
+    return [finding.judged(statement="σ² lies in its interval")]
 
 
 def on_truncation(last: Floats, squared_bias: Floats, gaps: Floats) -> list[Finding]:
@@ -336,13 +328,13 @@ def constant_step(generator: np.random.Generator, seeds: int, n_steps: int) -> t
 def tuned_steps(generator: np.random.Generator, seeds: int, sizes: Sequence[int], coordinates: int = 4) -> Floats:
     """Run SGD on ‖x‖²/2 with Δ = σ² = 1, for each T with the step tuned to it; averages of ‖∇f‖² ``[seeds, sizes]``."""
     start = np.full(seeds, np.sqrt(2 / coordinates))
-    found = np.zeros((seeds, len(sizes)))
+    squares = np.zeros((seeds, len(sizes)))
     for place, steps in enumerate(sizes):
         step = float(tk.tuned_step_size(steps, smoothness=1.0, initial_gap=1.0, gradient_variance=1.0))
         for _ in range(coordinates):
             noise = generator.standard_normal((seeds, steps - 1)) / np.sqrt(coordinates)
-            found[:, place] += (_path(start, 1 - step, -step * noise) ** 2).mean(axis=1)
-    return found
+            squares[:, place] += (_path(start, 1 - step, -step * noise) ** 2).mean(axis=1)
+    return squares
 
 
 def without_noise(generator: np.random.Generator, seeds: int, sizes: Sequence[int]) -> Floats:

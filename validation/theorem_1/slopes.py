@@ -193,8 +193,7 @@ def adamw_slope(context: Context[StudentsSettings], curves: Curves) -> Finding:
 
 def _only_shown(finding: Finding, reason: str) -> Finding:
     """Return a finding whose slope stays and decides nothing."""
-    verdict = replace(finding.verdict, instance=Instance.NOT_APPLICABLE, exponent=None, alpha=None, reasons=(reason,))
-    return replace(finding, verdict=verdict)
+    return finding.judged(instance=Instance.NOT_APPLICABLE, exponent=None, alpha=None, reasons=(reason,))
 
 
 # §5.4: does low rank converge faster?
@@ -279,14 +278,14 @@ def _faster(context: Context[StudentsSettings], measure: Measure, speeds: Mappin
         "faster-convergence",
         Form.PRINTED,
         what,
-        replace(verdict, reasons=(*verdict.reasons, failed, _NO_TEST, set_up(settings.adamw_start))),
+        verdict,
         measured=float(finite.mean()) if finite.size else None,
         interval=next((row.interval for row in rows if isinstance(row, PairedEffect)), None),
         bound=0.0,
         unit="ln of the ratio of speeds",
         key="speed",
         of={"rival": rival, "measure": measure},
-    )
+    ).because(failed, _NO_TEST, set_up(settings.adamw_start))
 
 
 def set_up(start: str) -> str:

@@ -14,7 +14,7 @@ from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.verdicts import Form, Instance, Rows, Verdict, expectation_verdict, order_verdict
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding
+from validation.claims.finding import CONDITIONAL, Finding, stated
 from validation.theorem_1.arms import (
     ADAMW,
     CONTROL,
@@ -32,15 +32,7 @@ from validation.theorem_1.arms import (
     sgd_students,
     tuned_groups,
 )
-from validation.theorem_1.slopes import (
-    NOT_SGD,
-    RIVALS,
-    Measure,
-    adamw_slope,
-    slope_findings,
-    speed_findings,
-    speeds_of,
-)
+from validation.theorem_1.slopes import NOT_SGD, RIVALS, Measure, adamw_slope, slope_findings, speed_findings, speeds_of
 from validation.training.config import StudentConfig
 
 _UNIT = "squared norm of the gradient"
@@ -294,9 +286,8 @@ def _adamw(settings: StudentsSettings, curves: Curves) -> Finding:
         mean = float(np.mean([curve.average(0, steps) for curve in living]))
         ends = [float(curve.squared_gradient_norm[-1] / curve.squared_gradient_norm[0]) for curve in living]
         fall = f"‖∇L‖² ends at {np.median(ends):.3g} of its start (median of {len(ends)})."
-    verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=(NOT_SGD, fall), n_seeds=len(living))
-    of = {"arm": ADAMW}
-    return Finding("eq-11", Form.PRINTED, what, verdict, measured=mean, unit=_UNIT, key="average", of=of)
+    named: dict[str, Any] = {"measured": mean, "unit": _UNIT, "key": "average", "of": {"arm": ADAMW}}
+    return stated("eq-11", Form.PRINTED, what, Instance.NOT_APPLICABLE, NOT_SGD, fall, n_seeds=len(living), **named)
 
 
 def _reasons(curves: Curves, known: Constants) -> tuple[str, ...]:
@@ -325,16 +316,16 @@ def _finding(
     """Return a verdict on an arm with the mean over its seeds, and the interval that decided."""
     rows: tuple[Any, ...] = verdict.evidence.rows if isinstance(verdict.evidence, Rows) else ()
     interval, mean = tuple(rows[-1].interval) if rows else None, float(np.nanmean(measured))
-    verdict = replace(verdict, reasons=(*verdict.reasons, *reasons))
     what, of = verdict.statement, {"arm": arm}
-    return Finding(equation, form, what, verdict, (), mean, interval, float(bound), _UNIT, key=key, of=of)
+    finding = Finding(equation, form, what, verdict, (), mean, interval, float(bound), _UNIT, key=key, of=of)
+    return finding.because(*reasons)
 
 
 def _open(arm: str, instance: Instance, reason: str) -> list[Finding]:
     """Return that nothing can be said, of the printed form and of the corrected one."""
     what = f"{arm}: averages of ‖∇L‖² against eq 11"
-    verdict = Verdict(what, instance, reasons=(reason,))
-    return [Finding("eq-11", form, what, verdict, unit=_UNIT, key="average", of={"arm": arm}) for form in _FORMULAS]
+    named: dict[str, Any] = {"unit": _UNIT, "key": "average", "of": {"arm": arm}}
+    return [stated("eq-11", form, what, instance, reason, **named) for form in _FORMULAS]
 
 
 def _listed(sizes: Iterable[int]) -> str:

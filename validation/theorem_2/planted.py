@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -22,9 +21,7 @@ from theorykit.arguments import Floats
 from theorykit.verdicts import (
     Exponent,
     Form,
-    Instance,
     Value,
-    Verdict,
     adversarial_search,
     bound_value,
     exponent_verdict,
@@ -35,7 +32,7 @@ from theorykit.verdicts import (
 from theorykit.verdicts.growth import linearity_verdict
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Configuration, Finding
-from validation.claims.planted import attained, equality, exact
+from validation.claims.planted import attained, compared, equality, exact
 from validation.theorem_2.slopes import growth_finding
 
 UNIT = "unit of ⟨W, X⟩"
@@ -104,19 +101,13 @@ def _within(what: str, functions: str, rank: int, known: float, drawn: Any) -> F
         f"exact {known:.6g}, interval [{low:.6g}, {high:.6g}] of level {drawn.confidence}, narrow enough "
         "below 0.1 of the exact number."
     )
-    verdict = Verdict(
+    return exact(
+        "eq-18",
         what,
-        Instance.HOLDS if inside else Instance.VIOLATED,
-        reasons=(reason,),
+        inside,
+        reason=reason,
         n_seeds=drawn.n_draws,
         method="all signs enumerated beside Student's interval over draws",
-    )
-    return Finding(
-        "eq-18",
-        Form.CORRECTED,
-        what,
-        verdict,
-        expected=("HOLDS",),
         measured=known,
         interval=(low, high),
         bound=middle,
@@ -131,14 +122,9 @@ def _shape(values: Floats, route: str) -> Finding:
     over_root = values / np.sqrt(np.arange(1, values.size + 1))
     rises = bool((np.diff(values) > 0).all() and (np.diff(over_root) <= 0).all())
     what = f"R̂_N rises with the rank and R̂_N/√r does not, by {route}"
-    verdict = Verdict(
-        what,
-        Instance.HOLDS if rises else Instance.VIOLATED,
-        reasons=(f"R̂_N {values.round(6).tolist()}, over √r {over_root.round(6).tolist()}.",),
-        n_seeds=1,
-        method="exact instance",
-    )
-    return Finding("eq-21", Form.CORRECTED, what, verdict, ("HOLDS",), key="rises-with-rank", of={"route": route})
+    reason = f"R̂_N {values.round(6).tolist()}, over √r {over_root.round(6).tolist()}."
+    named: dict[str, Any] = {"method": "exact instance", "key": "rises-with-rank", "of": {"route": route}}
+    return exact("eq-21", what, rises, reason=reason, **named)
 
 
 def _certain_complexities(ctx: Context[Any]) -> list[Finding]:
@@ -313,13 +299,13 @@ def covering_findings(ctx: Context[Any]) -> list[Finding]:
         logs = tk.log_covering_number(radii, shape=(1, 1), rank=1, frobenius_bound=1.0, constant=constant)
         nearest = int(np.argmax(least / logs))
         findings.append(
-            exact(
+            compared(
                 "eq-20",
-                form,
                 f"numbers on [−1, 1]: the exact covering number of {radii.size} radii",
-                bool((least <= logs * (1 + 1e-12)).all()),
                 float(least[nearest]),
                 float(logs[nearest]),
+                bool((least <= logs * (1 + 1e-12)).all()),
+                form=form,
                 reason=f"{radii.size} instances, all exact.",
                 method="exact instances",
                 unit="nats",
@@ -419,13 +405,13 @@ def worth(
     limit = float(bound)
     value = bound_value(limit, trivial=trivial, simpler=simpler)
     beside = "" if simpler is None else f", a simpler one {simpler:.4g}"
-    finding = exact(
+    finding = compared(
         equation,
-        form,
         what,
-        measured <= limit * (1 + 1e-12),
         measured,
         limit,
+        measured <= limit * (1 + 1e-12),
+        form=form,
         reason=f"exact value {measured:.4g}, bound {limit:.4g}, the trivial bound {trivial:.4g}{beside}.",
         method="exact instance",
         expected=("HOLDS", expected.value),
@@ -433,7 +419,7 @@ def worth(
         key="worth",
         of=of,
     )
-    return replace(finding, verdict=replace(finding.verdict, value=value))
+    return finding.judged(value=value)
 
 
 def _walk(count: int) -> float:

@@ -149,8 +149,8 @@ def run(ctx: Context[GapSettings]) -> PartResult:
     settings, curve = ctx.settings, label_curve(ctx.settings, ctx.seed)
     by_name = {student.identity: student for student in ctx.train(students(settings, ctx.seed))}
     trained = tuple(by_name[config.identity] for config in label_grid(settings, ctx.seed))
-    matrices = model_shape(settings.teacher).matrices
-    gaps = _gaps(curve, trained, matrices[-1].outputs)
+    *layers, (_, vocabulary) = model_shape(settings.teacher).values()
+    gaps = _gaps(curve, trained, vocabulary)
     growth = {loss: gap_growth(ctx, values) for loss, (values, _) in gaps.items()}
     slopes = {loss: gap_slopes(ctx, values) for loss, (values, _) in gaps.items()}
     data = StudentsData(
@@ -158,7 +158,7 @@ def run(ctx: Context[GapSettings]) -> PartResult:
         curve.sizes,
         curve.seeds,
         f"blocks of {settings.length} tokens",
-        *_bounds(settings, curve, min(((matrix.inputs, matrix.outputs) for matrix in matrices[:-1]), key=sum)),
+        *_bounds(settings, curve, min(layers, key=sum)),
         student_interval(_measured(curve, trained, "held_out", "accuracy")),
         tuple(
             GapData(

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Form, Instance, ReferenceTask, Rows, Verdict, equivalence, mechanism_verdict
+from theorykit.verdicts.competitors import overall_instance
+from theorykit.verdicts.intervals import mean_interval
 from validation.claims.experiment import Context
 from validation.claims.finding import Configuration, Finding
-from validation.theorem_3.layers import (
-    CLONED,
-    CLOSED_FORMS,
-    CONTROLS,
-    PLAIN,
-    Numbers,
-    PairSettings,
-    mean_with_interval,
-)
+from validation.theorem_3.layers import CLONED, CLOSED_FORMS, CONTROLS, PLAIN, Numbers, PairSettings
 
 PRINTED_GAIN = 1.2
 """Nats, the average over layers of §5.7."""
@@ -51,8 +44,7 @@ def _of_treated(finding: Finding, treatment: Verdict) -> Finding:
 
 def _instead(finding: Finding, instance: Instance, reason: str) -> Finding:
     """Return a finding with another verdict, whose reason comes first."""
-    reasons = (reason, *finding.verdict.reasons)
-    return replace(finding, verdict=replace(finding.verdict, instance=instance, reasons=reasons))
+    return finding.judged(instance=instance, reasons=(reason, *finding.verdict.reasons))
 
 
 def _over_layers(values: Floats) -> Floats:
@@ -85,12 +77,10 @@ def _instrument(ctx: Context[PairSettings], numbers: Numbers, method: str) -> Fi
     """Judge an estimator on pairs of known information with the rows, the columns and the covariance of students."""
     margin, alpha = ctx.settings.margin, ctx.settings.alpha
     rows = [equivalence(task, "known truth", alpha) for task in _known_truths(ctx, numbers, method)]
-    outside = any(row.interval[0] > row.margin or row.interval[1] < -row.margin for row in rows)
-    passed = all(row.passed for row in rows)
     what = f"{method} on Gaussian pairs like the students' layers: off by less than {margin:g} nats"
     verdict = Verdict(
         what,
-        Instance.HOLDS if passed else Instance.VIOLATED if outside else Instance.INCONCLUSIVE,
+        overall_instance(row.instance for row in rows),
         reasons=tuple(
             f"{row.name}: off by {row.difference:.3g} ({row.interval[0]:.3g} to {row.interval[1]:.3g}) nats."
             for row in rows
@@ -164,7 +154,7 @@ def _largest(differences: Floats, alpha: float) -> float:
     """Return how far a mean may be from 0; 0 without two numbers, where nothing is decided in any case."""
     if differences.size < 2 or not np.isfinite(differences).all():
         return 0.0
-    return max(abs(end) for end in mean_with_interval(differences, alpha)[1])
+    return max(abs(end) for end in mean_interval(differences, alpha)[1])
 
 
 def _by_decoder(ctx: Context[PairSettings], numbers: Numbers) -> Finding:
@@ -202,11 +192,11 @@ def _finding(
         GAIN,
         form,
         what,
-        replace(verdict, reasons=(*verdict.reasons, *reasons)),
+        verdict,
         measured=float(kept.mean()) if kept.size else None,
-        interval=mean_with_interval(kept, alpha)[1] if kept.size > 1 else None,
+        interval=mean_interval(kept, alpha)[1] if kept.size > 1 else None,
         bound=claim,
         unit="nats",
         key="gain",
         of=of,
-    )
+    ).because(*reasons)

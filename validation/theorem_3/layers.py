@@ -13,7 +13,6 @@ import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.devices import torch_device
 from theorykit.information import canonical_correlations
-from theorykit.verdicts.intervals import mean_limits
 from validation.claims.experiment import Context
 from validation.claims.settings import PartSettings
 from validation.claims.trained import TrainedStudent
@@ -168,7 +167,7 @@ def measured(ctx: Context[PairSettings], pairs: Sequence[Pair]) -> Numbers | Non
         dict(end),
         dict(start),
         dict(controls),
-        {method: dict(found) for method, found in estimates.items()},
+        {method: dict(values) for method, values in estimates.items()},
         gaussian_by_noise(first[layers[0]], SHARES, ctx.generator("falling noise")),
         tuple(student.failure for pair in pairs for student in pair if student.failure),
         missing,
@@ -282,12 +281,6 @@ def gaussian_by_noise(states: LayerStates, shares: Iterable[float], generator: n
     pair = states.teacher, states.student, "gaussian"
     values = [tk.mutual_information(*pair, noise=share * scale, **options).information for share in shares]
     return [float("nan") if value is None else float(value) for value in values]
-
-
-def mean_with_interval(values: Floats, alpha: float = 0.05) -> tuple[float, tuple[float, float]]:
-    """Return the mean over seeds ``[S]`` and its t interval of level 1 − 2 alpha."""
-    limits = mean_limits(values[None, :], alpha)
-    return float(limits.mean[0]), (float(limits.lower[0]), float(limits.upper[0]))
 
 
 def _by_block(states: LayerStates, rows: Floats) -> Floats:

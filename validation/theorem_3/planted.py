@@ -18,7 +18,6 @@ from theorykit.verdicts import (
     Form,
     Instance,
     ReferenceTask,
-    Verdict,
     adversarial_search,
     expectation_verdict,
     inequality_verdict,
@@ -26,8 +25,8 @@ from theorykit.verdicts import (
     trivial_bound,
 )
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import Finding
-from validation.claims.planted import attained, equality
+from validation.claims.finding import Finding, stated
+from validation.claims.planted import attained, equality, exact
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings
 
@@ -337,14 +336,9 @@ def _without_noise(ctx: Context[PlantedSettings], teacher: Floats, student: Floa
     estimate = tk.mutual_information(teacher[:500], student[:500], generator=ctx.generator("without noise"))
     infinite = estimate.information is not None and np.isinf(estimate.information)
     what = "teacher and rotated teacher without noise: information is infinite, no number to compare"
-    verdict = Verdict(
-        what,
-        Instance.NOT_APPLICABLE if infinite else Instance.VIOLATED,
-        reasons=estimate.warnings,
-        n_seeds=1,
-        method=estimate.method,
-    )
-    return Finding("eq-22", Form.PRINTED, what, verdict, ("NOT_APPLICABLE",), key="without-noise")
+    instance = Instance.NOT_APPLICABLE if infinite else Instance.VIOLATED
+    named: dict[str, Any] = {"method": estimate.method, "expected": ("NOT_APPLICABLE",), "key": "without-noise"}
+    return stated("eq-22", Form.PRINTED, what, instance, *estimate.warnings, n_seeds=1, **named)
 
 
 def _automatic(ctx: Context[PlantedSettings]) -> list[Finding]:
@@ -363,16 +357,17 @@ def _automatic(ctx: Context[PlantedSettings]) -> list[Finding]:
         what = f"auto on a {name} Gaussian pair of {count} rows and {columns} columns, I = {truth:.3g}"
         measured = estimate.information
         off = np.inf if measured is None else abs(measured - truth)
-        verdict = Verdict(
+        finding = exact(
+            GAIN,
             what,
-            Instance.HOLDS if off <= _ALLOWED else Instance.VIOLATED,
-            reasons=(f"off by {off:.3g} nats, {_ALLOWED:g} are allowed.", *estimate.warnings),
-            n_seeds=1,
+            off <= _ALLOWED,
+            reason=f"off by {off:.3g} nats, {_ALLOWED:g} are allowed.",
             method=estimate.method,
+            measured=measured,
+            bound=truth,
+            **_named("known-truth", Form.INSTRUMENT, estimator="auto", pair=name),
         )
-        named = _named("known-truth", Form.INSTRUMENT, estimator="auto", pair=name)
-        numbers: dict[str, Any] = {"measured": measured, "bound": truth}
-        findings.append(Finding(GAIN, what=what, verdict=verdict, expected=("HOLDS",), **numbers, **named))
+        findings.append(finding.because(*estimate.warnings))
     return findings
 
 

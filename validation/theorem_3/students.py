@@ -10,9 +10,9 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
-from theorykit.verdicts import Form, Instance, Verdict, power_expectation
+from theorykit.verdicts import Form, Instance, power_expectation
 from validation.claims.experiment import Context, PartResult
-from validation.claims.finding import CONDITIONAL, Finding
+from validation.claims.finding import CONDITIONAL, Finding, stated
 from validation.claims.grids import seeds_of, student
 from validation.claims.trained import TrainedStudent
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN, gain_findings
@@ -107,7 +107,7 @@ def _nothing(trained: Sequence[TrainedStudent]) -> Finding:
     failures = [student.failure for student in trained if student.failure]
     what = "pairs of students with and without the clone loss"
     reasons = (f"{len(failures)} of {len(trained)} students failed; two pairs at least are needed: {failures[:1]}.",)
-    return Finding(GAIN, Form.PRINTED, what, Verdict(what, Instance.INCONCLUSIVE, reasons=reasons), key="pairs")
+    return stated(GAIN, Form.PRINTED, what, Instance.INCONCLUSIVE, *reasons, key="pairs")
 
 
 def _data(numbers: Numbers, pairs: Sequence[Pair]) -> StudentsData:

@@ -10,20 +10,11 @@ import numpy as np
 import theorykit as tk
 from theorykit.arguments import Floats
 from theorykit.information import isotropic_gaussian_mutual_information, printed_isotropic_bound
-from theorykit.verdicts import Form, Instance, Verdict, expectation_verdict, trivial_bound
-from theorykit.verdicts.intervals import mean_limits
+from theorykit.verdicts import Form, Instance, expectation_verdict, trivial_bound
+from theorykit.verdicts.intervals import mean_interval, mean_limits
 from validation.claims.experiment import Context
-from validation.claims.finding import Configuration, Finding
-from validation.theorem_3.layers import (
-    ARMS,
-    CLONED,
-    CLOSED_FORMS,
-    PLAIN,
-    SHARES,
-    Numbers,
-    PairSettings,
-    mean_with_interval,
-)
+from validation.claims.finding import Configuration, Finding, stated
+from validation.theorem_3.layers import ARMS, CLONED, CLOSED_FORMS, PLAIN, SHARES, Numbers, PairSettings
 
 _NATS = "nats"
 _ONE_MODEL = "Estimate and bound both rest on covariances of the Gaussian model: only a critic tests the model itself."
@@ -86,7 +77,7 @@ def _lower_bound(
     reasons = (f"The value by {method} is {OF_ESTIMATORS[method.replace('-', '_')]}.", *reasons)
     if not np.isfinite(values).all() or not np.isfinite(bounds).all():
         reasons = ("An estimate failed or a bound is infinite.", *reasons)
-        return Finding(equation, form, what, Verdict(what, Instance.INCONCLUSIVE, reasons=reasons), **question)
+        return stated(equation, form, what, Instance.INCONCLUSIVE, *reasons, **question)
     limits = mean_limits(bounds, 0.05)
     verdict = expectation_verdict(
         values,
@@ -103,7 +94,7 @@ def _lower_bound(
         verdict = replace(verdict, instance=Instance.INCONCLUSIVE)
     # the configuration nearest to a violation speaks for all
     worst = int(np.argmin(values.mean(axis=1) - limits.mean))
-    measured = mean_with_interval(values[worst])
+    measured = mean_interval(values[worst])
     verdict = replace(verdict, reasons=reasons)
     return Finding(equation, form, what, verdict, (), *measured, float(limits.mean[worst]), **question)
 
@@ -118,8 +109,9 @@ def _infinite(numbers: Numbers) -> Finding:
         "discrete ones, whatever the clone loss; only I(H_t; H_s + τZ) or a rate–distortion bound can be compared.",
         f"Gaussian estimate in nats as the noise falls, in units of the student's scale: {by_noise}; it has no end.",
     )
-    verdict = Verdict(what, Instance.NOT_APPLICABLE, reasons=reasons, n_seeds=1, method="Gaussian estimate, all pairs")
-    return Finding("eq-22", Form.PRINTED, what, verdict, (), numbers.by_noise[-1], unit=_NATS, key="without-noise")
+    named: dict[str, Any] = {"measured": numbers.by_noise[-1], "unit": _NATS, "key": "without-noise"}
+    named |= {"n_seeds": 1, "method": "Gaussian estimate, all pairs"}
+    return stated("eq-22", Form.PRINTED, what, Instance.NOT_APPLICABLE, *reasons, **named)
 
 
 def treated(numbers: Numbers) -> Finding:
@@ -129,17 +121,17 @@ def treated(numbers: Numbers) -> Finding:
     what = "clone loss with cloning over that without, in each layer: logarithm below 0"
     names = [f"layer {layer}" for layer in numbers.layers]
     verdict = expectation_verdict(excess, np.zeros(len(names)), names=names, statement=what)
-    verdict = replace(verdict, reasons=(*verdict.reasons, *numbers.reasons))
     worst = int(np.argmax(excess.mean(axis=1)))
-    measured = mean_with_interval(excess[worst])
-    return Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")
+    measured = mean_interval(excess[worst])
+    finding = Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")
+    return finding.because(*numbers.reasons)
 
 
 def _unnamed_constant(numbers: Numbers) -> Finding:
     what = "I ≥ log d − (d/2) L + const with the constant left open"
     reason = "Any finite measurement satisfies it with some const; the paper names none, and its scale decides."
-    verdict = Verdict(what, Instance.UNFALSIFIABLE, reasons=(reason,), n_seeds=len(numbers.seeds), method="none")
-    return Finding("eq-23", Form.PRINTED, what, verdict, unit=_NATS, key="open-constant")
+    named: dict[str, Any] = {"method": "none", "unit": _NATS, "key": "open-constant"}
+    return stated("eq-23", Form.PRINTED, what, Instance.UNFALSIFIABLE, reason, n_seeds=len(numbers.seeds), **named)
 
 
 def _printed(numbers: Numbers, method: str) -> list[Finding]:
@@ -206,9 +198,9 @@ def _isotropic(numbers: Numbers) -> Finding:
     )
     close = participation > 0.9 * d and np.nanmax(np.abs(np.log(share))) < 0.1 and np.nanmax(apart) < 0.1
     instance = Instance.INCONCLUSIVE if close else Instance.NOT_APPLICABLE
-    verdict = Verdict(what, instance, reasons=reasons, n_seeds=int(numbers.complete.sum()), method="sample covariances")
-    loss, bound = float(np.nanmean(end["clone_loss"])), float(np.nanmean(predicted))
-    return Finding("eq-26", Form.PRINTED, what, verdict, (), loss, bound=bound, key="isotropic-states")
+    named: dict[str, Any] = {"measured": float(np.nanmean(end["clone_loss"])), "bound": float(np.nanmean(predicted))}
+    named |= {"n_seeds": int(numbers.complete.sum()), "method": "sample covariances", "key": "isotropic-states"}
+    return stated("eq-26", Form.PRINTED, what, instance, *reasons, **named)
 
 
 def _reversed(numbers: Numbers) -> Finding:

@@ -68,6 +68,12 @@ def failure_in(stored: Mapping[str, Any]) -> Failure | None:
     return Failure(FailureKind(kind) if kind else kind_before_kinds_were_stored(reason), reason, trace)
 
 
+def by_accident(stored: Mapping[str, Any]) -> bool:
+    """Return whether a stored student failed by an accident: trained again, it may end well."""
+    failure = failure_in(stored)
+    return failure is not None and failure.kind is FailureKind.ACCIDENT
+
+
 def kind_before_kinds_were_stored(reason: str) -> FailureKind:
     """Return the kind of a failure that was written down as a sentence alone, in the words of those versions."""
     if "no step size" in reason:

@@ -15,6 +15,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class Store:
             size: Students in a new batch, at most.
             keep: Write new batches down, so that the students stay together whatever is asked for later.
         """
-        with self._locked("batches") if keep else contextlib.nullcontext():
+        with self._locked() if keep else contextlib.nullcontext():
             known = self.batches()
             place = {student.identity: batch for batch, config in known.items() for student in config.students}
             left = self.unfinished(students)
@@ -125,9 +126,9 @@ class Store:
         """Put two halves in the place of a batch."""
         students = config.students
         middle = len(students) // 2
-        with self._locked("batches"):
+        with self._locked():
             halves = [BatchConfig(part) for part in (students[:middle], students[middle:])]
-            kept = [halves if batch == config.identity else [one] for batch, one in self.batches().items()]
+            kept = [halves if batch == config.identity else [other] for batch, other in self.batches().items()]
             self._keep_batches(itertools.chain.from_iterable(kept))
             shutil.rmtree(self.run_folder(config.identity), ignore_errors=True)
 
@@ -147,46 +148,41 @@ class Store:
             self._record_file(student).unlink(missing_ok=True)
         if members <= failed and (self.run_folder(batch) / "result.json").exists():
             shutil.rmtree(self.run_folder(batch))
-        with self._locked("batches"):
-            self._keep_batches(one for name, one in self.batches().items() if name != batch)
+        with self._locked():
+            self._keep_batches(kept for name, kept in self.batches().items() if name != batch)
 
-    @contextlib.contextmanager
-    def claim(self, batch: str, *, wait: bool = False) -> Iterator[bool]:
+    def claim(self, batch: str, *, wait: bool = False) -> AbstractContextManager[bool]:
         """Hold a batch, so that no other process trains it; give False where another one does and ``wait`` is off."""
         self._make("runs")
-        with contextlib.ExitStack() as held:
-            try:
-                held.enter_context(self._lock(self.path / "runs" / f"{batch}.lock", -1 if wait else 0))
-            except Timeout:
-                yield False
-                return
-            yield True
+        return _held(self.path / "runs" / f"{batch}.lock", -1 if wait else 0)
 
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[bool]:
+        """Hold the list of batches."""
         self._make("")
-        with self._lock(self.path / f"{name}.lock", -1):
-            yield
-
-    @contextlib.contextmanager
-    def _lock(self, file: Path, timeout: float) -> Iterator[None]:
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            raise
-        except OSError as error:
-            raise InputError(f"cannot lock {file}: {error.strerror}", "give a folder that can be written") from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return _held(self.path / "batches.lock", -1)
 
     def _make(self, name: str) -> None:
         try:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the folder {self.path / name}: {error.strerror}", "give another") from error
+
+
+@contextlib.contextmanager
+def _held(file: Path, timeout: float) -> Iterator[bool]:
+    """Hold a lock, and give whether that could be had in time."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise InputError(f"cannot lock {file}: {error.strerror}", "give a folder that can be written") from error
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def group(students: Sequence[StudentConfig], size: int) -> list[BatchConfig]:

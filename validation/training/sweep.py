@@ -210,6 +210,7 @@ def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> N
     """Write the record of each student that has none; all that is not bound to repeat itself is under ``made``."""
     store = Store(task.store)
     left = {student.identity for student in store.unfinished(task.config.students)}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and task.device != "cpu" else None
     for place, (student, row) in enumerate(zip(task.config.students, rows, strict=True)):
         if student.identity not in left:
             continue
@@ -228,16 +229,12 @@ def _keep(task: Task, rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> N
                 | task.origin
                 | {
                     "time": _now(),
-                    "machine": provenance.machine() | {"gpu": _gpu(task.device)},
+                    "machine": provenance.machine() | {"gpu": gpu},
                     "threads": torch.get_num_threads(),
                     "environment": environment(),
                 },
             }
         )
-
-
-def _gpu(asked: str | None) -> str | None:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() and asked != "cpu" else None
 
 
 def _now() -> str:

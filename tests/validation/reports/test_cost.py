@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.models.tiny import save_runnable, tiny_gpt2, tiny_llama
-from validation.claims.model_shape import model_shape, student_matrices
+from validation.claims.model_shape import count_parameters, model_shape, student_matrices
 from validation.reports import cost
 from validation.reports.cost import Cost, Estimate
 from validation.students import make_student
@@ -24,6 +24,10 @@ def teacher(request, tmp_path_factory):
     return module, str(save_runnable(module, tmp_path_factory.mktemp("teachers") / request.param))
 
 
+def teacher_parameters(name):
+    return count_parameters(model_shape(name).values())
+
+
 def multiplied(weights):
     """Return how many numbers of a model's weights are in matrices that every token meets, a tied head with them."""
     names = {name: part for name, part in weights.items() if part.ndim == 2}
@@ -33,14 +37,14 @@ def multiplied(weights):
 
 def test_the_shape_of_a_folder_is_that_of_the_model(teacher):
     module, folder = teacher
-    assert model_shape(folder).parameters == multiplied(dict(module.named_parameters()))
+    assert teacher_parameters(folder) == multiplied(dict(module.named_parameters()))
 
 
 def test_the_shape_of_a_size_is_that_of_its_gpt2():
     size = SIZES["small"]
     blocks = 12 * size.depth * size.width**2
-    assert model_shape("scratch:small").parameters == blocks + size.width * size.vocabulary
-    assert model_shape("scratch:small,depth=1").parameters == blocks // size.depth + size.width * size.vocabulary
+    assert teacher_parameters("scratch:small") == blocks + size.width * size.vocabulary
+    assert teacher_parameters("scratch:small,depth=1") == blocks // size.depth + size.width * size.vocabulary
 
 
 @pytest.mark.parametrize(("kind", "rank"), [("factored", 3), ("dense", 3), ("square", 8), ("narrow", 8)])
@@ -50,17 +54,16 @@ def test_students_have_the_matrices_that_are_counted(teacher, kind, rank):
         pytest.skip("narrow students need a Llama-type teacher")
     blocks = torch.arange(64).view(4, 16).numpy() % 50
     students = make_student(module, kind, rank, blocks=blocks)
-    counted = student_matrices(model_shape(folder), StudentConfig(folder, student=kind, rank=rank))
-    assert sum(one.parameters for one in counted) == multiplied(students.deployed(0))
+    counted = student_matrices(StudentConfig(folder, student=kind, rank=rank))
+    assert count_parameters(counted) == multiplied(students.deployed(0))
 
 
 def test_ranks_of_layers_are_followed():
     config = StudentConfig(
         "scratch:tiny", layer_ranks={"transformer.h.0.attn.c_attn": 2, "transformer.h.0.mlp.c_fc": None}
     )
-    dense = model_shape("scratch:tiny").parameters
-    counted = sum(one.parameters for one in student_matrices(model_shape("scratch:tiny"), config))
-    assert counted == dense - 64 * 192 + 2 * (64 + 192)
+    dense = teacher_parameters("scratch:tiny")
+    assert count_parameters(student_matrices(config)) == dense - 64 * 192 + 2 * (64 + 192)
 
 
 def usual(**fields):
@@ -71,7 +74,7 @@ def usual(**fields):
 def test_operations_are_six_per_parameter_and_token_and_two_of_the_teacher(monkeypatch):
     monkeypatch.setattr(cost, "product_seconds", lambda *_: 1e-6)
     plain = usual(method="finetune", student="dense")
-    parameters, tokens, looks = model_shape("scratch:tiny").parameters, 5 * 2 * 16, 3 * 16
+    parameters, tokens, looks = teacher_parameters("scratch:tiny"), 5 * 2 * 16, 3 * 16
     alone = cost._batch_cost(plain, CPU)
     assert alone.tokens == tokens
     assert alone.operations == pytest.approx(parameters * (6 * tokens + 2 * looks))
