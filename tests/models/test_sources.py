@@ -5,7 +5,6 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tests.models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
 from theorykit.models.analysis import model_spectra
@@ -137,12 +136,6 @@ def test_layers_come_in_the_order_of_their_numbers(limit, tmp_path):
     tiny_llama(num_hidden_layers=12).save_pretrained(tmp_path, max_shard_size=limit)
     names = [layer.name for layer in open_weights(tmp_path).layers if layer.name.endswith("q_proj")]
     assert names == [f"model.layers.{index}.self_attn.q_proj" for index in range(12)]
-
-
-def test_the_index_of_shards_comes_before_a_stray_file(tmp_path, llama):
-    llama.save_pretrained(tmp_path, max_shard_size="20KB")
-    save_file({"stray.weight": torch.ones(3, 3)}, tmp_path / "model.safetensors")
-    assert "stray" not in {layer.name for layer in open_weights(tmp_path).layers}
 
 
 def test_a_tied_head_in_a_pickle_counts_once_without_a_configuration(tmp_path):

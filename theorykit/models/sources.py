@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,15 @@ import torch
 from theorykit.errors import CheckpointError
 from theorykit.models.gguf_files import GGUFSource
 from theorykit.models.layers import LinearLayer, by_number, find_layers, require_layers
-from theorykit.models.locations import locate, reason_of, weight_files
+from theorykit.models.locations import locate, read_config, reason_of, weight_files
+from theorykit.models.stored_formats import (
+    refuse_adapter_folder,
+    refuse_quantised_config,
+    refuse_quantised_module,
+    refuse_unreadable,
+)
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_INDICES = ("I64", "BOOL")
 
 
 class WeightSource(Protocol):
@@ -53,18 +57,34 @@ def fingerprint(source: WeightSource) -> str | None:
 class SafetensorsSource:
     """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
 
-    def __init__(self, name: str, files: Sequence[Path], config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        config: Mapping[str, Any] | None = None,
+        places: Mapping[str, Path] | None = None,
+    ) -> None:
         self.name = name
         self.files = tuple(files)
         self._where: dict[str, Path] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for path in files:
             for tensor, shape, dtype in _read_header(path):
+                if tensor in self._where:
+                    raise CheckpointError(
+                        f"{tensor} lies in {self._where[tensor].name} and in {path.name}",
+                        "they are not parts of one model: give one of them, or fetch the model again",
+                    )
                 self._where[tensor] = path
+                refuse_unreadable(f"{path.name}: {tensor}", shape, dtype)
                 if dtype in _FLOATS:
                     shapes[tensor] = shape
-                elif dtype not in _INDICES:
-                    _refuse_quantised(f"{path.name}: {tensor}", shape, dtype)
+        for tensor, path in (places or {}).items():
+            if self._where.get(tensor) != path:
+                raise CheckpointError(
+                    f"the index of {path.parent} places {tensor} in {path.name}, which does not hold it",
+                    "shards and index are of different revisions; fetch the model again",
+                )
         ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
         self.layers = tuple(require_layers(find_layers(ordered, config), name))
 
@@ -78,15 +98,6 @@ class SafetensorsSource:
                 yield _FileSlice(handle.get_slice(layer.tensor))
             else:
                 yield handle.get_slice(layer.tensor)[layer.expert]
-
-
-def _refuse_quantised(name: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Raise where a tensor that is not of floating point is a matrix of weights."""
-    if len(shape) >= 2 and name.endswith(("weight", "weight_packed", "_blocks", "_proj")):
-        raise CheckpointError(
-            f"{name} is stored as {dtype}, a quantised type",
-            "give the model in float32, bfloat16 or float16, or as GGUF",
-        )
 
 
 class _FileSlice:
@@ -117,8 +128,7 @@ class TensorSource:
         floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
         self._tensors = {key: value for key, value in tensors.items() if value.dtype in floats}
         for key, value in tensors.items():
-            if value.dtype not in (*floats, torch.int64, torch.bool):
-                _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            refuse_unreadable(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
         self.layers = tuple(require_layers(find_layers(shapes, config), name))
 
@@ -131,6 +141,7 @@ class TensorSource:
 
 def module_source(module: torch.nn.Module, name: str = "module") -> TensorSource:
     """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    refuse_quantised_module(module)
     config = getattr(module, "config", None)
     settings = config.to_dict() if config is not None and hasattr(config, "to_dict") else {}
     return TensorSource(name, dict(module.named_parameters()), settings)
@@ -155,10 +166,13 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
     weights = weight_files(path)
     if weights.kind == "gguf":
         return GGUFSource(name, weights.files[0])
-    config = config or read_config(weights.files[0].parent)
+    folder = path if path.is_dir() else path.parent
+    config = config or read_config(folder)
+    refuse_adapter_folder(folder)
+    refuse_quantised_config(name, folder, config)
     if weights.kind == "pickle":
         return _open_pickles(name, weights.files, config, allow_pickle)
-    return SafetensorsSource(name, weights.files, config)
+    return SafetensorsSource(name, weights.files, config, weights.places)
 
 
 def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
@@ -179,8 +193,15 @@ def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], a
                 f"{file} cannot be read with weights_only: {reason_of(error)}", "convert it to safetensors"
             ) from error
         content = content.get("state_dict", content) if isinstance(content, dict) else {}
-        if isinstance(content, dict):
-            tensors |= {str(key): value for key, value in content.items() if _is_dense(value)}
+        held = (
+            {str(key): value for key, value in content.items() if _is_dense(value)} if isinstance(content, dict) else {}
+        )
+        if twice := sorted(set(held) & set(tensors)):
+            raise CheckpointError(
+                f"{twice[0]} lies in {file.name} and in a file before it",
+                "they are not parts of one model: give one of them, or fetch the model again",
+            )
+        tensors |= held
     return TensorSource(name, _without_tied(tensors), config, tuple(files))
 
 
@@ -199,24 +220,6 @@ def _without_tied(tensors: dict[str, Any]) -> dict[str, Any]:
             kept[key] = value
         places.add(place)
     return kept
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return ``config.json`` of a folder, or an empty dictionary where there is none.
-
-    Raises:
-        CheckpointError: the file is there but is not a JSON object.
-    """
-    file = folder / "config.json"
-    if not file.exists():
-        return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not JSON: {reason_of(error)}", "fetch it again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file} is not a JSON object", "fetch it again")
-    return config
 
 
 def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:
