@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,48 @@ def test_changed_weights_are_computed_again(llama_folder, tmp_path, computed):
     assert len(computed.names) == 16
     for one, other in zip(before.layers, after.layers, strict=True):
         np.testing.assert_allclose(2 * one.spectrum.singular_values, other.spectrum.singular_values, rtol=1e-6)
+
+
+def test_weights_of_the_same_size_and_time_are_computed_again(llama_folder, tmp_path):
+    """As archives and images with fixed times replace them."""
+    file = llama_folder / "model.safetensors"
+    os.utime(file, (0, 0))
+    before = model_spectra(open_weights(llama_folder), cache=tmp_path).layers[0].spectrum.singular_values
+    edit_safetensors(llama_folder, lambda tensors: {name: 100 * value for name, value in tensors.items()})
+    os.utime(file, (0, 0))
+    after = model_spectra(open_weights(llama_folder), cache=tmp_path).layers[0].spectrum.singular_values
+    np.testing.assert_allclose(100 * before, after, rtol=1e-6)
+
+
+def test_weights_that_change_during_a_run_are_not_kept_as_those_before(llama_folder, tmp_path, computed):
+    source, content = open_weights(llama_folder), (llama_folder / "model.safetensors").read_bytes()
+
+    def change(done, *_):
+        if done == 3:
+            edit_safetensors(llama_folder, lambda tensors: {name: 2 * value for name, value in tensors.items()})
+
+    model_spectra(source, cache=tmp_path, progress=change)
+    (llama_folder / "model.safetensors").write_bytes(content)
+    same(model_spectra(open_weights(llama_folder), cache=tmp_path), model_spectra(open_weights(llama_folder)))
+
+
+def test_a_copy_elsewhere_is_known(llama_folder, tmp_path, computed):
+    model_spectra(open_weights(llama_folder), cache=tmp_path / "cache")
+    copy = shutil.copytree(llama_folder, tmp_path / "copy")
+    computed.names.clear()
+    model_spectra(open_weights(copy), cache=tmp_path / "cache")
+    assert computed.names == []
+
+
+def test_a_layer_that_is_read_otherwise_is_computed_again(llama_folder, tmp_path, computed):
+    source = open_weights(llama_folder)
+    model_spectra(source, cache=tmp_path)
+    first = source.layers[1]
+    other = next(layer for layer in source.layers if layer.shape == first.shape and layer != first)
+    source.layers = (replace(first, tensor=other.tensor), *source.layers[2:])
+    computed.names.clear()
+    model_spectra(source, cache=tmp_path)
+    assert computed.names == [first.name]
 
 
 def test_each_method_has_its_own_entries(llama_folder, tmp_path, computed):

@@ -6,6 +6,8 @@ import logging
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from tests.models.tiny import (
     edit_safetensors,
@@ -20,7 +22,7 @@ from tests.models.tiny import (
 from theorykit.devices import torch_device
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models import language_model as module_under_test
-from theorykit.models.language_model import load_language_model, token_blocks, why_not_runnable
+from theorykit.models.language_model import heading_tokens, load_language_model, token_blocks, why_not_runnable
 
 
 def refused(folder, match, kind=CheckpointError):
@@ -226,3 +228,39 @@ def test_no_warning_about_long_texts(llama, tmp_path, capsys):
             logging.getLogger(name).removeHandler(handler)
     assert records == []
     assert capsys.readouterr().err == ""
+
+
+def headed(folder, template="<s> $A"):
+    """A tokenizer that puts special tokens around a text by itself."""
+    tokenizer = write_tokenizer(folder)
+    raw = tokenizer.backend_tokenizer
+    raw.post_processor = processors.TemplateProcessing(single=template, special_tokens=[("<s>", 1), ("<unk>", 0)])
+    tokenizer = type(tokenizer)(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>")
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("template", "heading"),
+    [("<s> $A", (1,)), ("<s> $A <s>", (1,)), ("$A <s>", ()), ("$A", ()), ("<unk> <s> $A <unk>", (0, 1))],
+)
+def test_what_a_tokenizer_puts_in_front_heads_each_block(template, heading, llama, tmp_path):
+    tokenizer = headed(tmp_path, template)
+    assert heading_tokens(tokenizer) == heading
+    blocks = token_blocks(language_model(llama, tokenizer), words(100), 96, 32)
+    assert blocks.shape == (3, 32)
+    assert [tuple(row[: len(heading)].tolist()) for row in blocks] == [heading] * 3
+    text = [int(word[1:]) + 2 for word in words(100).split()]
+    assert blocks[:, len(heading) :].flatten().tolist() == text[: 96 - 3 * len(heading)]
+
+
+def test_a_heading_is_seen_where_letters_are_no_tokens(tmp_path):
+    raw = Tokenizer(models.WordLevel({f"w{number}": number for number in range(20)}))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="w7 $A", special_tokens=[("w7", 7)])
+    assert heading_tokens(PreTrainedTokenizerFast(tokenizer_object=raw)) == (7,)
+
+
+def test_a_block_has_room_behind_its_heading(llama, tmp_path):
+    with pytest.raises(InputError, match="a block of 1 tokens has no room behind the 1 that head it"):
+        token_blocks(language_model(llama, headed(tmp_path)), words(9), 4, 1)

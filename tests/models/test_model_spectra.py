@@ -39,9 +39,8 @@ def example():
         layer = LinearLayer(name, f"{name}.weight", shape, kind, expert=1 if "[" in name else None, active_share=0.5)
         whitened = {metric: WhitenedSpectrum(values(min(shape)), shape, "gram", metric=metric) for metric in metrics}
         layers.append(LayerSpectra(layer, Spectrum(values(min(shape)), shape, "gram"), whitened))
-    calibration = LossCalibration(
-        "text.txt", 1024, 512, 7, 0.03, (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9))
-    )
+    anchors = (LossAnchor(0.9, 0.1, 0.2), LossAnchor(0.7, 0.4, 0.9))
+    calibration = LossCalibration("text.txt", 1024, 512, 7, 0.03, anchors, heading=("<bos>",))
     return ModelSpectra("an example", tuple(layers), calibration, {"files": ["a.safetensors"], "licence": None})
 
 

@@ -1,13 +1,14 @@
 import json
+import os
 import shutil
 
 import gguf
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tests.models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
+from theorykit.models import sources
 from theorykit.models.analysis import model_spectra
 from theorykit.models.sources import fingerprint, module_source, open_weights
 
@@ -139,12 +140,6 @@ def test_layers_come_in_the_order_of_their_numbers(limit, tmp_path):
     assert names == [f"model.layers.{index}.self_attn.q_proj" for index in range(12)]
 
 
-def test_the_index_of_shards_comes_before_a_stray_file(tmp_path, llama):
-    llama.save_pretrained(tmp_path, max_shard_size="20KB")
-    save_file({"stray.weight": torch.ones(3, 3)}, tmp_path / "model.safetensors")
-    assert "stray" not in {layer.name for layer in open_weights(tmp_path).layers}
-
-
 def test_a_tied_head_in_a_pickle_counts_once_without_a_configuration(tmp_path):
     module = tiny_llama(tie_word_embeddings=True)
     torch.save(module.state_dict(), tmp_path / "pytorch_model.bin")
@@ -173,14 +168,32 @@ def test_a_live_module_without_configuration():
     assert fingerprint(source) is None
 
 
-def test_the_fingerprint_follows_path_size_and_time(llama_folder, tmp_path):
+def test_the_fingerprint_follows_the_contents_alone(llama_folder, tmp_path):
     first = fingerprint(open_weights(llama_folder))
-    assert first == fingerprint(open_weights(llama_folder))
     copy = shutil.copytree(llama_folder, tmp_path / "copy")
-    assert fingerprint(open_weights(copy)) != first
+    os.utime(copy / "model.safetensors", (0, 0))
+    assert fingerprint(open_weights(copy)) == first
     file = llama_folder / "model.safetensors"
-    file.write_bytes(file.read_bytes())
-    assert fingerprint(open_weights(llama_folder)) != first
+    content = bytearray(file.read_bytes())
+    for place in (len(content) // 2, -1):
+        content[place] ^= 1
+        file.write_bytes(content)
+        os.utime(file, (0, 0))
+        assert fingerprint(open_weights(llama_folder)) != first
+        content[place] ^= 1
+
+
+def test_the_fingerprint_sees_every_block(llama_folder, monkeypatch):
+    monkeypatch.setattr(sources, "_HASHED_BLOCK", 1000)
+    file = llama_folder / "model.safetensors"
+    content = file.read_bytes()
+    first = fingerprint(open_weights(llama_folder))
+    start = content.index(b"}}") + 3000
+    for place in range(start, start + 4000, 999):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert fingerprint(open_weights(llama_folder)) != first
+    file.write_bytes(content)
+    assert fingerprint(open_weights(llama_folder)) == first
 
 
 def test_a_folder_without_configuration_is_read_all_the_same(llama_folder):

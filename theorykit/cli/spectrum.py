@@ -45,6 +45,7 @@ def spectrum(
 ) -> None:
     """Show spectra, truncation errors, decay fits and noise edges of every layer."""
     from theorykit.cli.output import progress, warn, write_json
+    from theorykit.models.locations import folder_remark
     from theorykit.plots import check_picture
 
     if plot is not None:
@@ -54,7 +55,8 @@ def spectrum(
         spectra = read_spectra(
             model, method=method, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step
         )
-    notes = tuple(f"{part.layer.name}: {part.spectrum.note}" for part in spectra.layers if part.spectrum.note)
+    notes = () if model.endswith(".npz") else tuple(filter(None, [folder_remark(model)]))
+    notes += tuple(f"{part.layer.name}: {part.spectrum.note}" for part in spectra.layers if part.spectrum.note)
     if save_spectra is not None:
         spectra.save(save_spectra)
     if plot is not None:

@@ -165,11 +165,14 @@ def printed_generalization_bound(
 
     Args:
         rank: r in [1, min(m, n)]; broadcasts against all the others.
-        n_samples: N, as ``delta``, ``loss_range`` and ``trivial_risk`` of :func:`generalization_bound`.
+        n_samples: N.
         shape: (m, n).
         empirical_risk: Mean loss on the sample, at least 0.
         constant: C1 > 0, in the unit of the loss.
         confidence_constant: C2 > 0, in the unit of the loss.
+        delta: As for :func:`generalization_bound`.
+        loss_range: Likewise.
+        trivial_risk: Likewise.
         rank_free_complexity: ρ B R/√N; if given, twice this competes with the printed term.
 
     Returns:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from theorykit.models.layers import LinearLayer
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.models.sources import WeightSource, fingerprint
 from theorykit.models.statistics import LayerStatistics
-from theorykit.results import write_whole
+from theorykit.results import to_json, write_whole
 from theorykit.spectra.kernels import Method, spectrum
 from theorykit.spectra.spectrum import Spectrum
 from theorykit.spectra.whitening import Metric
@@ -63,27 +63,62 @@ def model_spectra(
         method: As in :func:`theorykit.spectra.kernels.spectrum`.
         device: Where to compute.
         cache: Folder in which each finished layer is kept, so that a killed run goes on where it stopped; None for
-            no cache. Files are told apart by path, size and time of change.
+            no cache. Files are told apart by their contents.
         progress: Called with (layers done, layers in all, name of the last).
 
     Raises:
         NonFiniteError: NaN or infinite weights; names the layer.
     """
-    key = fingerprint(source) if cache else None
-    folder = cache / "spectra" / f"{key}-{method}" if cache and key else None
+    kept = _Cache.of(source, cache, method) if cache else None
 
     def of_layer(layer: LinearLayer) -> LayerSpectra:
-        return LayerSpectra(layer, _layer_spectrum(source, layer, method, device, folder))
+        return LayerSpectra(layer, _layer_spectrum(source, layer, method, device, kept))
 
     parts = _each_layer(of_layer, source.layers, device or "cpu", progress)
     origin = {"files": [file.name for file in source.files], "model_type": source.model_type}
     return ModelSpectra(source.name, parts, origin=origin, omitted=source.omitted)
 
 
+@dataclass(frozen=True)
+class _Cache:
+    """The entries of one model by one method.
+
+    Attributes:
+        folder: Named by the contents of the files.
+        files: Whose contents those are.
+        states: Of the files when their contents were read.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    states: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(source: WeightSource, folder: Path, method: Method) -> _Cache | None:
+        """Return the entries of a source, or None where it has no files."""
+        states = _states(source.files)
+        key = fingerprint(source)
+        return _Cache(folder / "spectra" / f"{key}-{method}", source.files, states) if key else None
+
+    def file(self, layer: LinearLayer) -> Path:
+        """Return where the spectrum of a layer lies: all that tells which numbers are its matrix is in the name."""
+        return self.folder / f"{hashlib.sha256(to_json(asdict(layer)).encode()).hexdigest()[:24]}.npz"
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the files are still those whose contents name the folder."""
+        return _states(self.files) == self.states
+
+
+def _states(files: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
+    states = [file.stat() for file in files]
+    return tuple((state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in states)
+
+
 def _layer_spectrum(
-    source: WeightSource, layer: LinearLayer, method: Method, device: str | None, folder: Path | None
+    source: WeightSource, layer: LinearLayer, method: Method, device: str | None, cache: _Cache | None
 ) -> Spectrum:
-    file = folder / f"{hashlib.sha256(layer.name.encode()).hexdigest()[:24]}.npz" if folder else None
+    file = cache.file(layer) if cache else None
     if file and file.exists():
         kept = _read_cached(file, layer)
         if kept:
@@ -92,7 +127,7 @@ def _layer_spectrum(
         values = spectrum(matrix, method=method, device=device, name=layer.name)
     if layer.transposed:
         values = replace(values, shape=layer.shape)
-    if file:
+    if cache and file and cache.is_current:
         buffer = io.BytesIO()
         np.savez(
             buffer,

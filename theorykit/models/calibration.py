@@ -68,10 +68,7 @@ class _Recorder:
         if moments is None:
             return
         x, gradient = passed.inputs, passed.gradient
-        rows = x.shape[0]
-        if moments.layer.stack > 1:
-            # experts that are computed all at once see rows of zeros in the place of others' tokens
-            rows = int(x.any(dim=-1).sum())
+        rows = passed.rows
         if moments.on_inputs:
             moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
         else:

@@ -18,6 +18,7 @@ from theorykit.models.causality import require_causal
 from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
+_SAMPLES = ("a", "The sea, 1 and 2.")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -159,6 +160,30 @@ def context_length(model: LanguageModel) -> int | None:
     return longest if isinstance(longest, int) and longest > 0 else None
 
 
+def heading_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids that a tokenizer puts in front of every text by itself, as a begin-of-sequence token.
+
+    Models that were trained behind them read right only behind them. What a tokenizer puts at the end is no heading.
+    """
+    heading: tuple[int, ...] | None = None
+    known = [tokenizer.decode([len(tokenizer) // part]) for part in (2, 3)]  # for vocabularies without letters
+    for text in (*_SAMPLES, *known):
+        try:
+            plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+            whole = tokenizer(text)["input_ids"]
+        except Exception:  # tokenizers raises it where the text is not in the vocabulary
+            continue
+        if not set(plain) - set(tokenizer.all_special_ids):
+            continue  # nothing tells the text from what is put around it
+        starts = range(len(whole) - len(plain) + 1)
+        start = next((start for start in starts if whole[start : start + len(plain)] == plain), 0)
+        here = tuple(int(token) for token in whole[:start])
+        if heading not in (None, here):
+            return ()
+        heading = here
+    return heading or ()
+
+
 def token_blocks(
     model: LanguageModel,
     text: str,
@@ -168,7 +193,10 @@ def token_blocks(
     name: str = "the text",
     hint: str = "give a longer text",
 ) -> torch.Tensor:
-    """Return the first ``n_tokens`` tokens of a text as blocks ``[n_tokens // block, block]``, int64.
+    """Return the first tokens of a text as blocks ``[n_tokens // block, block]``, int64.
+
+    Each block begins with the tokens that the tokenizer puts in front of every text (:func:`heading_tokens`), where it
+    does so: ``n_tokens`` counts them.
 
     Args:
         model: For its tokenizer.
@@ -188,17 +216,26 @@ def token_blocks(
         raise InputError(
             f"{model.name} reads at most {longest} tokens at once, and a block has {block}", "give shorter blocks"
         )
-    # 16 characters per token are far above most tokenizers' mean, and spare tokenising a whole corpus
     with _errors_only():
-        ids = model.tokenizer(text[: 16 * n_tokens], add_special_tokens=False)["input_ids"]
-        if len(ids) < n_tokens and len(text) > 16 * n_tokens:
+        heading = heading_tokens(model.tokenizer)
+        if block <= len(heading):
+            raise InputError(
+                f"a block of {block} tokens has no room behind the {len(heading)} that head it", "give longer blocks"
+            )
+        count = n_tokens // block
+        wanted = n_tokens - count * len(heading)
+        # 16 characters per token are far above most tokenizers' mean, and spare tokenising a whole corpus
+        ids = model.tokenizer(text[: 16 * wanted], add_special_tokens=False)["input_ids"]
+        if len(ids) < wanted and len(text) > 16 * wanted:
             ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if len(ids) < n_tokens:
+    if len(ids) < wanted:
         raise InputError(
-            f"{name} has {len(ids):,} tokens, and {n_tokens:,} are needed",
+            f"{name} has {len(ids):,} tokens, and {wanted:,} are needed",
             hint,
         )
-    tokens = torch.tensor(ids[:n_tokens], dtype=torch.int64).view(-1, block)
+    tokens = torch.tensor(ids[:wanted], dtype=torch.int64).view(count, -1)
+    if heading:
+        tokens = torch.cat([torch.tensor(heading, dtype=torch.int64).expand(count, -1), tokens], dim=1)
     known = model.module.get_input_embeddings().weight.shape[0]
     if int(tokens.max()) >= known:
         raise InputError(

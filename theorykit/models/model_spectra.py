@@ -64,6 +64,8 @@ class LossCalibration:
         seed: Of the sampled labels.
         ridge: On the moments, as a share of their mean diagonal.
         anchors: Measured truncations on the tokens that follow those of the moments; may be empty.
+        heading: The tokens with which each block begins, counted among ``block``; empty where the tokenizer puts none
+            in front of a text by itself.
     """
 
     text: str
@@ -72,6 +74,7 @@ class LossCalibration:
     seed: int
     ridge: float
     anchors: tuple[LossAnchor, ...] = ()
+    heading: tuple[str, ...] = ()
 
     def calibrated_loss(self, second_order: float) -> float:
         """Turn a raw second-order loss into a predicted KL divergence, nats per token.
@@ -343,4 +346,5 @@ def _layer(entry: dict[str, Any], stored: dict[Metric, _Values]) -> LayerSpectra
 def _calibration(entry: dict[str, Any] | None) -> LossCalibration | None:
     if entry is None:
         return None
-    return LossCalibration(**entry | {"anchors": tuple(LossAnchor(**anchor) for anchor in entry["anchors"])})
+    anchors = tuple(LossAnchor(**anchor) for anchor in entry["anchors"])
+    return LossCalibration(**entry | {"anchors": anchors, "heading": tuple(entry.get("heading", ()))})

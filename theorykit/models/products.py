@@ -57,10 +57,18 @@ class Passed:
         pulled_gradient: Wᵀ g ``[rows, n]``.
     """
 
-    def __init__(self, weight: torch.Tensor, outputs: torch.Tensor | None, *sides: torch.Tensor) -> None:
+    def __init__(
+        self, weight: torch.Tensor, outputs: torch.Tensor | None, *sides: torch.Tensor, together: bool = False
+    ) -> None:
         self.inputs, self.gradient, self.pulled_gradient = sides
+        self._together = together
         self._weight = weight
         self._outputs = outputs
+
+    @property
+    def rows(self) -> int:
+        """Return how many states came: maps of a stack that are computed together see zeros for those of others."""
+        return int(self.inputs.any(dim=-1).sum()) if self._together else int(self.inputs.shape[0])
 
     @property
     def outputs(self) -> torch.Tensor:
@@ -116,7 +124,7 @@ class _Product(torch.autograd.Function):
             for index, block in enumerate(ctx.blocks):
                 y = None if outputs is None else outputs[index]
                 sides = (side[index] for side in (inputs, gradient, pulled))
-                ctx.show(block, Passed(ctx.weight[index], y, *sides))
+                ctx.show(block, Passed(ctx.weight[index], y, *sides, together=True))
         return pulled, None, None, None, None
 
 

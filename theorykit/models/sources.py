@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +16,19 @@ import torch
 from theorykit.errors import CheckpointError
 from theorykit.models.gguf_files import GGUFSource
 from theorykit.models.layers import LinearLayer, Omitted, by_number, find_layers, omitted_tensors, require_layers
-from theorykit.models.locations import locate, reason_of, weight_files
+from theorykit.models.locations import locate, read_config, reason_of, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
 from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
+from theorykit.models.stored_formats import (
+    refuse_adapter_folder,
+    refuse_quantised_config,
+    refuse_quantised_module,
+    refuse_unreadable,
+)
 
+_HASHED_BLOCK = 2**25
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _FLOAT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_INDICES = ("I64", "BOOL")
 
 
 class WeightSource(Protocol):
@@ -47,20 +53,45 @@ class WeightSource(Protocol):
 
 
 def fingerprint(source: WeightSource) -> str | None:
-    """Return a key of the files' paths, sizes and times, or None where there are no files."""
+    """Return a key of the files' contents, wherever they lie and whenever they were written; None without files.
+
+    Every byte counts: size and time of change tell nothing where archives and images are made with fixed times. Hashing
+    takes about a second per GiB and core, far less than the spectra of as many weights.
+    """
     if not source.files:
         return None
     key = hashlib.sha256()
-    for path in source.files:
-        status = path.stat()
-        key.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return key.hexdigest()[:24]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashlib lets go of Python's lock
+        for path in source.files:
+            size = path.stat().st_size
+            key.update(f"{path.name}|{size}\n".encode())
+            starts = range(0, size, _HASHED_BLOCK)
+            for digest in pool.map(_hash_of_block, [path] * len(starts), starts):
+                key.update(digest)
+    return key.hexdigest()[:32]
+
+
+def _hash_of_block(path: Path, start: int) -> bytes:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(start)
+        left = _HASHED_BLOCK
+        while left and (part := file.read(min(left, 2**20))):
+            digest.update(part)
+            left -= len(part)
+    return digest.digest()
 
 
 class SafetensorsSource:
     """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
 
-    def __init__(self, name: str, files: Sequence[Path], config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        config: Mapping[str, Any] | None = None,
+        places: Mapping[str, Path] | None = None,
+    ) -> None:
         settings = config or {}
         self.name = name
         self.files = tuple(files)
@@ -68,11 +99,21 @@ class SafetensorsSource:
         shapes: dict[str, tuple[int, ...]] = {}
         for path in files:
             for tensor, shape, dtype in _read_header(path):
+                if tensor in self._where:
+                    raise CheckpointError(
+                        f"{tensor} lies in {self._where[tensor].name} and in {path.name}",
+                        "they are not parts of one model: give one of them, or fetch the model again",
+                    )
                 self._where[tensor] = path
+                refuse_unreadable(f"{path.name}: {tensor}", shape, dtype)
                 if dtype in _FLOATS:
                     shapes[tensor] = shape
-                elif dtype not in _INDICES:
-                    _refuse_quantised(f"{path.name}: {tensor}", shape, dtype)
+        for tensor, path in (places or {}).items():
+            if self._where.get(tensor) != path:
+                raise CheckpointError(
+                    f"the index of {path.parent} places {tensor} in {path.name}, which does not hold it",
+                    "shards and index are of different revisions; fetch the model again",
+                )
         ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
         skeleton = build_skeleton(self.files[0].parent) if settings and self.files else None
         stored = stored_layers(skeleton, ordered) if skeleton is not None else None
@@ -116,15 +157,6 @@ class SafetensorsSource:
             return matrix
 
 
-def _refuse_quantised(name: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Raise where a tensor that is not of floating point is a matrix of weights."""
-    if len(shape) >= 2 and name.endswith(("weight", "weight_packed", "_blocks", "_proj")):
-        raise CheckpointError(
-            f"{name} is stored as {dtype}, a quantised type",
-            "give the model in float32, bfloat16 or float16, or as GGUF",
-        )
-
-
 class _FileSlice:
     """A slice of a safetensors file with the ``shape`` that matrices have."""
 
@@ -152,8 +184,7 @@ class TensorSource:
         self.files = files
         self._tensors = {key: value for key, value in tensors.items() if value.dtype in _FLOAT_TYPES}
         for key, value in tensors.items():
-            if value.dtype not in (*_FLOAT_TYPES, torch.int64, torch.bool):
-                _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            refuse_unreadable(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
         self.layers = tuple(require_layers(find_layers(shapes, config), name))
         self.omitted = omitted_tensors(shapes, self.layers)
@@ -174,8 +205,7 @@ class ModuleSource:
         self.files: tuple[Path, ...] = ()
         self.parameters = dict(module.named_parameters())
         for key, value in self.parameters.items():
-            if value.dtype not in _FLOAT_TYPES:
-                _refuse_quantised(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            refuse_unreadable(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
         parts = module_layers(module)
         self.layers = tuple(require_layers(list(parts.layers), name))
         self.omitted = parts.omitted
@@ -190,6 +220,7 @@ class ModuleSource:
 
 def module_source(module: torch.nn.Module, name: str = "module") -> ModuleSource:
     """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    refuse_quantised_module(module)
     return ModuleSource(name, module)
 
 
@@ -212,10 +243,13 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
     weights = weight_files(path)
     if weights.kind == "gguf":
         return GGUFSource(name, weights.files[0])
-    config = config or read_config(weights.files[0].parent)
+    folder = path if path.is_dir() else path.parent
+    config = config or read_config(folder)
+    refuse_adapter_folder(folder)
+    refuse_quantised_config(name, folder, config)
     if weights.kind == "pickle":
         return _open_pickles(name, weights.files, config, allow_pickle)
-    return SafetensorsSource(name, weights.files, config)
+    return SafetensorsSource(name, weights.files, config, weights.places)
 
 
 def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], allow: bool) -> WeightSource:
@@ -236,8 +270,15 @@ def _open_pickles(name: str, files: Sequence[Path], config: Mapping[str, Any], a
                 f"{file} cannot be read with weights_only: {reason_of(error)}", "convert it to safetensors"
             ) from error
         content = content.get("state_dict", content) if isinstance(content, dict) else {}
-        if isinstance(content, dict):
-            tensors |= {str(key): value for key, value in content.items() if _is_dense(value)}
+        held = (
+            {str(key): value for key, value in content.items() if _is_dense(value)} if isinstance(content, dict) else {}
+        )
+        if twice := sorted(set(held) & set(tensors)):
+            raise CheckpointError(
+                f"{twice[0]} lies in {file.name} and in a file before it",
+                "they are not parts of one model: give one of them, or fetch the model again",
+            )
+        tensors |= held
     return TensorSource(name, _without_tied(tensors), config, tuple(files))
 
 
@@ -256,24 +297,6 @@ def _without_tied(tensors: dict[str, Any]) -> dict[str, Any]:
             kept[key] = value
         places.add(place)
     return kept
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Return ``config.json`` of a folder, or an empty dictionary where there is none.
-
-    Raises:
-        CheckpointError: the file is there but is not a JSON object.
-    """
-    file = folder / "config.json"
-    if not file.exists():
-        return {}
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not JSON: {reason_of(error)}", "fetch it again") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file} is not a JSON object", "fetch it again")
-    return config
 
 
 def _read_header(path: Path) -> list[tuple[str, tuple[int, ...], str]]:

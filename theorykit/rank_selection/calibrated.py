@@ -11,7 +11,7 @@ from theorykit.arguments import Progress, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
-from theorykit.models.language_model import LanguageModel, token_blocks
+from theorykit.models.language_model import LanguageModel, heading_tokens, token_blocks
 from theorykit.models.model_spectra import ANCHOR_SHARES, LossAnchor, LossCalibration, ModelSpectra
 from theorykit.models.statistics import RIDGE, LayerStatistics
 from theorykit.models.truncation import TruncationLoss, truncation_losses
@@ -129,7 +129,8 @@ def calibrate(
         metrics=settings.metrics,
         progress=lambda done, count, _: step("spectra", done, count),
     )
-    calibration = LossCalibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE)
+    heading = tuple(model.tokenizer.convert_ids_to_tokens(list(heading_tokens(model.tokenizer))))
+    calibration = LossCalibration(name, settings.n_tokens, settings.block, settings.seed, RIDGE, heading=heading)
     spectra = replace(spectra, calibration=calibration)
     if settings.anchor_tokens:
         step("measuring the scale of the loss", 0, 1)

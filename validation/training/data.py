@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from theorykit.arguments import positive_integer, single_probability
 from theorykit.errors import InputError
+from theorykit.models.language_model import heading_tokens
 
 Blocks = NDArray[np.int32]
 Indices = NDArray[np.intp]
@@ -169,6 +170,7 @@ def token_blocks(
     """Return the text as blocks of tokens ``[n, length]``, memory-mapped where a cache folder is given.
 
     Documents are joined by the tokenizer's end-of-text token, where it has one; what does not fill a block is dropped.
+    Each block begins with the tokens that the tokenizer puts in front of every text by itself, where it does so.
 
     Args:
         documents: In their order.
@@ -195,18 +197,25 @@ def token_blocks(
 
 def _tokenised(documents: Sequence[str], tokenizer: Any, length: int, name: str) -> Blocks:
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    heading = heading_tokens(tokenizer)
+    room = length - len(heading)
+    if room < 1:
+        raise InputError(f"length = {length} has no room behind the {len(heading)} tokens that head it", "give more")
     tokens: list[int] = []
     for ids in tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]:
         tokens += [*ids, *end]
-    count = len(tokens) // length
+    count = len(tokens) // room
     if count == 0:
-        raise InputError(f"{name} has {len(tokens)} tokens, fewer than one block of {length}", "give more text")
-    return np.array(tokens[: count * length], dtype=np.int32).reshape(count, length)
+        raise InputError(f"{name} has {len(tokens)} tokens, fewer than one block of {room}", "give more text")
+    text = np.array(tokens[: count * room], dtype=np.int32).reshape(count, room)
+    return np.concatenate([np.tile(np.array(heading, dtype=np.int32), (count, 1)), text], axis=1)
 
 
 def _key(documents: Sequence[str], tokenizer: Any, length: int) -> str:
     """Return a name that changes with anything that changes the blocks."""
-    digest = hashlib.sha256(json.dumps([length, tokenizer.eos_token_id]).encode())
+    heading = heading_tokens(tokenizer)  # blocks that were kept before headings were known have another name
+    settings = [length, tokenizer.eos_token_id, *([list(heading)] if heading else [])]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     for text in documents:
         digest.update(len(text).to_bytes(8, "big") + text.encode())

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
 
 from theorykit.errors import InputError
+from validation.training import data
 from validation.training.data import (
     Corpus,
     bits_per_byte,
     read_corpus,
     split_documents,
     token_blocks,
+    tokens_per_byte,
     train_tokenizer,
 )
 
@@ -70,6 +76,43 @@ def test_the_cache_is_keyed_by_text_tokenizer_and_length(tokenizer, tmp_path):
     token_blocks(WORDS, train_tokenizer(WORDS, 290), 16, cache=tmp_path)
     token_blocks((WORDS[0] + WORDS[1], *WORDS[2:]), tokenizer, 16, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.fixture(scope="module")
+def headed(tokenizer):
+    """The same tokenizer with a token in front of every text and one behind it."""
+    raw = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    end = ("<|endoftext|>", 0)
+    raw.post_processor = processors.TemplateProcessing(single=f"{end[0]} $A {end[0]}", special_tokens=[end])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end[0])
+
+
+def test_what_the_tokenizer_puts_in_front_heads_each_block(tokenizer, headed, tmp_path):
+    blocks = token_blocks(WORDS, headed, 16)
+    assert blocks.dtype == np.int32
+    assert (blocks[:, 0] == 0).all()
+    plain = token_blocks(WORDS, tokenizer, 15)
+    np.testing.assert_array_equal(blocks[:, 1:], plain)
+    assert tokens_per_byte(blocks, headed) == pytest.approx(
+        blocks[:, 1:].size / len(headed.decode(plain.ravel(), skip_special_tokens=True).encode()), rel=1e-3
+    )
+    np.testing.assert_array_equal(token_blocks(WORDS, headed, 16, cache=tmp_path), blocks)
+    with pytest.raises(InputError, match="length = 1 has no room behind the 1 tokens that head it"):
+        token_blocks(WORDS, headed, 1)
+
+
+def test_blocks_kept_before_headings_were_known_are_not_taken(tokenizer, headed, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "heading_tokens", lambda _: ())
+    before = token_blocks(WORDS, headed, 16, cache=tmp_path)
+    monkeypatch.undo()
+    assert not np.array_equal(token_blocks(WORDS, headed, 16, cache=tmp_path), before)
+
+
+def test_the_name_of_kept_blocks_without_a_heading_is_what_it_was(tokenizer):
+    digest = hashlib.sha256(json.dumps([16, tokenizer.eos_token_id]).encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(len("text").to_bytes(8, "big") + b"text")
+    assert data._key(["text"], tokenizer, 16) == digest.hexdigest()[:32]
 
 
 def test_bits_per_byte_do_not_depend_on_how_tokens_are_cut():
