@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.models.tiny import save_runnable, tiny_mixtral
+from tests.models.tiny import save_runnable, tiny_mixtral, words
 from theorykit.rank_selection import RULE_KEYS, RULES
 
 KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}
@@ -245,7 +245,10 @@ def test_experts_are_selected_from_their_weights_and_from_text(run, tmp_path):
     # four experts, gate and up as the one matrix that the model has
     assert kinds.count("expert") == 8
     assert kinds.count("router") == 0
-    calibrated = run("rank-select", "--n", 1000, "--model", folder, "--json", "--budget", 0.5).document["result"]
+    text = tmp_path / "text.txt"
+    text.write_text(words(6000))
+    options = ("--n", 1000, "--model", folder, "--json", "--budget", 0.5)
+    calibrated = run("rank-select", *options, "--calibration", text).document["result"]
     assert calibrated["calibration"]["n_tokens"] == 4096
     assert [part["layer"] for part in calibrated["layers"]] == [
         part["layer"] for part in done.document["result"]["layers"]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from theorykit.arguments import Progress
     from theorykit.models.model_spectra import ModelSpectra
     from theorykit.rank_selection.calibrated import CalibratedModel
-    from theorykit.rank_selection.result import RankSelection
 
 UNITS = {
     "truncation_error": "Frobenius norm",
@@ -68,6 +67,10 @@ def rank_select(
             "energy90, energy95, energy99, stable-rank, effective-rank or gavish-donoho. The summary shows all of them."
         ),
     ] = "common-price",
+    experts: Annotated[
+        str,
+        typer.Option(help="Ranks of stacked experts: own, or shared (one for a stack, as peft needs)."),
+    ] = "own",
     evaluate: Annotated[
         Path | None,
         typer.Option(metavar="TEXTFILE", help="Measure the truncated model on 4,096 tokens of held-out text."),
@@ -90,6 +93,7 @@ def rank_select(
 ) -> None:
     """Choose a rank for every linear layer of a teacher, with the paper's rules and others beside it."""
     from theorykit.cli.output import document, progress, warn
+    from theorykit.rank_selection.adapters import checked_lora_arguments, why_not_adaptable
     from theorykit.rank_selection.selection import select_ranks
     from theorykit.results import to_json, write_whole
 
@@ -101,6 +105,7 @@ def rank_select(
         "budget": budget,
         "rank_multiple": rank_multiple,
         "rule": rule,
+        "experts": experts,
     }
     _check_early(count, options)
     check_outputs(output=output, peft=peft, save_spectra=save_spectra)
@@ -113,14 +118,20 @@ def rank_select(
     with progress(quiet=quiet) as step:
         source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache, evaluation)
         spectra, calibrated, remarks = source.read(step)
+        module = _without_weights(model, calibrated, spectra) if peft is not None else None
+        if module is not None:
+            reasons = why_not_adaptable(spectra, module, shared_experts=experts == "shared")
+            spectra = spectra.holding(reasons)
+            if not spectra.factorable:
+                raise InputError(f"peft can adapt no layer: {next(iter(reasons.values()))}", "leave out --peft")
         selection = select_ranks(spectra, count, **options)
         if evaluation is not None and calibrated is not None:
             step("measuring on held-out text", 0, 1)
             selection = calibrated.measure(selection, evaluation)
     warnings = remarks + selection.warnings
-    if peft is not None:
-        pattern = selection.to_peft()
-        warnings += _peft_remarks(selection, pattern)
+    if module is not None:
+        pattern = checked_lora_arguments(selection, module)
+        warnings += (_PEFT_REMARK,)
     inputs = {
         "n": count,
         "model": model,
@@ -145,11 +156,20 @@ def rank_select(
     print_selection(selection)
 
 
-def _peft_remarks(selection: RankSelection, pattern: dict[str, Any]) -> tuple[str, ...]:
-    """Return what the reader of a peft file has to know."""
-    if len(pattern["target_modules"]) == len(selection.ranks):
-        return (_PEFT_REMARK,)
-    return _PEFT_REMARK, "Stacked experts are left out of the peft file: one tensor has one rank there."
+def _without_weights(model: str | None, calibrated: CalibratedModel | None, spectra: ModelSpectra) -> Any:
+    """Return the model that a peft file is meant for, on the meta device."""
+    from theorykit.models.locations import locate
+    from theorykit.models.skeleton import build_skeleton, skeleton_like
+    from theorykit.rank_selection.adapters import stub_of
+
+    if calibrated is not None:
+        return skeleton_like(calibrated.model.module)
+    module = None
+    if model is not None and not model.endswith(".npz"):
+        path = locate(model)
+        module = build_skeleton(path if path.is_dir() else path.parent)
+    # of spectra alone, and of a file without a configuration, names and shapes are known
+    return stub_of(part.layer for part in spectra.layers) if module is None else module
 
 
 def sample_count(text: str) -> float:
@@ -194,11 +214,13 @@ def _check_early(count: float, options: dict[str, Any]) -> None:
     from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
     from theorykit.rank_selection.rules import checked_rule
+    from theorykit.rank_selection.selection import checked_experts
 
     SampleSize(count, options["unit"], options["seq_len"])
     Objective(options["objective"])
     read_budget(options["budget"])
     checked_rule(options["rule"])
+    checked_experts(options["experts"], options["rule"])
     if options["rank_multiple"] is not None:
         positive_integer("rank multiple", options["rank_multiple"])
 

@@ -83,6 +83,13 @@ def skeleton_of(config: Any) -> torch.nn.Module:
     return module.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
+def skeleton_like(module: torch.nn.Module) -> torch.nn.Module:
+    """Build a model of the same class and configuration on the meta device."""
+    with torch.device("meta"):
+        empty: torch.nn.Module = type(module)(module.config)
+    return empty.eval().requires_grad_(False)
+
+
 def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> StoredLayers | None:
     """Find the layers of a model without weights in files of tensors.
 

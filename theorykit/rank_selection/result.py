@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from theorykit.models.model_spectra import LossCalibration
+from theorykit.rank_selection.adapters import lora_arguments
 from theorykit.rank_selection.budget import Budget
 from theorykit.rank_selection.objective import Objective, SampleSize
 from theorykit.results import Result, plain
@@ -37,6 +38,8 @@ class LayerRank(Result):
         parameters: Stored numbers: r (m + n), or mn where dense.
         share: parameters / mn.
         reason: Why the layer is dense; empty otherwise.
+        tensor: Name of the parameter that holds it.
+        stack: How many maps lie in that parameter, experts for example.
     """
 
     layer: str
@@ -54,6 +57,8 @@ class LayerRank(Result):
     parameters: int
     share: float
     reason: str = ""
+    tensor: str = ""
+    stack: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,13 @@ class HeldLayer(Result):
         layer: Module path.
         parameters: m n.
         reason: Why.
+        stack: How many maps lie in its parameter.
     """
 
     layer: str
     parameters: int
     reason: str
+    stack: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,7 @@ class RankSelection(Result):
         optimal: Whether the allocation is proven optimal at its final prices of approximation and estimation.
         binding: What decides: ``"budget"``, ``"samples"``, ``"none"`` (nothing is taken away) or ``"rule"``.
         embedding_parameters: Of embeddings and heads, which stay as they are.
+        experts: ``own`` ranks for every map of a stack, or a ``shared`` one.
         held: Linear layers that are no part of the budget.
         omitted_parameters: Of convolutions and other tensors of two or more dimensions that are no linear layers.
         model_type: transformers' name of the family, or an empty string.
@@ -170,6 +178,7 @@ class RankSelection(Result):
     optimal: bool
     binding: str
     embedding_parameters: int
+    experts: str = "own"
     held: tuple[HeldLayer, ...] = ()
     omitted_parameters: int = 0
     model_type: str = ""
@@ -233,24 +242,8 @@ class RankSelection(Result):
         }
 
     def to_peft(self) -> dict[str, Any]:
-        """Return the arguments of ``peft.LoraConfig``: ``r``, ``lora_alpha``, patterns of both, ``target_modules``.
-
-        LoRA adds B C · alpha/r to the dense layer and keeps it, while the ranks were chosen for B C in its place: they
-        say where capacity is worth its price, not what the adapted model stores. Alpha equals the rank everywhere, so
-        that every scale is 1. Layers that stay dense are no targets, nor are stacked experts, whose tensor has one
-        rank in peft. ``r`` is the commonest rank; the patterns name the others.
-        """
-        ranks = {name: rank for name, rank in self.ranks.items() if not name.endswith("]")}
-        values = list(ranks.values())
-        usual = max(sorted(set(values)), key=values.count) if values else 1
-        pattern = {name: rank for name, rank in ranks.items() if rank != usual}
-        return {
-            "r": usual,
-            "lora_alpha": usual,
-            "rank_pattern": pattern,
-            "alpha_pattern": dict(pattern),
-            "target_modules": list(ranks),
-        }
+        """Return the arguments of ``peft.LoraConfig``; see :func:`theorykit.rank_selection.adapters.lora_arguments`."""
+        return lora_arguments(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from theorykit.rank_selection.rules import COMMON_PRICE, RULES, Rule, checked_ru
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
+EXPERTS = ("own", "shared")
 _ROUNDS = 4
 _STUCK_SHARE = 0.01
 """Share of the parameters that may lie in layers too small for the default rank multiple; they stay dense."""
@@ -103,6 +104,7 @@ def select_ranks(
     budget: str | float = DEFAULT_BUDGET,
     rank_multiple: int | None = None,
     rule: str = COMMON_PRICE,
+    experts: str = "own",
 ) -> RankSelection:
     """Choose a rank for every factorable layer.
 
@@ -120,6 +122,7 @@ def select_ranks(
         budget: As in :func:`theorykit.rank_selection.budget.parse_budget`.
         rank_multiple: Ranks are multiples of it; if None 8, or 4, 2, 1 where 8 fits too few layers.
         rule: Which rule gives the ranks: ``common-price`` or a key of ``RULES``; those of ``RULES`` ignore the budget.
+        experts: ``own``, a rank for every map of a stack, or ``shared``, one for all maps of a stack.
 
     Returns:
         Ranks, evidence, and all rules side by side.
@@ -133,6 +136,7 @@ def select_ranks(
     samples = SampleSize(n, unit, seq_len)  # type: ignore[arg-type]
     goal = Objective(objective)
     checked_rule(rule)
+    checked_experts(experts, rule)
     parts = spectra.factorable
     if not parts:
         raise InputError(f"{spectra.name} has no linear layer that can be factored", "give a model with linear layers")
@@ -142,10 +146,11 @@ def select_ranks(
     candidates = [
         _Candidate(part, tail_losses(part, in_nats=in_nats), saving_ranks(part.layer.shape, multiple)) for part in parts
     ]
+    groups = _groups(parts, shared=experts == "shared")
     asked = {entry.key: [entry.rank(part, samples.count) for part in parts] for entry in RULES}
     estimation = _Estimation(samples, goal)
     rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in RULES]
-    own = _own_choice(spectra, candidates, limit, estimation, required=rule == COMMON_PRICE)
+    own = _own_choice(spectra, candidates, groups, limit, estimation, required=rule == COMMON_PRICE)
     if own:
         names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")
         rules.append(_rule_summary(spectra, names, own.ranks, own.ranks, estimation))
@@ -171,13 +176,42 @@ def select_ranks(
         optimal=bool(own and own.allocation.exact),
         binding=own.binding if own else "rule",
         embedding_parameters=spectra.embedding_parameters,
-        held=tuple(HeldLayer(part.layer.name, part.layer.parameters, part.held) for part in spectra.held),
+        experts=experts,
+        held=tuple(_held(part) for part in spectra.held),
         omitted_parameters=sum(part.parameters for part in spectra.omitted),
         model_type=str(spectra.origin.get("model_type") or ""),
         calibration=spectra.calibration,
     )
     notes, warnings = selection_notes(selection, freedom), selection_warnings(selection, freedom)
     return replace(selection, notes=notes, warnings=warnings)
+
+
+def checked_experts(experts: str, rule: str) -> None:
+    """Raise where ``experts`` is not known, or cannot be kept by a rule that looks at every layer alone.
+
+    Raises:
+        InputError: neither ``own`` nor ``shared``; ``shared`` with another rule than ``common-price``.
+    """
+    if experts not in EXPERTS:
+        raise InputError(f"experts = {experts!r} is neither own nor shared", "give --experts own or shared")
+    if experts == "shared" and rule != COMMON_PRICE:
+        raise InputError(
+            f"the rule {rule!r} gives every expert a rank of its own", f"give --rule {COMMON_PRICE} or --experts own"
+        )
+
+
+def _groups(parts: Sequence[LayerSpectra], *, shared: bool) -> list[list[int]]:
+    """Return which layers have one rank together: each alone, or the maps of a stack."""
+    groups: dict[str, list[int]] = {}
+    for index, part in enumerate(parts):
+        groups.setdefault(part.layer.tensor if shared else str(index), []).append(index)
+    return list(groups.values())
+
+
+def _sum(curves: Iterable[Floats]) -> Floats:
+    """Add what options of equal number cost."""
+    total: Floats = np.sum(list(curves), axis=0)
+    return total
 
 
 def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
@@ -200,24 +234,35 @@ def _rank_multiple(asked: int | None, parts: tuple[LayerSpectra, ...]) -> int:
 
 
 def _own_choice(
-    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, estimation: _Estimation, *, required: bool
+    spectra: ModelSpectra,
+    candidates: list[_Candidate],
+    groups: list[list[int]],
+    limit: Budget,
+    estimation: _Estimation,
+    *,
+    required: bool,
 ) -> _OwnChoice | None:
     """Return the tool's own choice; None where no ranks fit the budget, unless it is ``required``: then raise."""
     try:
-        allocation, binding = _allocate(spectra, candidates, limit, estimation)
+        allocation, binding = _allocate(spectra, candidates, groups, limit, estimation)
     except InputError:
         if required:
             raise
         return None
-    ranks = [
-        None if index == candidate.ranks.size else int(candidate.ranks[index])
-        for candidate, index in zip(candidates, allocation.choice, strict=True)
-    ]
+    ranks: list[int | None] = [None] * len(candidates)
+    for group, index in zip(groups, allocation.choice, strict=True):
+        for member in group:
+            allowed = candidates[member].ranks
+            ranks[member] = None if index == allowed.size else int(allowed[index])
     return _OwnChoice(ranks, allocation, binding)
 
 
 def _allocate(
-    spectra: ModelSpectra, candidates: list[_Candidate], limit: Budget, estimation: _Estimation
+    spectra: ModelSpectra,
+    candidates: list[_Candidate],
+    groups: list[list[int]],
+    limit: Budget,
+    estimation: _Estimation,
 ) -> tuple[Allocation, str]:
     """Allocate the budget, with the estimation term as a price where the loss is known in nats.
 
@@ -225,9 +270,9 @@ def _allocate(
     freedom k. A round allocates by its gradient at the last choice; the rounds start without a price on freedom and
     with that of labels, and the best choice met counts: exact where F is linear, else the best of local optima.
     """
-    costs = [candidate.cost(limit.unit) for candidate in candidates]
-    losses = [candidate.loss() for candidate in candidates]
-    freedoms = [candidate.freedom() for candidate in candidates]
+    costs = [_sum(candidates[member].cost(limit.unit) for member in group) for group in groups]
+    losses = [_sum(candidates[member].loss() for member in group) for group in groups]
+    freedoms = [_sum(candidates[member].freedom() for member in group) for group in groups]
     calibration = spectra.calibration if spectra.is_calibrated else None
 
     def solve(slope: float, price: float, *, exact: bool = False) -> Allocation:
@@ -327,7 +372,13 @@ def _layer_rank(part: LayerSpectra, rank: int | None) -> LayerRank:
         parameters=stored,
         share=stored / part.layer.parameters,
         reason="" if rank is not None else "dense: within the budget no rank that saves anything does better",
+        tensor=part.layer.tensor,
+        stack=part.layer.stack,
     )
+
+
+def _held(part: LayerSpectra) -> HeldLayer:
+    return HeldLayer(part.layer.name, part.layer.parameters, part.held, part.layer.stack)
 
 
 def _summarise(spectra: ModelSpectra, rule: Rule, asked: list[float], estimation: _Estimation) -> RuleSummary:
