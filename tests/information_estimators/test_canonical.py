@@ -165,15 +165,6 @@ def test_a_fold_of_one_group(rng):
     assert "a fold holds 1 group" in cca_estimate(x, y, groups=np.repeat(np.arange(5), 16)).failure
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"folds": 1}, "folds = 1 is below 2"), ({"folds": 2.5}, "not a whole number"), ({"components": 0}, "components")],
-)
-def test_refused(rng, options, message):
-    with pytest.raises(InputError, match=message):
-        cca_estimate(*rng.standard_normal((2, 60, 2)), **options)
-
-
 def test_refused_reductions(rng):
     x, y = rng.standard_normal((2, 60, 2))
     with pytest.raises(InputError, match="components = 3 is above the 2 canonical pairs"):
