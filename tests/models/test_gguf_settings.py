@@ -181,6 +181,8 @@ def build(config):
 @pytest.mark.parametrize("case", CASES)
 def test_a_loaded_model_computes_what_the_written_one_did(case, tmp_path):
     architecture, config, numbers = CASES[case]
+    if architecture == "lfm2" and tuple(map(int, hf.__version__.split(".")[:2])) < (5, 23):
+        pytest.skip("earlier releases cannot read its tokenizer")
     module = build(config)
     tensors = stored_tensors(module, architecture)
     if case == "long and short divisors":
@@ -208,7 +210,7 @@ def written(tmp_path, numbers=None, tensors=None, config=None, architecture="lla
         ({"attention.key_length": 16, "rope.dimension_count": 8}, {}, "turns 8 dimensions.*transformers' model 16"),
         ({}, {"blk.0.attn_q_norm.weight": torch.ones(16)}, r"no place for 1 .* among them blk.0.attn_q_norm.weight"),
         ({}, {"blk.1.attn_q.bias": torch.ones(64)}, r"no place for 1 .* among them blk.1.attn_q.bias"),
-        ({}, {"blk.0.ffn_up.weight": torch.ones(80, 64)}, "other shapes than the model"),
+        ({}, {"blk.0.ffn_up.weight": torch.ones(80, 64)}, "other shapes? than"),
     ],
 )
 def test_what_changes_the_logits_and_has_no_place_is_refused(numbers, tensors, match, tmp_path):

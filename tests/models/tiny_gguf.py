@@ -88,12 +88,13 @@ def write_runnable_gguf(path, tensors, architecture, numbers):
             writer.add_string(key, value)
         else:
             writer.add_array(key, value)
-    tokens = ["<unk>", "<s>", *(chr(33 + index) for index in range(VOCABULARY - 3)), '!"']
+    tokens = ["<unk>", "<s>", *(chr(33 + index) for index in range(VOCABULARY - 4)), '!"', "#$"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types([1] * VOCABULARY)
-    writer.add_token_merges(['! "'])
+    writer.add_token_merges(['! "', "# $"])
+    writer.add_token_scores([0.0] * VOCABULARY)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(1)
     writer.add_unk_token_id(0)

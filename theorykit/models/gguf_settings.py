@@ -159,7 +159,7 @@ def _restore_biases(text: Any, tensors: Sequence[str]) -> None:
 
 
 def require_all_read(module: Any, settings: FileSettings) -> None:
-    """Check that a built model takes every tensor of its file, and turns as many dimensions as the file says.
+    """Check that a built model takes every tensor of its file as it is, and turns as many dimensions as the file says.
 
     Args:
         module: The model that transformers has loaded.
@@ -168,11 +168,19 @@ def require_all_read(module: Any, settings: FileSettings) -> None:
     Raises:
         CheckpointError: something that changes what the model computes has no place in it.
     """
+    import torch
+
     left = unread_tensors(module, settings.architecture, settings.tensors, _layers(settings))
     if left:
         raise CheckpointError(
             f"transformers' model has no place for {len(left)} of the file's tensors, among them {left[0]}", _HINT
         )
+    for name, part in module.named_modules():
+        # transformers 5.17 loads a matrix of another shape in place of the model's
+        if isinstance(part, torch.nn.Linear) and part.weight.shape != (part.out_features, part.in_features):
+            raise CheckpointError(
+                f"the file's {name} has another shape than in the model that transformers builds", _HINT
+            )
     turned = int(settings.metadata.get("rope.dimension_count", 0))
     for name, frequencies in module.named_buffers():
         if turned and name.endswith("rotary_emb.inv_freq") and 2 * len(frequencies) != turned:
