@@ -110,17 +110,18 @@ def test_gguf_of_an_unknown_architecture_keeps_its_own_names(tmp_path, llama):
 
 @pytest.mark.parametrize("kind", [None, Q.Q8_0])
 def test_gguf_experts_are_read_one_at_a_time(kind, tmp_path, monkeypatch):
-    stack = torch.randn(4, 64, 32, generator=torch.Generator().manual_seed(0))
+    stack = torch.randn(4, 128, 32, generator=torch.Generator().manual_seed(0))
+    gate, up = stack.chunk(2, dim=1)
     file = write_gguf(
         tmp_path / "g.gguf",
-        {"experts": stack},
+        {"gate": gate.contiguous(), "up": up.contiguous()},
         kind=kind,
         numbers={"llama.expert_count": 4, "llama.expert_used_count": 1},
-        rename=lambda _: "blk.0.ffn_up_exps.weight",
+        rename=lambda name: f"blk.0.ffn_{name}_exps.weight",
     )
     source = open_weights(file)
-    assert [(layer.name, layer.active_share) for layer in source.layers] == [
-        (f"model.layers.0.mlp.experts.up_proj[{index}]", 0.25) for index in range(4)
+    assert [(layer.name, layer.active_share, layer.fused) for layer in source.layers] == [
+        (f"model.layers.0.mlp.experts.gate_up_proj[{index}]", 0.25, True) for index in range(4)
     ]
     sizes = []
     original = gguf.dequantize

@@ -15,6 +15,7 @@ import torch
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.causality import require_causal
+from theorykit.models.gguf_settings import read_settings, require_all_read, restored_config
 from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
@@ -76,16 +77,24 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     with redirect_stderr(io.StringIO()), _errors_only():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            if "gguf_file" not in options:
+            if gguf_file is None:
                 options["use_safetensors"] = True
+            else:
+                settings = read_settings(gguf_file)
+                options["config"] = restored_config(gguf_file, settings)
             module, report = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, output_loading_info=True, **options
             )
+        except CheckpointError:
+            raise
         except Exception as error:  # transformers raises many kinds of error for unreadable folders
             if gguf_file is not None:
                 open_weights(path)  # tells better what is wrong with a damaged file
+            reason = reason_of(error)
+            if "ignore_mismatched_sizes" in reason:
+                reason = "some of its weights have other shapes than the model that transformers builds"
             raise CheckpointError(
-                f"{path} cannot be run as a causal language model: {reason_of(error)}",
+                f"{path} cannot be run as a causal language model: {reason}",
                 "pass --calibration none for its weights alone",
             ) from error
     # transformers fills what a checkpoint lacks with random numbers
@@ -95,6 +104,8 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
             f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}",
             "fetch it again, or pass --calibration none for its weights alone",
         )
+    if gguf_file is not None:
+        require_all_read(module, settings)
     module.requires_grad_(False)
     _forget_quantisation(module)
     module = module.eval().to(place)
