@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, processors
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from tests.models.tiny import save_runnable, tiny_mixtral, words
+from tests.models.tiny import edit_safetensors, save_runnable, tiny_llama, tiny_mixtral, words
 from theorykit.rank_selection import RULE_KEYS, RULES
 
 KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}
@@ -223,6 +226,69 @@ def test_without_calibration_a_warning_says_so(run, llama_folder):
     assert done.code == 0
     assert done.err.startswith("warning: Without calibration text")
     assert "predicted KL" not in done.out
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A folder that is whole, and whose model reads text and predicts no token."""
+    config = LlamaConfig(
+        vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=1, num_attention_heads=4, pad_token_id=0
+    )
+    return save_runnable(LlamaForSequenceClassification(config), tmp_path_factory.mktemp("models") / "classifier")
+
+
+def test_a_model_of_another_task_is_read_without_calibration(run, classifier, held_out):
+    done = run("rank-select", "--n", 1000, "--model", classifier, "--json")
+    assert done.code == 0
+    expected = (
+        f"Not calibrated: {classifier} holds a LlamaForSequenceClassification, which is no causal language model."
+    )
+    assert done.document["warnings"][0] == expected
+    for options in (["--calibration", "builtin"], ["--evaluate", held_out]):
+        done = run("rank-select", "--n", 1000, "--model", classifier, *options)
+        assert (done.code, done.out) == (2, "")
+        assert "holds a LlamaForSequenceClassification" in done.err
+
+
+def test_what_is_damaged_is_not_read_as_a_model_without_calibration(run, llama_folder, tmp_path):
+    folder = shutil.copytree(llama_folder, tmp_path / "llama")
+    gone = "model.layers.0.mlp.up_proj.weight"
+    edit_safetensors(folder, lambda tensors: {name: part for name, part in tensors.items() if name != gone})
+    done = run("rank-select", "--n", 1000, "--model", folder)
+    assert (done.code, done.out) == (2, "")
+    assert "lacks 1 of the model's weights" in done.err
+
+
+def test_weights_that_are_passed_over_are_said(run, llama_folder, tmp_path):
+    folder = shutil.copytree(llama_folder, tmp_path / "llama")
+    shutil.copy(folder / "model.safetensors", folder / "older.safetensors")
+    expected = f"{folder}: model.safetensors is read, as by transformers; older.safetensors beside it is not"
+    for options in ([], ["--calibration", "none"]):
+        done = run("rank-select", "--n", 1000, "--model", folder, "--calibration-tokens", 1024, *options, "--json")
+        assert done.document["warnings"][0] == f"{expected}."
+    assert run("spectrum", folder, "--json").document["warnings"] == [expected]
+
+
+def test_the_tokens_that_head_the_blocks_are_said(run, calibration, tmp_path):
+    folder = save_runnable(tiny_llama(), tmp_path / "llama")
+    raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    raw.save(str(folder / "tokenizer.json"))
+    options = [
+        "rank-select",
+        "--n",
+        1000,
+        "--model",
+        folder,
+        *calibration,
+        "--save-spectra",
+        tmp_path / "a.npz",
+        "--json",
+    ]
+    result = run(*options).document["result"]
+    assert result["calibration"]["heading"] == ["<s>"]
+    again = run("rank-select", "--n", 1000, "--model", tmp_path / "a.npz", "--json").document["result"]
+    assert again["calibration"] == result["calibration"]
 
 
 def test_what_cannot_run_is_read_without_calibration(run, tmp_path, llama_folder):

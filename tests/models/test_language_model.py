@@ -2,14 +2,17 @@
 
 import json
 import logging
+import re
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from tests.models.tiny import (
+    VOCABULARY,
     edit_safetensors,
     language_model,
     save_runnable,
@@ -20,9 +23,15 @@ from tests.models.tiny import (
     write_tokenizer,
 )
 from theorykit.devices import torch_device
-from theorykit.errors import CheckpointError, InputError
+from theorykit.errors import CalibrationError, CheckpointError, InputError
 from theorykit.models import language_model as module_under_test
-from theorykit.models.language_model import heading_tokens, load_language_model, token_blocks, why_not_runnable
+from theorykit.models.language_model import (
+    context_length,
+    heading_tokens,
+    load_language_model,
+    token_blocks,
+    why_not_runnable,
+)
 
 
 def refused(folder, match, kind=CheckpointError):
@@ -65,7 +74,7 @@ def test_loading_leaves_the_verbosity_of_transformers(llama_folder):
     load_language_model(str(llama_folder), device="cpu")
     assert transformers_logging.get_verbosity() == before
     (llama_folder / "tokenizer.json").write_text("{")
-    refused(llama_folder, "cannot be run as a causal language model")
+    refused(llama_folder, "cannot be run as a causal language model", CalibrationError)
     assert transformers_logging.get_verbosity() == before
 
 
@@ -89,7 +98,7 @@ def test_missing_weights_are_not_filled_with_random_numbers(llama_folder):
 
 def test_weights_of_another_shape(llama_folder):
     edit_safetensors(llama_folder, lambda tensors: tensors | {"lm_head.weight": torch.ones(98, 48)})
-    refused(llama_folder, "cannot be run as a causal language model")
+    refused(llama_folder, "cannot be run as a causal language model", CalibrationError)
 
 
 def test_truncated_weights(llama_folder):
@@ -105,7 +114,7 @@ def test_code_of_a_checkpoint_is_never_run(llama_folder, tmp_path):
     config = json.loads((llama_folder / "config.json").read_text())
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "modeling_own.Config"}}
     (llama_folder / "config.json").write_text(json.dumps(config))
-    refused(llama_folder, "cannot be run as a causal language model")
+    refused(llama_folder, "cannot be run as a causal language model", CalibrationError)
     assert not mark.exists()
 
 
@@ -142,7 +151,7 @@ def test_a_damaged_gguf(tmp_path, llama):
 
 def test_a_gguf_without_tokenizer(tmp_path, llama):
     file = write_gguf(tmp_path / "a.gguf", llama.state_dict())
-    refused(file, "cannot be run as a causal language model")
+    refused(file, "cannot be run as a causal language model", CalibrationError)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
@@ -152,10 +161,127 @@ def test_what_is_missing_is_named(llama_folder, name):
     refused(llama_folder, name if name == "config.json" else "cannot be run", InputError)
 
 
-def test_a_model_that_is_no_language_model(llama_folder):
-    config = json.loads((llama_folder / "config.json").read_text()) | {"model_type": "t5"}
+SIZES = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+LLAMA = {**SIZES, "intermediate_size": 24, "num_key_value_heads": 2, "pad_token_id": 0}
+BART = {
+    "vocab_size": VOCABULARY,
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "max_position_embeddings": 40,
+}
+T5 = {"vocab_size": VOCABULARY, "d_model": 16, "d_ff": 24, "d_kv": 8, "num_layers": 1, "num_heads": 2}
+CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 8,
+    "patch_size": 4,
+    "projection_dim": 16,
+}
+OTHERS = {
+    "bart": (
+        lambda: transformers.BartForConditionalGeneration(transformers.BartConfig(**BART)),
+        r"holds an encoder-decoder \(BartForConditionalGeneration\)",
+    ),
+    "t5": (
+        lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
+        r"holds an encoder-decoder \(T5ForConditionalGeneration\)",
+    ),
+    "classifier": (
+        lambda: transformers.LlamaForSequenceClassification(transformers.LlamaConfig(**LLAMA, num_labels=5)),
+        "holds a LlamaForSequenceClassification, which is no causal language model",
+    ),
+    "vision and language": (
+        lambda: transformers.LlavaForConditionalGeneration(
+            transformers.LlavaConfig(text_config={"model_type": "llama", **LLAMA}, vision_config=CLIP)
+        ),
+        "holds a LlavaForConditionalGeneration, which transformers does not build as a causal",
+    ),
+    "without a head": (
+        lambda: transformers.LlamaModel(transformers.LlamaConfig(**LLAMA, tie_word_embeddings=False)),
+        r"holds no head of a language model \(lm_head\.weight\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_model_that_is_no_causal_language_model_is_told_what_it_is(name, tmp_path):
+    make, match = OTHERS[name]
+    save_runnable(make(), tmp_path)
+    error = refused(tmp_path, match, CalibrationError)
+    assert "decoder-only" in error.hint
+    assert name == "without a head" or re.search(match, why_not_runnable(str(tmp_path)))
+
+
+def test_the_decoder_of_an_encoder_decoder_is_a_causal_language_model(tmp_path):
+    save_runnable(transformers.BartForCausalLM(transformers.BartConfig(**BART)), tmp_path)
+    assert why_not_runnable(str(tmp_path)) == ""
+    assert context_length(load_language_model(str(tmp_path), device="cpu")) == 40
+
+
+def test_a_configuration_of_another_family(llama_folder):
+    config = json.loads((llama_folder / "config.json").read_text()) | {"model_type": "t5", "architectures": None}
     (llama_folder / "config.json").write_text(json.dumps(config))
-    refused(llama_folder, "cannot be run as a causal language model")
+    refused(llama_folder, "holds an encoder-decoder", CalibrationError)
+
+
+OPT = {"hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+PROPHET = {"hidden_size": 16, "decoder_ffn_dim": 24, "num_decoder_layers": 1, "num_decoder_attention_heads": 2}
+READ = {
+    "rows before the first token": (
+        lambda: transformers.RobertaForCausalLM(
+            transformers.RobertaConfig(
+                **SIZES, intermediate_size=24, max_position_embeddings=40, is_decoder=True, pad_token_id=1
+            )
+        ),
+        38,
+    ),
+    "rows beyond the told ones": (
+        lambda: transformers.OPTForCausalLM(
+            transformers.OPTConfig(vocab_size=VOCABULARY, max_position_embeddings=40, **OPT)
+        ),
+        40,
+    ),
+    "two tables": (
+        lambda: transformers.ProphetNetForCausalLM(
+            transformers.ProphetNetConfig(vocab_size=VOCABULARY, max_position_embeddings=40, **PROPHET)
+        ),
+        38,
+    ),
+    "learned": (lambda: tiny_gpt2(n_positions=40), 40),
+    "slopes": (
+        lambda: transformers.MptForCausalLM(
+            transformers.MptConfig(vocab_size=VOCABULARY, d_model=16, n_layers=1, n_heads=2, max_seq_len=40)
+        ),
+        40,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_context_is_what_the_model_really_reads(name):
+    make, longest = READ[name]
+    model = language_model(make().eval())
+    assert context_length(model) == longest
+    tokens = torch.full((1, longest + 1), 50)
+    with torch.no_grad():
+        assert model.module(tokens[:, 1:]).logits.shape[1] == longest
+        with pytest.raises((IndexError, RuntimeError)):
+            model.module(tokens)
+
+
+def test_a_context_without_a_table_is_what_the_configuration_says():
+    assert context_length(language_model(tiny_llama(max_position_embeddings=40))) == 40
+    nested = type("Config", (), {"get_text_config": lambda self: tiny_llama(max_position_embeddings=50).config})()
+    assert context_length(language_model(type("Module", (), {"config": nested})())) == 50
+    assert context_length(language_model(torch.nn.Linear(2, 2))) is None
 
 
 def test_too_little_memory_is_a_reason(llama_folder, monkeypatch):

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
 from theorykit.errors import InputError
+from theorykit.models.model_spectra import bundled_spectra
 from theorykit.spectra import fit_power_law
-from theorykit.spectra.decay import MIN_VALUES
+from theorykit.spectra.decay import MIN_VALUES, rounding_tail
+from theorykit.spectra.kernels import spectrum
 
 EXPONENTS = (0.5, 0.75, 1.0, 1.5, 2.0)
 DRAWS = 1500
@@ -153,3 +156,57 @@ def test_table():
     assert len(frame) == 1
     assert bool(frame["fits"].iloc[0])
     assert {"exponent", "interval", "p_value", "ks_distance"} <= set(frame.columns)
+
+
+def stored(rank, dtype, shape=(256, 192), power=0.7, seed=0):
+    """Singular values of a matrix of exact rank whose numbers were rounded to a type that checkpoints have."""
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randn(shape[0], rank, generator=generator, dtype=torch.float64) * torch.arange(1, rank + 1) ** -power
+    return spectrum((left @ torch.randn(rank, shape[1], generator=generator, dtype=torch.float64)).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("rank", "shape"), [(32, (256, 192)), (100, (192, 256)), (180, (192, 192))])
+def test_rounding_noise_of_a_stored_matrix_of_low_rank_takes_no_part(rank, shape, dtype):
+    values = stored(rank, dtype, shape).singular_values
+    fit, alone = fit_power_law(values), fit_power_law(values[:rank])
+    assert fit.left_out == (0 if dtype == torch.float64 else pytest.approx(min(shape) - rank, abs=2))
+    assert (fit.exponent, fit.interval, fit.n_values) == (alone.exponent, alone.interval, alone.n_values)
+    assert alone.left_out == 0
+
+
+def test_too_few_values_above_rounding_noise():
+    with pytest.raises(InputError, match="8 singular values above rounding noise are too few"):
+        fit_power_law(stored(8, torch.bfloat16).singular_values)
+
+
+@pytest.mark.parametrize("exponent", [0.02, 0.5, 2.0, 10.0])
+def test_power_laws_keep_their_tail(exponent, rng):
+    draws = 500
+    lost = sum(rounding_tail(np.exp(exponent * np.sort(rng.standard_exponential(150))[::-1])) > 0 for _ in range(draws))
+    assert lost <= 4  # at most 0.5 are expected: more come once in a thousand runs
+    assert all(rounding_tail(np.arange(1.0, count + 1) ** -exponent) == 0 for count in (9, 30, 1000))
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (30, 30), (100, 100), (100, 101), (200, 50)])
+def test_the_hard_edge_of_random_matrices_is_no_gap(shape, rng):
+    for _ in range(100):
+        assert rounding_tail(np.linalg.svd(rng.standard_normal(shape), compute_uv=False)) == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.concatenate([np.full(30, 1.0), np.full(30, 0.02)]),  # too large for rounding
+        np.concatenate([np.arange(1.0, 53) ** -0.5, np.full(7, 1e-6)]),  # too few
+        np.exp(-0.5 * np.arange(60.0)),  # a steep fall everywhere
+        np.ones(40),
+        np.ones(1),
+    ],
+)
+def test_what_is_no_rounding_noise(values):
+    assert rounding_tail(values) == 0
+
+
+def test_no_fit_of_the_bundled_spectra_leaves_anything_out():
+    assert {part.decay.left_out for part in bundled_spectra().layers} == {0}

@@ -251,6 +251,11 @@ class _Source:
         if stored and not Path(self.model).exists():
             raise InputError(f"there is no file {self.model}", "write one with --save-spectra")
         remarks: tuple[str, ...] = ()
+        if not stored:
+            from theorykit.models.locations import folder_remark
+
+            if remark := folder_remark(self.model):
+                remarks = (f"{remark}.",)
         if not stored and self.calibration != "none":
             from theorykit.models.language_model import why_not_runnable
 
@@ -258,14 +263,14 @@ class _Source:
             try:
                 if not reason:
                     calibrated = self._calibrate(self.model, step)
-                    return calibrated.spectra, calibrated, ()
+                    return calibrated.spectra, calibrated, remarks
             except CalibrationError as error:
                 if self.calibration is not None:
                     raise
                 reason = error.message
             if self.evaluation is not None:
                 raise InputError(f"--evaluate needs a calibrated model: {reason}", "leave out --evaluate")
-            remarks = (f"Not calibrated: {reason}.",)
+            remarks += (f"Not calibrated: {reason}.",)
         options: dict[str, Any] = {"device": self.device, "allow_pickle": self.allow_pickle, "cache": self.cache}
         return read_spectra(self.model, step=step, **options), None, remarks
 

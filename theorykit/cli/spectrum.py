@@ -57,6 +57,7 @@ def spectrum(
         )
     notes = () if model.endswith(".npz") else tuple(filter(None, [folder_remark(model)]))
     notes += tuple(f"{part.layer.name}: {part.spectrum.note}" for part in spectra.layers if part.spectrum.note)
+    notes += tuple(filter(None, [_rounding_note(spectra)]))
     if save_spectra is not None:
         spectra.save(save_spectra)
     if plot is not None:
@@ -89,6 +90,18 @@ def read_spectra(
         device=str(torch_device(device)),
         cache=default_cache() if cache else None,
         progress=lambda done, count, _: step("spectra", done, count),
+    )
+
+
+def _rounding_note(spectra: ModelSpectra) -> str:
+    """Return in how many layers the decay fit left out rounding noise, or an empty string."""
+    left_out = [(part, part.decay.left_out) for part in spectra.layers if part.decay and part.decay.left_out]
+    if not left_out:
+        return ""
+    first, count = left_out[0]
+    return (
+        f"decay fits of {len(left_out)} layers leave out rounding noise behind a gap, the first of them "
+        f"{count} of {first.spectrum.max_rank} singular values of {first.layer.name}"
     )
 
 

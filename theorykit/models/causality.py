@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from theorykit.errors import CheckpointError
+from theorykit.errors import CalibrationError
 from theorykit.models.module_layers import eager_experts, run_on
 
 LENGTH = 24
@@ -21,7 +21,7 @@ def require_causal(module: torch.nn.Module, name: str) -> None:
         name: How the error calls it.
 
     Raises:
-        CheckpointError: an earlier score moves: the model reads in both directions, and its scores are no
+        CalibrationError: an earlier score moves: the model reads in both directions, and its scores are no
             probabilities of the next token.
     """
     device = next(module.parameters()).device
@@ -34,7 +34,7 @@ def require_causal(module: torch.nn.Module, name: str) -> None:
         scores = [run_on(module, tokens.to(device)).logits[:, :KEPT].float() for tokens in (first, second)]
     moved, spread = (scores[0] - scores[1]).abs().max(), scores[0].std()
     if bool(moved > _MOVED * spread):
-        raise CheckpointError(
+        raise CalibrationError(
             f"{name} is not causal: its scores at a token change with the tokens behind it",
             "give a decoder, trained to predict the next token; --calibration none reads the weights of any model",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -11,15 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from theorykit.devices import free_bytes, torch_device
-from theorykit.errors import CheckpointError, InputError
+from theorykit.errors import CalibrationError, CheckpointError, InputError
 from theorykit.models.causality import require_causal
 from theorykit.models.gguf_settings import read_settings, require_all_read, restored_config
-from theorykit.models.locations import INDEX, SINGLE, locate, reason_of, weight_files
+from theorykit.models.locations import INDEX, SINGLE, locate, read_config, reason_of, weight_files
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
 _SAMPLES = ("a", "The sea, 1 and 2.")
+_LIMITS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_target_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "n_ctx",
+    "seq_length",
+)
+_MOST_OFFSET = 64
+_OTHER_TASK = re.compile(
+    r"For\w*(Classification|Answering|Choice|MaskedLM|Prediction|Regression|RewardModel|Detection)$"
+)
+_WEIGHTS_HINT = "pass --calibration none for its weights alone"
+_PLAIN_HINT = f"give a decoder-only language model, or {_WEIGHTS_HINT}"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -54,7 +71,9 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
 
     Raises:
         InputError: no such model or device, or a file without what is needed to run it.
-        CheckpointError: transformers cannot read it.
+        CheckpointError: weights that are damaged, incomplete or quantised.
+        CalibrationError: weights that can be read, of a model that is no causal language model or that transformers
+            cannot run.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -65,9 +84,11 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         raise InputError(f"{path} has no config.json, so the model cannot be run on text", "pass --calibration none")
     if gguf_file is None:
         open_weights(path)  # refuses quantised weights, which transformers casts to numbers without a word
+    folder = path if path.is_dir() else path.parent
+    if gguf_file is None and (reason := _why_not_causal(folder)):
+        raise CalibrationError(reason, _PLAIN_HINT)
     place = torch_device(device)
     options: dict[str, Any] = {"trust_remote_code": False}
-    folder = path if path.is_dir() else path.parent
     if gguf_file is not None:
         options["gguf_file"] = gguf_file.name
     elif path.is_file() and path.name != SINGLE:
@@ -93,16 +114,17 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
             reason = reason_of(error)
             if "ignore_mismatched_sizes" in reason:
                 reason = "some of its weights have other shapes than the model that transformers builds"
-            raise CheckpointError(
-                f"{path} cannot be run as a causal language model: {reason}",
-                "pass --calibration none for its weights alone",
+            raise CalibrationError(
+                f"{path} cannot be run as a causal language model: {reason}", _WEIGHTS_HINT
             ) from error
     # transformers fills what a checkpoint lacks with random numbers
     missing = sorted(set(report["missing_keys"]) & {name for name, _ in module.named_parameters()})
+    if missing and set(missing) <= _names_of_head(module):
+        raise CalibrationError(f"{path} holds no head of a language model ({missing[0]})", _PLAIN_HINT)
     if missing:
         raise CheckpointError(
             f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}",
-            "fetch it again, or pass --calibration none for its weights alone",
+            f"fetch it again, or {_WEIGHTS_HINT}",
         )
     if gguf_file is not None:
         require_all_read(module, settings)
@@ -111,6 +133,41 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     module = module.eval().to(place)
     require_causal(module, str(path))
     return LanguageModel(model, module, tokenizer, place)
+
+
+def _names_of_head(module: Any) -> set[str]:
+    head = module.get_output_embeddings()
+    own = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    return {name for name, parameter in module.named_parameters() if id(parameter) in own}
+
+
+def _why_not_causal(folder: Path) -> str:
+    """Return why the model of a folder is no causal language model, by its configuration alone, or an empty string.
+
+    What transformers cannot read as a configuration is left to its own words when the model is loaded.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    settings = read_config(folder)
+    kind, listed = str(settings.get("model_type")), settings.get("architectures")
+    classes = [str(name) for name in listed] if isinstance(listed, list) else []
+    causal = str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind, ""))
+    if any(name == causal or name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
+        return ""
+    try:
+        with _errors_only():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception:  # transformers raises many kinds of error for what is no configuration
+        return ""
+    name = classes[0] if classes else f"model of type {kind}"
+    if getattr(config, "is_encoder_decoder", False):
+        return f"{folder} holds an encoder-decoder ({name}), whose decoder reads what its encoder made of another text"
+    if not causal:
+        return f"{folder} holds a {name}, which transformers does not build as a causal language model"
+    if classes and all(_OTHER_TASK.search(name) for name in classes):
+        return f"{folder} holds a {name}, which is no causal language model"
+    return ""
 
 
 def _forget_quantisation(module: torch.nn.Module) -> None:
@@ -153,12 +210,15 @@ def why_not_runnable(model: str) -> str:
     elif path.is_file() and path.name != SINGLE:
         return f"only GGUF files and {SINGLE} can be run on text, not {path.name}"
     else:
-        weights = list(folder.glob("*.safetensors"))
-        if not any((folder / name).exists() for name in (SINGLE, INDEX)) or not (folder / "config.json").exists():
+        config = read_config(folder)
+        usual = (SINGLE, INDEX, str(config.get("transformers_weights", SINGLE)))
+        if not config or not any((folder / name).is_file() for name in usual):
             return f"{folder} has no config.json with safetensors weights, so the model cannot be run on text"
+        if reason := _why_not_causal(folder):
+            return reason
         if not any((folder / name).exists() for name in _TOKENIZERS):
             return f"{folder} has no tokenizer"
-        size = 2 * sum(file.stat().st_size for file in weights)  # from 16 bits to 32
+        size = 2 * sum(file.stat().st_size for file in weight_files(folder).files)  # from 16 bits to 32
     free = free_bytes()
     if free is not None and 3 * size > free:
         return f"about {3 * size / 2**30:.0f} GiB of memory are needed and {free / 2**30:.0f} are free"
@@ -166,9 +226,60 @@ def why_not_runnable(model: str) -> str:
 
 
 def context_length(model: LanguageModel) -> int | None:
-    """Return how many tokens the model reads at once, or None where its configuration does not say."""
-    longest = getattr(getattr(model.module, "config", None), "max_position_embeddings", None)
-    return longest if isinstance(longest, int) and longest > 0 else None
+    """Return how many tokens the model reads at once, or None where neither configuration nor module says.
+
+    A table of positions has fewer rows for text than it has in all where the first positions stand for padding: the
+    model is run on a few tokens, and the rows that they take tell where text begins.
+    """
+    config: Any = getattr(model.module, "config", None)
+    nested = config.get_text_config() if hasattr(config, "get_text_config") else config
+    told = [getattr(part, name, None) for name in _LIMITS for part in (nested, config)]
+    limits = [limit for limit in told if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0][:1]
+    if _may_hold_positions(model.module, limits):
+        limits += _rows_for_text(model)
+    return min(limits, default=None)
+
+
+def _may_hold_positions(module: Any, limits: list[int]) -> bool:
+    """Tell whether an embedding, beside that of the tokens, may be a table of positions by its size."""
+    if not isinstance(module, torch.nn.Module):
+        return False
+    own: Any = getattr(module, "get_input_embeddings", None)
+    tokens = own() if callable(own) else None
+    others = (part for part in module.modules() if isinstance(part, torch.nn.Embedding) and part is not tokens)
+    rows = [part.num_embeddings for part in others]
+    return any(not limits or abs(count - limits[0]) <= _MOST_OFFSET for count in rows)
+
+
+class _Lookups(TorchFunctionMode):
+    """Notes each look-up in an embedding: the rows of the table, and which of them were taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[tuple[int, torch.Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.embedding:
+            ids, table = args[:2]
+            self.taken.append((len(table), ids.detach().flatten().cpu()))
+        return func(*args, **(kwargs or {}))
+
+
+def _rows_for_text(model: LanguageModel) -> list[int]:
+    """Return how many rows of each table of positions text can take: those from the first token's on.
+
+    A table of positions is what equal tokens look up in consecutive rows.
+    """
+    known = int(model.module.get_input_embeddings().weight.shape[0])
+    tokens = torch.full((1, 3), known // 2, dtype=torch.int64, device=model.device)
+    lookups = _Lookups()
+    try:
+        with torch.no_grad(), lookups:
+            model.module(input_ids=tokens)
+    except Exception:  # what stops the model here is told where it is run in earnest
+        return []
+    steps = torch.arange(tokens.shape[1])
+    return [rows - int(taken[0]) for rows, taken in lookups.taken if torch.equal(taken, taken[:1] + steps)]
 
 
 def heading_tokens(tokenizer: Any) -> tuple[int, ...]:

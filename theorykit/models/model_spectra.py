@@ -157,6 +157,7 @@ class LayerSpectra:
             "decay_high": fit.interval[1] if fit else None,
             "decay_p_value": fit.p_value if fit else None,
             "decay_fits": fit.fits if fit else None,
+            "decay_left_out": fit.left_out if fit else None,
             "r_squared_power": fit.r_squared if fit else None,
             "r_squared_exponential": fit.r_squared_exponential if fit else None,
             "noise_edge": edge,

@@ -11,6 +11,7 @@ import numpy as np
 from theorykit.arguments import Floats, non_increasing
 from theorykit.errors import InputError
 from theorykit.results import Result
+from theorykit.spectra.spectrum import tail_energies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,13 @@ _CANDIDATES = 16
 _NULL_DRAWS = 2000
 _NULL_BLOCK = 250
 _SIGNIFICANCE = 0.05
+_COARSEST_ROUNDING = 2.0**-8
+"""Largest relative error of a stored number in the coarsest type that checkpoints have, bfloat16; so the rounding noise
+of a stored matrix has at most this share of its Frobenius norm."""
+_GAP_LEVEL = 1e-3
+_GAP_RATIO = 2.0
+_LEAST_TAIL = 8
+"""Fewer values behind a gap are a matter of the hard edge, where the last values of any square matrix lie far apart."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class PowerLawFit(Result):
             least as far off. Singular values scatter less, so that a rejection is strong and ``fits`` weak evidence.
         r_squared: Of log s on log i over the same values; high for almost any smooth curve, so not a test.
         r_squared_exponential: Of log s on i (the rival s_i ∝ e^−βi) over the same values.
+        left_out: How many of the smallest values took no part, as rounding noise of the stored type behind a gap.
     """
 
     exponent: float
@@ -46,6 +55,7 @@ class PowerLawFit(Result):
     p_value: float
     r_squared: float
     r_squared_exponential: float
+    left_out: int = 0
 
     @property
     def fits(self) -> bool:
@@ -120,6 +130,45 @@ def _null_law(count: int) -> tuple[Floats, tuple[float, float]]:
     return np.sort(np.concatenate(distances)), (low, high)
 
 
+def rounding_tail(singular_values: Floats) -> int:
+    """Count the smallest singular values that are rounding noise of a matrix of lower rank, as far as they can tell.
+
+    A matrix of rank k that is stored in bfloat16, float16 or float32 has full rank: behind its k values lies a gap, and
+    behind that the values of the rounding errors. All has to hold: at least 8 values behind the gap; together no more
+    than the rounding of bfloat16 can make, 2^−8 of the Frobenius norm; a fall to less than a half from one value to the
+    next; and a gap that power laws do not have. Under those the scaled gaps i·log(s_i / s_{i+1}) are independent and
+    exponential with mean α (Rényi 1953), so that one over the mean of those before it has an F law with (2, 2(i − 1))
+    degrees of freedom. Of power laws at most one in a thousand loses its tail by chance, whatever α. Noise that no gap
+    sets apart is not seen.
+
+    Args:
+        singular_values: ``[q]``, positive, non-increasing.
+
+    Returns:
+        Their number, 0 where there is no such tail. Of several gaps the last counts.
+
+    Example:
+        >>> rounding_tail(np.concatenate([np.arange(1.0, 33) ** -0.5, np.linspace(2e-4, 1e-4, 32)]))
+        32
+    """
+    count = singular_values.size
+    if count <= _LEAST_TAIL + 1:
+        return 0
+    gaps = -np.diff(np.log(singular_values))
+    ranks = np.arange(1.0, count)
+    before = np.concatenate([[0.0], np.cumsum(ranks * gaps)[:-1]])  # of the gaps 1 … i − 1
+    shares = np.sqrt(tail_energies(singular_values / singular_values[0])[1:-1])
+    shares /= np.linalg.norm(singular_values / singular_values[0])
+    possible = (
+        (gaps >= np.log(_GAP_RATIO)) & (shares <= _COARSEST_ROUNDING) & (ranks <= count - _LEAST_TAIL) & (ranks > 1)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # the survival function of F(2, 2(i − 1)) is (1 + x / (i − 1))^−(i − 1)
+        log_levels = -(ranks - 1) * np.log1p(ranks * gaps / before)
+    rejected = np.flatnonzero(possible & (log_levels <= np.log(_GAP_LEVEL / count)))
+    return int(count - 1 - rejected[-1]) if rejected.size else 0
+
+
 def _r_squared(x: Floats, y: Floats) -> float:
     if np.ptp(y) == 0:
         return 0.0
@@ -135,14 +184,15 @@ def fit_power_law(singular_values: Any) -> PowerLawFit:
     from a fixed seed.
 
     Args:
-        singular_values: ``[q]``, non-negative, non-increasing; zeros are left out.
+        singular_values: ``[q]``, non-negative, non-increasing; zeros are left out, and so is rounding noise of a matrix
+            of lower rank where a gap sets it apart (:func:`rounding_tail`).
 
     Returns:
         The fit. ``fit.fits`` is False for most layers of trained networks, and then α is a description of the
         slope, not a law.
 
     Raises:
-        InputError: fewer than 16 positive values.
+        InputError: fewer than 16 positive values, or fewer than 16 above the rounding noise.
 
     Example:
         >>> fit = fit_power_law([(i + 1.0) ** -1.0 for i in range(500)])
@@ -154,6 +204,13 @@ def fit_power_law(singular_values: Any) -> PowerLawFit:
     values = non_increasing("singular_values", singular_values)
     floor = values.size * np.finfo(float).eps * values[0]  # rounding noise has no exponent
     values = values[values > floor]
+    left_out = rounding_tail(values)
+    values = values[: values.size - left_out]
+    if left_out and values.size < MIN_VALUES:
+        raise InputError(
+            f"{values.size} singular values above rounding noise are too few for a decay fit",
+            f"give a matrix of rank {MIN_VALUES} or more",
+        )
     if values.size < MIN_VALUES:
         raise InputError(
             f"{values.size} positive singular values are too few for a decay fit",
@@ -178,4 +235,5 @@ def fit_power_law(singular_values: Any) -> PowerLawFit:
         p_value=(1 + exceeding) / (1 + null.size),
         r_squared=_r_squared(np.log(index), logs[:size]),
         r_squared_exponential=_r_squared(index, logs[:size]),
+        left_out=left_out,
     )

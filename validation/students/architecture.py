@@ -103,13 +103,18 @@ def architecture_of(module: Any) -> Architecture:
     """
     config = module.config
     if config.model_type == "gpt2":
-        return _gpt2(config)
+        return _gpt2(config, _is_tied(module))
     if config.model_type == "llama":
-        return _llama(config)
+        return _llama(config, _is_tied(module))
     raise InputError(f"model type {config.model_type!r} cannot be a teacher", "give a GPT-2 or a Llama-type model")
 
 
-def _gpt2(config: Any) -> Architecture:
+def _is_tied(module: Any) -> bool:
+    """Tell whether the head is the embedding itself: files whose configuration says so may hold a head of its own."""
+    return module.get_output_embeddings().weight is module.get_input_embeddings().weight
+
+
+def _gpt2(config: Any, tied: bool) -> Architecture:
     _require(config.activation_function == "gelu_new", f"activation {config.activation_function!r}")
     _require(config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx, "scaled attention")
     return Architecture(
@@ -122,12 +127,12 @@ def _gpt2(config: Any) -> Architecture:
         kv_heads=config.n_head,
         head_size=config.n_embd // config.n_head,
         hidden=config.n_inner or 4 * config.n_embd,
-        tied=config.tie_word_embeddings,
+        tied=tied,
         epsilon=config.layer_norm_epsilon,
     )
 
 
-def _llama(config: Any) -> Architecture:
+def _llama(config: Any, tied: bool) -> Architecture:
     rope = config.rope_parameters
     _require(rope["rope_type"] == "default", f"rotary positions of type {rope['rope_type']!r}")
     _require(not config.attention_bias and not config.mlp_bias, "biased projections")
@@ -142,7 +147,7 @@ def _llama(config: Any) -> Architecture:
         kv_heads=config.num_key_value_heads,
         head_size=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         hidden=config.intermediate_size,
-        tied=config.tie_word_embeddings,
+        tied=tied,
         epsilon=config.rms_norm_eps,
         rope_theta=rope["rope_theta"],
     )

@@ -36,6 +36,7 @@ def merged_model(students: StudentBatch, number: int, teacher: Any) -> Any:
     biased = _complete_biases(students, state)
     same = students.architecture == architecture_of(teacher) and not biased
     model = copy.deepcopy(teacher) if same else _resized(students, teacher, biased=biased)
+    model.config.tie_word_embeddings = students.architecture.tied
     if students.architecture.tied:
         state["lm_head.weight"] = state[students.architecture.embedding]
     with torch.no_grad():
@@ -62,6 +63,7 @@ def _resized(students: StudentBatch, teacher: Any, *, biased: bool = False) -> A
         config.hidden_size, config.intermediate_size = shape.width, shape.hidden
         config.head_dim, config.num_key_value_heads = shape.head_size, shape.kv_heads
         config.attention_bias = config.mlp_bias = biased
+    config.tie_word_embeddings = shape.tied
     return type(teacher)(config)
 
 

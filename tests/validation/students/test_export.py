@@ -5,15 +5,19 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
-from tests.validation.students.test_forward import VOCABULARY, gpt2, llama
+from tests.validation.students.test_forward import VOCABULARY, gpt2, llama, own_head
 from theorykit.errors import InputError
 from validation.students.export import load_factors, merged_model, save_factors
 from validation.students.factored import factored_students
+from validation.students.make import make_student
 
 TOKENS = torch.randint(VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(2))
 LAYER = "transformer.h.0.mlp.c_fc"
 TEACHERS = {"gpt2": gpt2, "llama": llama, "tied llama": lambda: llama(tie_word_embeddings=True)}
+OWN_HEADS = {"gpt2 with its head": lambda: own_head(gpt2), "llama with its head": lambda: own_head(llama)}
+TEACHERS |= OWN_HEADS
 
 
 @pytest.mark.parametrize("name", TEACHERS)
@@ -31,6 +35,24 @@ def test_factors_go_to_a_file_and_back(name, tmp_path):
     torch.testing.assert_close(loaded.runner()(TOKENS).logits[0], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(merged_model(loaded, 0, teacher)(TOKENS).logits, expected, rtol=1e-4, atol=1e-5)
     assert loaded.deployed_parameters() == students.deployed_parameters()[:1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("dense", "gpt2 with its head"), ("dense", "llama with its head"), ("narrow", "llama with its head")],
+)
+def test_a_head_of_its_own_is_kept_whatever_the_configuration_says(kind, name, tmp_path, rng):
+    teacher = OWN_HEADS[name]()
+    assert teacher.config.tie_word_embeddings
+    options = {"rank": 16, "start": "random", "generators": [rng]} if kind == "narrow" else {}
+    students = make_student(teacher, kind, **options)
+    expected = students.runner()(TOKENS).logits[0]
+    if kind == "dense":
+        torch.testing.assert_close(expected, teacher(TOKENS).logits, rtol=1e-4, atol=1e-5)
+    merged_model(students, 0, teacher).save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    torch.testing.assert_close(again(TOKENS).logits, expected, rtol=1e-4, atol=1e-5)
+    assert teacher.config.tie_word_embeddings
 
 
 def test_dense_layers_stay_dense(tmp_path):

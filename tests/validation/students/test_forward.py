@@ -42,8 +42,18 @@ def with_noise(module):
     return module.eval().requires_grad_(False)
 
 
+def own_head(make):
+    """A model whose configuration says that its head is tied, and which has one of its own all the same."""
+    module = make(tie_word_embeddings=True)
+    noise = torch.randn(module.lm_head.weight.shape, generator=torch.Generator().manual_seed(3))
+    module.lm_head.weight = torch.nn.Parameter(0.1 * noise, requires_grad=False)
+    return module
+
+
 TEACHERS = {
     "gpt2": gpt2,
+    "gpt2 with a head of its own": lambda: own_head(gpt2),
+    "llama with a head of its own": lambda: own_head(llama),
     "llama": llama,
     "tied llama": lambda: llama(tie_word_embeddings=True, rope_theta=5e3),
     "all heads": lambda: llama(num_key_value_heads=4, head_dim=8),
