@@ -68,7 +68,7 @@ class _Recorder:
         if moments is None:
             return
         x, gradient = passed.inputs, passed.gradient
-        rows = passed.rows
+        rows = int(x.shape[0])
         if moments.on_inputs:
             moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
         else:

@@ -57,18 +57,10 @@ class Passed:
         pulled_gradient: Wᵀ g ``[rows, n]``.
     """
 
-    def __init__(
-        self, weight: torch.Tensor, outputs: torch.Tensor | None, *sides: torch.Tensor, together: bool = False
-    ) -> None:
+    def __init__(self, weight: torch.Tensor, outputs: torch.Tensor | None, *sides: torch.Tensor) -> None:
         self.inputs, self.gradient, self.pulled_gradient = sides
-        self._together = together
         self._weight = weight
         self._outputs = outputs
-
-    @property
-    def rows(self) -> int:
-        """Return how many states came: maps of a stack that are computed together see zeros for those of others."""
-        return int(self.inputs.any(dim=-1).sum()) if self._together else int(self.inputs.shape[0])
 
     @property
     def outputs(self) -> torch.Tensor:
@@ -122,9 +114,11 @@ class _Product(torch.autograd.Function):
             ctx.show(ctx.blocks[0], Passed(ctx.weight, y, *sides))
         else:
             for index, block in enumerate(ctx.blocks):
-                y = None if outputs is None else outputs[index]
-                sides = (side[index] for side in (inputs, gradient, pulled))
-                ctx.show(block, Passed(ctx.weight[index], y, *sides, together=True))
+                # maps that are computed together see zeros in the place of states that are sent to others
+                own = inputs[index].any(dim=-1)
+                y = None if outputs is None else outputs[index][own]
+                sides = (side[index][own] for side in (inputs, gradient, pulled))
+                ctx.show(block, Passed(ctx.weight[index], y, *sides))
         return pulled, None, None, None, None
 
 
