@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CalibrationError, CheckpointError, InputError
@@ -251,7 +250,7 @@ def _may_hold_positions(module: Any, limits: list[int]) -> bool:
     return any(not limits or abs(count - limits[0]) <= _MOST_OFFSET for count in rows)
 
 
-class _Lookups(TorchFunctionMode):
+class _Lookups(torch.overrides.TorchFunctionMode):
     """Notes each look-up in an embedding: the rows of the table, and which of them were taken."""
 
     def __init__(self) -> None:
