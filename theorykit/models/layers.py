@@ -41,6 +41,7 @@ _PER_TOKEN = re.compile(
 _TABLES = re.compile(r"embed_tokens_per_layer$|per_layer_token_embd$")
 FUSED = re.compile(r"(c_attn|qkv|qkv_proj|query_key_value|Wqkv|gate_up_proj|in_proj)$")
 _HIDDEN = re.compile(r"^(hidden_size|d_model|n_embd|hidden_dim)$")
+_BESIDE = re.compile(r"^zero_expert_num$")
 _CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp"})
 
 
@@ -156,13 +157,18 @@ def _values(config: Mapping[str, Any], names: re.Pattern[str]) -> list[int]:
 
 def expert_counts(config: Mapping[str, Any]) -> set[int]:
     """Return how many experts a block may have, as the configuration or one of its parts says."""
-    return set(_values(config, _COUNT))
+    counts = _values(config, _COUNT)
+    # some blocks may pass a token by all experts, and their router scores that as well
+    beside = sum(_values(config, _BESIDE)[:1])
+    return {count + beside for count in counts}
 
 
 def active_share(config: Mapping[str, Any], experts: int) -> float:
     """Return experts per token / experts, or 1 where the configuration says nothing of it."""
     used = _values(config, _PER_TOKEN)
-    return min(1.0, used[0] / experts) if used and experts else 1.0
+    beside = sum(_values(config, _BESIDE)[:1])
+    routed = experts + beside if experts in _values(config, _COUNT) else experts
+    return min(1.0, used[0] / routed) if used and routed else 1.0
 
 
 def _experts(tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[LinearLayer]:

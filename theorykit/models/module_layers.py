@@ -78,6 +78,8 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
                 omitted.append(Omitted(name, tensor.numel(), "no map by its name and shape"))
         elif stack := _stack(name, tensor, blocks.get(name, {}), owner, settings):
             layers += stack
+        elif isinstance(owner, torch.nn.Linear) and name not in blocks:  # not reached by text
+            layers.append(_linear(name, tensor, owner, settings, parameters, transposed=False))
         else:
             omitted.append(Omitted(name, tensor.numel(), "enters no product with the tokens' states"))
     return ModuleLayers(tuple(layers), tuple(omitted))
@@ -120,7 +122,8 @@ def _width(tensor: torch.Tensor) -> int:
 
 
 def _is_linear(owner: torch.nn.Module) -> bool:
-    return isinstance(owner, torch.nn.Linear) or (type(owner).__name__ == "Conv1D" and hasattr(owner, "nf"))
+    linear = isinstance(owner, torch.nn.Linear) and type(owner).forward is torch.nn.Linear.forward
+    return linear or (type(owner).__name__ == "Conv1D" and hasattr(owner, "nf"))
 
 
 def _is_plain(owner: torch.nn.Module) -> bool:
@@ -238,7 +241,8 @@ def _linear(
 def _routes(path: str, owner: torch.nn.Module, outputs: int, settings: Mapping[str, Any]) -> bool:
     """Return whether a map gives a score to every expert."""
     named = _ROUTER.search(path.split(".experts.")[-1]) or re.search(r"Router|Gate$|TopK", type(owner).__name__)
-    return bool(named) and outputs in expert_counts(settings)
+    counts = expert_counts(settings)
+    return bool(named) and (outputs in counts or ("router" in path and outputs - 1 in counts))
 
 
 def _stack(
@@ -262,8 +266,10 @@ def _stack(
         kind = "router"
     share = 1.0
     if count > 1 and kind != "router":
+        # what the configuration says, else what a few tokens did
         used = sum(blocks.values()) / (count * TRACED_TOKENS)
-        share = used if used < 1 else active_share(settings, count)
+        share = active_share(settings, count)
+        share = share if share < 1 and (used < 1 or count in expert_counts(settings)) else min(used, 1.0)
         if share < 1:
             kind = "expert"
     if kind in ("embedding", "head") or (kind == "router" and not _routes(path, owner, m, settings)):

@@ -25,6 +25,7 @@ class Piece:
         column: Likewise.
         shape: Rows and columns there.
         transposed: The file holds it the other way round.
+        first: Its first row in the tensor of the file, which may hold several matrices one below the other.
     """
 
     tensor: str
@@ -33,6 +34,7 @@ class Piece:
     column: int
     shape: tuple[int, int]
     transposed: bool
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,12 @@ def _views(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> di
                 place = int(tensor.storage_offset()), tuple(int(size) for size in tensor.shape)
                 views.setdefault(owner, []).append(_View(name, *place, tuple(int(step) for step in tensor.stride())))
                 break
+    for owner, tensor in state.items():
+        # rows in another order (gate and up in turns): a copy, whose singular values are the same
+        if owner not in views and tensor.dim() >= 2:
+            alone = _reverted(module, {owner: tensor})
+            if len(alone) == 1 and (name := next(iter(alone))) in shapes and shapes[name] == tuple(tensor.shape):
+                views[owner] = [_View(name, 0, shapes[name], tuple(int(step) for step in tensor.stride()))]
     return views
 
 
@@ -203,6 +211,14 @@ def _pieces(layer: LinearLayer, views: Iterable[_View]) -> tuple[Piece, ...]:
         inner = _matrices(view)
         for index, offset, shape, strides in inner:
             place = offset - start
+            if -shape[0] * columns < place < 0 and strides == (columns, 1) and not place % columns:
+                first = -place // columns
+                if first + rows <= shape[0]:
+                    pieces.append(Piece(view.name, index, 0, 0, (rows, columns), transposed=False, first=first))
+                continue
+            if place == 0 and shape[0] > rows and strides == (columns, 1):
+                pieces.append(Piece(view.name, index, 0, 0, (rows, columns), transposed=False))
+                continue
             if not 0 <= place < m * n:
                 continue
             row, column = divmod(place, columns)

@@ -129,23 +129,22 @@ class SafetensorsSource:
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
         """Give the slice of the file that holds the layer; blocks are read when it is sliced."""
-        pieces = self._pieces.get(layer.name)
-        if pieces and not (len(pieces) == 1 and pieces[0].index is None and not pieces[0].transposed):
-            m, n = layer.shape
-            yield assembled(pieces, (n, m) if layer.transposed else (m, n), self._read)
-            return
-        tensor = pieces[0].tensor if pieces else layer.tensor
         from safetensors import safe_open
 
-        with safe_open(str(self._where[tensor]), framework="pt") as handle:
-            part = handle.get_slice(tensor)
-            if layer.expert is not None and not pieces:
-                yield part[layer.expert]
-            elif len(part.get_shape()) == 2:
-                yield _FileSlice(part)
-            else:
-                m, n = layer.shape
-                yield handle.get_tensor(tensor).reshape((n, m) if layer.transposed else (m, n))
+        pieces = self._pieces.get(layer.name, ())
+        m, n = layer.shape
+        shape = (n, m) if layer.transposed else (m, n)
+        tensor = pieces[0].tensor if len(pieces) == 1 else layer.tensor if not pieces else None
+        if tensor is not None:
+            with safe_open(str(self._where[tensor]), framework="pt") as handle:
+                part = handle.get_slice(tensor)
+                if tuple(part.get_shape()) == shape and not any(piece.transposed for piece in pieces):
+                    yield _FileSlice(part)
+                    return
+                if not pieces:
+                    yield part[layer.expert]
+                    return
+        yield assembled(pieces, shape, self._read)
 
     def _read(self, piece: Piece) -> torch.Tensor:
         """Return one piece of a matrix as the file holds it."""
@@ -154,7 +153,10 @@ class SafetensorsSource:
         with safe_open(str(self._where[piece.tensor]), framework="pt") as handle:
             stored = handle.get_slice(piece.tensor)
             matrix: torch.Tensor = stored[:] if piece.index is None else stored[piece.index]
-            return matrix
+            if matrix.dim() != 2:
+                return matrix
+            rows = piece.shape[1] if piece.transposed else piece.shape[0]
+            return matrix[piece.first : piece.first + rows]
 
 
 class _FileSlice:
