@@ -114,13 +114,6 @@ def test_peft_finds_each_layer_by_its_own_pattern(found):
         assert peft["rank_pattern"].get(match, peft["r"]) == rank
 
 
-def test_stacked_experts_are_no_modules_for_peft():
-    parts = [layer_spectra(f"mlp.experts.down_proj[{index}]", (64, 64), 3.0, kind="expert") for index in range(2)]
-    found = select_ranks(model(*parts, layer_spectra("fc", (64, 64), 3.0), anchors=None), 1e4, budget=0.3)
-    assert len(found.ranks) == 3
-    assert found.to_peft()["target_modules"] == ["fc"]
-
-
 def test_plot_shows_every_layer_once(found):
     axes = found.plot()
     drawn = sorted(share for line in axes.lines for share in line.get_ydata())

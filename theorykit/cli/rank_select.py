@@ -130,7 +130,9 @@ def rank_select(
             selection = calibrated.measure(selection, evaluation)
     warnings = remarks + selection.warnings
     if module is not None:
-        pattern = checked_lora_arguments(selection, module)
+        pattern = checked_lora_arguments(
+            selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
+        )
         warnings += (_PEFT_REMARK,)
     inputs = {
         "n": count,

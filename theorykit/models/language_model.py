@@ -112,7 +112,9 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
                 open_weights(path)  # tells better what is wrong with a damaged file
             reason = reason_of(error)
             if "ignore_mismatched_sizes" in reason:
-                reason = "some of its weights have other shapes than the model that transformers builds"
+                raise CheckpointError(
+                    f"{path}: some weights have other shapes than the model that transformers builds", _WEIGHTS_HINT
+                ) from error
             raise CalibrationError(
                 f"{path} cannot be run as a causal language model: {reason}", _WEIGHTS_HINT
             ) from error

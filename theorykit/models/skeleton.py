@@ -46,12 +46,14 @@ class StoredLayers:
         pieces: Name of a layer to its parts.
         omitted: Parameters and stored tensors that are no layers.
         model_type: transformers' name of the family.
+        tied: Tensors of the files that are one parameter of the model, embedding and head.
     """
 
     layers: tuple[LinearLayer, ...]
     pieces: dict[str, tuple[Piece, ...]]
     omitted: tuple[Omitted, ...]
     model_type: str
+    tied: tuple[tuple[str, str], ...]
 
 
 def build_skeleton(folder: Path) -> torch.nn.Module | None:
@@ -119,7 +121,12 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
     ]
     model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
     kept = {layer.name: pieces[layer.name] for layer in layers}
-    return StoredLayers(layers, kept, (*parts.omitted, *stray), model_type)
+    whole = {
+        name: [view.name for view in stored if view.offset == 0 and _count(view.shape) == _count(stored[0].shape)]
+        for name, stored in views.items()
+    }
+    tied = tuple((names[0], other) for names in whole.values() for other in names[1:])
+    return StoredLayers(layers, kept, (*parts.omitted, *stray), model_type, tied)
 
 
 @dataclass(frozen=True)

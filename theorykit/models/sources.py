@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,15 @@ import torch
 
 from theorykit.errors import CheckpointError
 from theorykit.models.gguf_files import GGUFSource
-from theorykit.models.layers import LinearLayer, Omitted, by_number, find_layers, omitted_tensors, require_layers
+from theorykit.models.layers import (
+    LinearLayer,
+    Omitted,
+    by_number,
+    find_layers,
+    kind_of,
+    omitted_tensors,
+    require_layers,
+)
 from theorykit.models.locations import locate, read_config, reason_of, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
 from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
@@ -26,6 +34,8 @@ from theorykit.models.stored_formats import (
     refuse_unreadable,
 )
 
+_COMPARED_ROWS = 4096
+_UNTIED = {"tie_word_embeddings": False}
 _HASHED_BLOCK = 2**25
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _FLOAT_TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -119,12 +129,43 @@ class SafetensorsSource:
         stored = stored_layers(skeleton, ordered) if skeleton is not None else None
         self._pieces: dict[str, tuple[Piece, ...]] = {}
         if stored is None:
-            self.layers = tuple(require_layers(find_layers(ordered, settings), name))
+            listed = find_layers(ordered, settings)
+            names = {layer.tensor for layer in listed}
+            # the configuration calls a head tied: its numbers tell
+            embeddings = [layer for layer in listed if layer.kind == "embedding"]
+            untied = [layer for layer in find_layers(ordered, dict(settings) | _UNTIED) if layer.tensor not in names]
+            pairs = ((part.tensor, head.tensor) for head in untied for part in embeddings if part.shape == head.shape)
+            listed += self._own_heads(pairs, shapes)
+            self.layers = tuple(require_layers(listed, name))
             self.omitted = omitted_tensors(shapes, self.layers)
             self.model_type = str(settings.get("model_type") or "")
         else:
             self.layers = tuple(require_layers(list(stored.layers), name))
             self.omitted, self.model_type, self._pieces = stored.omitted, stored.model_type, stored.pieces
+            self.layers += tuple(self._own_heads(stored.tied, shapes))
+
+    def _own_heads(
+        self, tied: Iterable[tuple[str, str]], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Iterator[LinearLayer]:
+        """Find heads that the configuration ties to the embedding, and that hold other numbers all the same."""
+        for tensors in tied:
+            embedding, head = sorted(tensors, key=lambda tensor: kind_of(tensor.removesuffix(".weight")) == "head")
+            if not self._same(embedding, head):
+                m, n = shapes[head]
+                yield LinearLayer(head.removesuffix(".weight"), head, (m, n), "head")
+
+    def _same(self, first: str, second: str) -> bool:
+        """Return whether two tensors hold the same numbers, read a block at a time."""
+        from safetensors import safe_open
+
+        with (
+            safe_open(str(self._where[first]), framework="pt") as left,
+            safe_open(str(self._where[second]), framework="pt") as right,
+        ):
+            parts = left.get_slice(first), right.get_slice(second)
+            rows = int(parts[0].get_shape()[0])
+            blocks = (slice(start, start + _COMPARED_ROWS) for start in range(0, rows, _COMPARED_ROWS))
+            return all(torch.equal(parts[0][block], parts[1][block]) for block in blocks)
 
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:

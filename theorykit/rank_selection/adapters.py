@@ -11,7 +11,6 @@ from theorykit.models.layers import LinearLayer
 
 if TYPE_CHECKING:
     from theorykit.models.model_spectra import ModelSpectra
-    from theorykit.rank_selection.result import RankSelection
 
 MOVED = frozenset({"gate", "w1", "w2", "w3", "gate_proj", "up_proj", "down_proj"})
 """Names that peft takes for those of experts wherever they stand, in families whose experts are stacked."""
@@ -28,34 +27,19 @@ class Target(NamedTuple):
     rank: int
 
 
-def lora_arguments(selection: RankSelection) -> dict[str, Any]:
+def lora_arguments(targets: Iterable[Target], *, stacked: bool) -> dict[str, Any]:
     """Return the arguments of ``peft.LoraConfig``: ``r``, ``lora_alpha``, patterns of both, and the targets.
 
     LoRA adds B C · alpha/r to the dense layer and keeps it, while the ranks were chosen for B C in its place: they
     say where capacity is worth its price, not what the adapted model stores. Alpha equals the rank everywhere, so
-    that every scale is 1. Layers that stay dense are no targets. ``r`` is the commonest rank; the patterns name the
-    others. Modules are ``target_modules``; matrices that are parameters of a larger module, such as stacked experts
-    with a shared rank, are ``target_parameters``; stacks whose maps have ranks of their own are left out.
+    that every scale is 1. ``r`` is the commonest rank; the patterns name the others. Modules are ``target_modules``;
+    matrices that are parameters of a larger module, such as stacked experts, are ``target_parameters``.
 
     Args:
-        selection: The ranks.
+        targets: The layers to adapt; the maps of a stack all with the same rank.
+        stacked: The model has stacked experts: peft then moves whatever is named like an expert's part to them, and
+            such modules are named by their parameter instead.
     """
-    stacked = max([part.stack for part in selection.layers] + [part.stack for part in selection.held], default=1) > 1
-    return _arguments(_targets(selection), stacked=stacked)
-
-
-def _targets(selection: RankSelection) -> list[Target]:
-    """Return what is to be adapted; the maps of a stack as one where they share a rank, else not at all."""
-    shared = selection.experts == "shared"
-    return [
-        Target(part.layer, part.tensor, part.stack, part.rank)
-        for part in selection.layers
-        if part.rank is not None and (part.stack == 1 or shared)
-    ]
-
-
-def _arguments(targets: Iterable[Target], *, stacked: bool) -> dict[str, Any]:
-    """Return the arguments; ``stacked`` for a model with stacked experts, where peft moves names of experts."""
     modules: dict[str, int] = {}
     parameters: dict[str, int] = {}
     for layer, tensor, stack, rank in targets:
@@ -93,7 +77,7 @@ def why_not_adaptable(spectra: ModelSpectra, module: Any, *, shared_experts: boo
     reasons = {layer.name: _ONE_RANK for layer in layers if layer.stack > 1 and not shared_experts}
     trial = [Target(layer.name, layer.tensor, layer.stack, 1) for layer in layers if layer.name not in reasons]
     whole = any(part.layer.stack > 1 for part in spectra.layers)
-    arguments = _arguments(trial, stacked=whole)
+    arguments = lora_arguments(trial, stacked=whole)
     refused = _drop_refused(arguments, module)
     refused |= dict.fromkeys(_not_built(arguments, module, trial), "peft does not build an adapter for it")
     return reasons | {
@@ -101,25 +85,27 @@ def why_not_adaptable(spectra: ModelSpectra, module: Any, *, shared_experts: boo
     }
 
 
-def checked_lora_arguments(selection: RankSelection, module: Any) -> dict[str, Any]:
-    """Return the arguments of a selection, once peft has built them on the model, and nothing else.
+def checked_lora_arguments(targets: list[Target], module: Any, *, stacked: bool, name: str) -> dict[str, Any]:
+    """Return the arguments once peft has built them on the model, and nothing else.
 
     Args:
-        selection: Ranks of layers that peft can adapt.
+        targets: As for :func:`lora_arguments`.
         module: The model without weights; adapters are put into a copy of it.
+        stacked: As for :func:`lora_arguments`.
+        name: How errors call the model.
 
     Raises:
         InputError: peft is not installed, there is nothing to adapt, or peft builds something else.
     """
     _require_peft()
-    arguments = lora_arguments(selection)
-    if not arguments["target_modules"] and "target_parameters" not in arguments:
+    arguments = lora_arguments(targets, stacked=stacked)
+    if not targets:
         raise InputError(
             "there is nothing for peft to adapt: every layer stays dense", "give a smaller --budget, or no --peft"
         )
-    if wrong := _not_built(arguments, module, _targets(selection)):
+    if wrong := _not_built(arguments, module, targets):
         raise InputError(
-            f"peft does not build the chosen ranks on {selection.model}: {wrong[0]}",
+            f"peft does not build the chosen ranks on {name}: {wrong[0]}",
             "leave out --peft and use the ranks of the JSON document",
         )
     return arguments

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from theorykit.models.model_spectra import LossCalibration
-from theorykit.rank_selection.adapters import lora_arguments
+from theorykit.rank_selection.adapters import Target, lora_arguments
 from theorykit.rank_selection.budget import Budget
 from theorykit.rank_selection.objective import Objective, SampleSize
 from theorykit.results import Result, plain
@@ -241,9 +241,22 @@ class RankSelection(Result):
             "share": self.share,
         }
 
+    @property
+    def has_stacks(self) -> bool:
+        """Return whether some parameter holds several maps, experts for example."""
+        return any(part.stack > 1 for part in self.layers) or any(part.stack > 1 for part in self.held)
+
+    def adapter_targets(self) -> list[Target]:
+        """Return what an adapter can have its rank for: the maps of a stack only where they share one."""
+        return [
+            Target(part.layer, part.tensor, part.stack, part.rank)
+            for part in self.layers
+            if part.rank is not None and (part.stack == 1 or self.experts == "shared")
+        ]
+
     def to_peft(self) -> dict[str, Any]:
         """Return the arguments of ``peft.LoraConfig``; see :func:`theorykit.rank_selection.adapters.lora_arguments`."""
-        return lora_arguments(self)
+        return lora_arguments(self.adapter_targets(), stacked=self.has_stacks)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of parameters that each layer keeps."""
