@@ -34,7 +34,7 @@ class Expected:
     role: Role
     shares: tuple[float, ...] = ()
     stacked: bool = False
-    reads: frozenset[int] = frozenset()
+    reads: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def shape(self) -> tuple[int, int]:

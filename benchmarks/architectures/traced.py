@@ -61,7 +61,7 @@ class Map:
     idle_inputs: list[torch.Tensor] = field(default_factory=list)
     gradients: list[torch.Tensor] = field(default_factory=list)
     chooses: bool = False
-    reads: set[int] = field(default_factory=set)
+    reads: set[tuple[int, int]] = field(default_factory=set)
     paired: int = 0
     asked: dict[int, torch.Tensor] = field(default_factory=dict)
 
@@ -199,7 +199,7 @@ class Tracer(TorchDispatchMode):
         kept.append(rows.detach().clone())
         if known.parameter in self._asked and kept is known.inputs:
             self._readers.setdefault((_place(rows), rows.storage_offset()), []).append((key, len(kept) - 1))
-        known.reads.add(_place(rows))
+        known.reads.add((_place(rows), rows.storage_offset()))
         return key
 
     def _gradient_of_weight(self, left: torch.Tensor, right: torch.Tensor) -> None:
