@@ -68,6 +68,7 @@ _SIZES: dict[str, Any] = {
     "pronunciation_embed_dim shape_embed_dim": 32,
     # views and sounds, which no text passes
     "image_size": 32,
+    "num_position_embeddings": 64,
     "patch_size": 16,
 }
 SIZES: dict[str, Any] = {name: value for names, value in _SIZES.items() for name in names.split()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ _TITLES = {
     "family": "Families behind `AutoModelForCausalLM`",
     "layout": "Layouts of families",
     "refused": "Models that cannot be calibrated on text",
+}
+_EXPLAINED = {
+    "refused": [
+        "Calibration is refused with one line that says what the model is. *spectrum* and *evaluate*: spectra, and ranks",
+        "by `rank-select` without further options, still come from the weights alone.",
+        "",
+    ]
 }
 _SHORT = {RIGHT: "✓", REFUSED: "refused", WRONG: "WRONG", CRASH: "CRASH"}
 
@@ -98,7 +106,7 @@ def page(result: dict[str, Any]) -> str:
         "- **peft**: `get_peft_model` builds the ranks that were chosen, or what it cannot is said;",
         "- **GGUF**: names in a file of this family are those of its modules (where gguf knows the family).",
         "",
-        f"Made by `{COMMAND}` with {told}.",
+        *textwrap.wrap(f"Made by `{COMMAND}` with {told}.", 100),
         "",
         "| | models |",
         "|---|---|",
@@ -112,10 +120,16 @@ def page(result: dict[str, Any]) -> str:
     notes: list[str] = []
     for group, title in _TITLES.items():
         rows = [row for row in result["rows"] if row["group"] == group and not row["unbuilt"]]
-        lines += ["", f"## {title}", "", "| model | " + " | ".join(_heading(column) for column in COLUMNS) + " |"]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            *_EXPLAINED.get(group, []),
+            "| model | " + " | ".join(_heading(column) for column in COLUMNS) + " |",
+        ]
         lines.append("|---" * (len(COLUMNS) + 1) + "|")
         for row in rows:
-            marks = [_mark(row.get(column), row["name"], column, notes) for column in COLUMNS]
+            marks = [_mark(row.get(column), row["name"], notes) for column in COLUMNS]
             lines.append(f"| {row['name']} | " + " | ".join(marks) + " |")
     if notes:
         lines += ["", "## Notes", ""]
@@ -135,17 +149,24 @@ def _error(value: float | None) -> str:
     return "–" if value is None else f"{value:.0e}"
 
 
-def _mark(cell: dict[str, str] | None, name: str, column: str, notes: list[str]) -> str:
+def _mark(cell: dict[str, str] | None, name: str, notes: list[str]) -> str:
     """Return the mark of one cell; equal reasons share one note."""
-    del name, column
     if cell is None:
         return "–"
     mark = _SHORT.get(cell["status"], "–")
-    if not cell["note"]:
+    note = _note(cell["note"], name)
+    if not note:
         return mark
-    if cell["note"] not in notes:
-        notes.append(cell["note"])
-    return f"{mark} [{notes.index(cell['note']) + 1}]"
+    if note not in notes:
+        notes.append(note)
+    return f"{mark} [{notes.index(note) + 1}]"
+
+
+def _note(text: str, name: str) -> str:
+    """Return a reason without what differs from model to model: its name and the lists that peft prints unordered."""
+    text = re.sub(rf"^{re.escape(re.sub(r'[^0-9A-Za-z]+', '_', name))}(?= )|^{re.escape(name)}(?= )", "It", text)
+    text = re.sub(r"\[PEFT:[^\]]*\] | \(model_type='[^']*'\)|\.? ?Incompatible modules.*", "", text)
+    return re.sub(r"Unrecognized configuration class <class '[\w.]+\.(\w+)'>.*", r"Auto classes do not know \1", text)
 
 
 def write_page(result: dict[str, Any], file: Path) -> None:
