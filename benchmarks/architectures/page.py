@@ -21,8 +21,8 @@ _TITLES = {
 }
 _EXPLAINED = {
     "refused": [
-        "Calibration is refused with one line that says what the model is. *spectrum* and *evaluate*: spectra, and ranks",
-        "by `rank-select` without further options, still come from the weights alone.",
+        "Calibration is refused with one line that says what the model is. *spectrum* and *evaluate*: spectra, and",
+        "ranks by `rank-select` without further options, still come from the weights alone.",
         "",
     ]
 }
