@@ -144,7 +144,9 @@ def _judge_family(row: Row, model: Any, live: Any, folder: Path, *, evaluate: bo
     row.cells["calibration"] = guarded(lambda: _calibration(row, folder, tokens, causal))
     row.cells["evaluate"] = guarded(lambda: _evaluation(causal, folder)) if evaluate else Cell(NONE)
     row.cells["gguf"] = guarded(lambda: judge_gguf(folder, live))
-    row.cells["peft"] = guarded(lambda: judge_adapters(folder, live))  # last: it changes the model
+    # last: it changes the model; a file that no text was read for is meant for the class that the folder names
+    named = live if type(live) is type(model) else type(model).from_pretrained(folder, dtype=torch.float32)
+    row.cells["peft"] = guarded(lambda: judge_adapters(folder, named))
 
 
 def is_causal(live: Any) -> bool:

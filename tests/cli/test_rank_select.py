@@ -342,9 +342,11 @@ def test_stacked_experts_are_left_out_of_a_peft_file(run, tmp_path):
     save_file({"mlp.experts.down_proj": stacked, "self_attn.q_proj.weight": single}, model)
     options = ["--model", model, "--calibration", "none", "--budget", 0.5]
     done = run("rank-select", "--n", 1000, *options, "--peft", file, "--json")
-    assert len(done.document["result"]["ranks"]) == 3
+    assert list(done.document["result"]["ranks"]) == ["self_attn.q_proj"]
     assert json.loads(file.read_text())["target_modules"] == ["self_attn.q_proj"]
-    assert done.document["warnings"][-1].startswith("Stacked experts are left out")
+    held = next(warning for warning in done.document["warnings"] if "outside the budget" in warning)
+    assert held.startswith("2 layers with 66.7% of the parameters stay dense")
+    assert "--experts shared" in held
 
 
 def rule_columns(table):

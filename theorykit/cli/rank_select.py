@@ -30,8 +30,8 @@ UNITS = {
 _COUNT = re.compile(r"^((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
 _LARGEST_SEED = 2**63 - 1
 _PEFT_REMARK = (
-    "The peft file: LoRA adds its two factors to the dense layer and keeps it; the ranks here were chosen for two "
-    "factors in its place, so nothing shrinks."
+    "The peft file is for {name}: LoRA adds its two factors to the dense layer and keeps it; the ranks here were "
+    "chosen for two factors in its place, so nothing shrinks."
 )
 
 
@@ -122,7 +122,7 @@ def rank_select(
         if module is not None:
             reasons = why_not_adaptable(spectra, module, shared_experts=experts == "shared")
             spectra = spectra.holding(reasons)
-            if not spectra.factorable:
+            if reasons and not spectra.factorable:
                 raise InputError(f"peft can adapt no layer: {next(iter(reasons.values()))}", "leave out --peft")
         selection = select_ranks(spectra, count, **options)
         if evaluation is not None and calibrated is not None:
@@ -133,7 +133,7 @@ def rank_select(
         pattern = checked_lora_arguments(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
         )
-        warnings += (_PEFT_REMARK,)
+        warnings += (_PEFT_REMARK.format(name=type(module).__name__),)
     inputs = {
         "n": count,
         "model": model,
@@ -227,6 +227,14 @@ def _check_early(count: float, options: dict[str, Any]) -> None:
         positive_integer("rank multiple", options["rank_multiple"])
 
 
+def _folder_remarks(model: str) -> tuple[str, ...]:
+    """Return what lies beside the weights that were read."""
+    from theorykit.models.locations import folder_remark
+
+    remark = folder_remark(model)
+    return (f"{remark}.",) if remark else ()
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where the spectra of one run come from; ``evaluation`` is the held-out text that follows, or None."""
@@ -253,11 +261,6 @@ class _Source:
         if stored and not Path(self.model).exists():
             raise InputError(f"there is no file {self.model}", "write one with --save-spectra")
         remarks: tuple[str, ...] = ()
-        if not stored:
-            from theorykit.models.locations import folder_remark
-
-            if remark := folder_remark(self.model):
-                remarks = (f"{remark}.",)
         if not stored and self.calibration != "none":
             from theorykit.models.language_model import why_not_runnable
 
@@ -265,14 +268,16 @@ class _Source:
             try:
                 if not reason:
                     calibrated = self._calibrate(self.model, step)
-                    return calibrated.spectra, calibrated, remarks
+                    return calibrated.spectra, calibrated, _folder_remarks(self.model)
             except CalibrationError as error:
                 if self.calibration is not None:
                     raise
                 reason = error.message
             if self.evaluation is not None:
                 raise InputError(f"--evaluate needs a calibrated model: {reason}", "leave out --evaluate")
-            remarks += (f"Not calibrated: {reason}.",)
+            remarks = (f"Not calibrated: {reason}.",)
+        if not stored:
+            remarks = _folder_remarks(self.model) + remarks
         options: dict[str, Any] = {"device": self.device, "allow_pickle": self.allow_pickle, "cache": self.cache}
         return read_spectra(self.model, step=step, **options), None, remarks
 
