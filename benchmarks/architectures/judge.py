@@ -187,7 +187,8 @@ def _calibration(row: Row, folder: Path, tokens: torch.Tensor, causal: bool) -> 
     try:
         model = load_language_model(str(folder), device="cpu")
     except TheorykitError as error:
-        return Cell(REFUSED, one_line(error.message))
+        slandered = causal and "not causal" in error.message
+        return Cell(WRONG if slandered else REFUSED, one_line(error.message))
     labels = DrawnLabels(model.module)
     try:
         statistics = collect_statistics(model, tokens, generator=torch.Generator().manual_seed(3))
@@ -261,9 +262,10 @@ def _judge_refusals(row: Row, family: Family, folder: Path, live: Any) -> None:
     """A model that cannot be calibrated: one clear line, plain spectra all the same, and no moments."""
     answer = _calibrated(folder)
     if answer.is_clean_refusal:
-        told = f"{family.why_refused}: {answer.line}".replace(family.name, "it")
         misleading = "fetch it again" in answer.err and not family.quantised
-        row.cells["calibration"] = Cell(WRONG if misleading else REFUSED, one_line(told))
+        row.cells["calibration"] = (
+            Cell(WRONG, one_line(answer.line)) if misleading else Cell(REFUSED, family.why_refused, [answer.line])
+        )
     elif answer.code == 0:
         row.cells["calibration"] = Cell(WRONG, f"calibrated, though {family.why_refused}")
     else:
@@ -273,8 +275,9 @@ def _judge_refusals(row: Row, family: Family, folder: Path, live: Any) -> None:
     plain_answers = {"spectrum": theorykit("spectrum", folder, "--json", "--no-cache"), "evaluate": _by_default(folder)}
     for column, plain in plain_answers.items():
         if plain.is_clean_refusal:
-            sound = bool(family.quantised)
-            row.cells[column] = Cell(REFUSED if sound else WRONG, f"no plain spectra: {one_line(plain.line)}")
+            row.cells[column] = Cell(WRONG, f"no plain spectra: {one_line(plain.line)}")
+            if family.quantised:
+                row.cells[column] = Cell(REFUSED, family.why_refused, [plain.line])
         elif plain.code:
             row.cells[column] = Cell(CRASH, f"exit {plain.code}: {one_line(plain.err)}")
         elif family.quantised:
