@@ -91,7 +91,10 @@ def rank_select(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Choose a rank for every linear layer of a teacher, with the paper's rules and others beside it."""
+    """Choose a rank for every linear layer of a teacher, with the paper's rules and others beside it.
+
+    Which families of models work, and what is refused: docs/architectures.md.
+    """
     from theorykit.cli.output import document, progress, warn
     from theorykit.rank_selection.adapters import checked_lora_arguments, why_not_adaptable
     from theorykit.rank_selection.selection import select_ranks

@@ -43,7 +43,10 @@ def spectrum(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show spectra, truncation errors, decay fits and noise edges of every layer."""
+    """Show spectra, truncation errors, decay fits and noise edges of every layer.
+
+    Which families of models work, and what is refused: docs/architectures.md.
+    """
     from theorykit.cli.output import progress, warn, write_json
     from theorykit.models.locations import folder_remark
     from theorykit.plots import check_picture

@@ -178,7 +178,11 @@ def _traced_blocks(module: torch.nn.Module, raw: Mapping[str, torch.Tensor]) -> 
     mode = ParameterProducts(raw.items())
     training = module.training
     device = next((part.device for part in module.parameters() if not part.is_meta), torch.device("cpu"))
-    tokens = torch.arange(3, 3 + TRACED_TOKENS, device=device)[None]
+    tables = _part(module, "get_input_embeddings") or [
+        part.weight for part in module.modules() if isinstance(part, torch.nn.Embedding)
+    ]
+    words = min((int(table.shape[0]) for table in tables[:1]), default=3 + TRACED_TOKENS)
+    tokens = torch.arange(3, 3 + TRACED_TOKENS, device=device)[None] % words
     try:
         module.eval()
         with torch.random.fork_rng(devices=[]), eager_experts(module), torch.no_grad(), mode:
