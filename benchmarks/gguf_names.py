@@ -13,8 +13,8 @@ import re
 
 import gguf
 
-from theorykit.models.gguf_families import built_parameters, model_type_of
-from theorykit.models.gguf_names import Shape, StoredParameter, stored_parameters
+from theorykit.models.gguf.families import built_parameters, model_type_of
+from theorykit.models.gguf.names import Shape, StoredParameter, stored_parameters
 
 STACKED = re.compile(r"_exps|altup_(unembd_)?proj|attn_[kv]_b$")
 ELSEWHERE = re.compile(r"^(v|a|mm)\.|nextn")

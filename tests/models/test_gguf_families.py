@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoConfig
 
-from theorykit.models.gguf_families import _LLAMA, built_parameters, family_parameters, model_type_of
+from theorykit.models.gguf.families import _LLAMA, built_parameters, family_parameters, model_type_of
 
 
 @pytest.mark.parametrize(

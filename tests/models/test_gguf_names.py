@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from tests.models.tiny_gguf import stored_tensors, write_runnable_gguf
-from theorykit.models.gguf_families import built_parameters, model_type_of
-from theorykit.models.gguf_names import join, joined_shape, stored_names, stored_parameters, unread_tensors
+from theorykit.models.gguf.families import built_parameters, model_type_of
+from theorykit.models.gguf.names import join, joined_shape, stored_names, stored_parameters, unread_tensors
 from theorykit.models.sources import module_source, open_weights
 
 MATRIX, STACK = (8, 8), (4, 8, 8)

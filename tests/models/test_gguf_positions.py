@@ -8,7 +8,7 @@ from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig, Phi3Config
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from theorykit.errors import CheckpointError
-from theorykit.models.gguf_positions import read_stretching, restore_positions
+from theorykit.models.gguf.positions import read_stretching, restore_positions
 
 WIDTHS = {"hidden_size": 128, "num_attention_heads": 2, "max_position_embeddings": 131072, "vocab_size": 64}
 BASE = 500000.0

@@ -8,7 +8,7 @@ import transformers as hf
 
 from tests.models.tiny_gguf import divergence, stored_tensors, write_runnable_gguf
 from theorykit.errors import CheckpointError
-from theorykit.models.gguf_settings import read_settings, restored_config
+from theorykit.models.gguf.settings import read_settings, restored_config
 from theorykit.models.language_model import load_language_model
 
 WIDTHS = {

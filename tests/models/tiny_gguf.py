@@ -6,7 +6,7 @@ from pathlib import Path
 import gguf
 import torch
 
-from theorykit.models.gguf_names import module_words, stored_names
+from theorykit.models.gguf.names import module_words, stored_names
 
 VOCABULARY = 64
 SHIFTED_NORMS = {"gemma2", "gemma3", "nemotron", "qwen35"}

@@ -16,7 +16,7 @@ import torch
 from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CalibrationError, CheckpointError, InputError
 from theorykit.models.causality import require_causal
-from theorykit.models.gguf_settings import read_settings, require_all_read, restored_config
+from theorykit.models.gguf.settings import read_settings, require_all_read, restored_config
 from theorykit.models.locations import INDEX, SINGLE, locate, read_config, reason_of, weight_files
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from theorykit.errors import CheckpointError
-from theorykit.models.gguf_files import GGUFSource
+from theorykit.models.gguf.source import GGUFSource
 from theorykit.models.layers import (
     LinearLayer,
     Omitted,

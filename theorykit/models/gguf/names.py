@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from theorykit.models.gguf_families import Role, family_parameters, model_type_of
+from theorykit.models.gguf.families import Role, family_parameters, model_type_of
 
 Layout = Literal["whole", "rows", "alternating", "heads"]
 Shape = tuple[int, ...]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from theorykit.errors import CheckpointError
-from theorykit.models.gguf_names import unread_tensors
-from theorykit.models.gguf_positions import restore_positions
+from theorykit.models.gguf.names import unread_tensors
+from theorykit.models.gguf.positions import restore_positions
 
 # a number of the file, and the names that configurations have for it
 _NUMBERS: Mapping[str, tuple[str, ...]] = {

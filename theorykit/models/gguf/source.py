@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from theorykit.errors import CheckpointError
-from theorykit.models.gguf_names import StoredParameter, join, stored_parameters
+from theorykit.models.gguf.names import StoredParameter, join, stored_parameters
 from theorykit.models.layers import LinearLayer, by_number, find_layers, omitted_tensors, require_layers
 from theorykit.models.locations import reason_of
 
