@@ -74,7 +74,7 @@ def test_loading_leaves_the_verbosity_of_transformers(llama_folder):
     load_language_model(str(llama_folder), device="cpu")
     assert transformers_logging.get_verbosity() == before
     (llama_folder / "tokenizer.json").write_text("{")
-    refused(llama_folder, "cannot be run as a causal language model", CalibrationError)
+    refused(llama_folder, "some weights have other shapes than the model that transformers builds")
     assert transformers_logging.get_verbosity() == before
 
 
