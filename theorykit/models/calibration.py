@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import torch
@@ -85,8 +85,7 @@ class _Recorder:
 
 def _place(layer: LinearLayer) -> tuple[str, int, tuple[int, int], bool]:
     """Return where a layer lies, as the products tell it."""
-    offset = (layer.expert or 0) * layer.parameters if layer.stack > 1 else 0
-    return layer.tensor, offset, layer.shape, layer.transposed
+    return layer.tensor, layer.offset, layer.shape, layer.transposed
 
 
 def _second_moment(rows: torch.Tensor) -> torch.Tensor:
@@ -145,10 +144,10 @@ def collect_statistics(
             )
     state = generator.get_state()
     try:
-        moments = _moments(model, tokens, layers, generator, batch, progress, copied=False)
+        moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=False)
     except ChangedInPlaceError:  # some family writes into what a layer has read
         generator.set_state(state)
-        moments = _moments(model, tokens, layers, generator, batch, progress, copied=True)
+        moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=True)
     weights = ((layer, matrix_of(layer, tensors[layer.tensor].detach())) for layer in layers)
     statistics = [moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights]
     calibrated = [part for part in statistics if part is not None]
@@ -163,6 +162,7 @@ def _moments(
     model: LanguageModel,
     tokens: torch.Tensor,
     layers: list[LinearLayer],
+    watched: Mapping[str, torch.Tensor],
     generator: torch.Generator,
     batch: int,
     progress: Callable[[int, int], None] | None,
@@ -171,7 +171,6 @@ def _moments(
 ) -> dict[str, _Moments]:
     """Return the sums of all layers over all tokens."""
     recorder = _Recorder(layers)
-    watched = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
     with eager_experts(model.module), torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)

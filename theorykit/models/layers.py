@@ -92,6 +92,11 @@ class LinearLayer:
         return self.shape[0] * self.shape[1]
 
     @property
+    def offset(self) -> int:
+        """Return where the map begins in its tensor, in elements: maps of a stack lie one behind the other."""
+        return (self.expert or 0) * self.parameters if self.stack > 1 else 0
+
+    @property
     def parameters_per_rank(self) -> int:
         """Return m + n: what one unit of rank costs when W is stored as two factors (reading R2)."""
         return self.shape[0] + self.shape[1]

@@ -64,7 +64,7 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
     for name, tensor in parameters.items():
         owner = owners[name.rpartition(".")[0]]
         if name in away:
-            layers.append(_single(name, tensor, away[name], transposed=False))
+            layers.append(_single(name, tensor, away[name]))
         elif name not in raw:
             if isinstance(owner, _CONVOLUTIONS):
                 omitted.append(Omitted(name, tensor.numel(), "a convolution"))
@@ -198,14 +198,13 @@ def _traced_blocks(module: torch.nn.Module, raw: Mapping[str, torch.Tensor]) -> 
     return blocks
 
 
-def _single(name: str, tensor: torch.Tensor, kind: Kind, *, transposed: bool) -> LinearLayer:
+def _single(name: str, tensor: torch.Tensor, kind: Kind) -> LinearLayer:
     first, second = int(tensor.shape[0]), int(tensor[0].numel())
     return LinearLayer(
         name=name.removesuffix(".weight"),
         tensor=name,
-        shape=(second, first) if transposed else (first, second),
+        shape=(first, second),
         kind=kind,
-        transposed=transposed,
     )
 
 
@@ -310,5 +309,5 @@ def matrix_of(layer: LinearLayer, tensor: torch.Tensor) -> torch.Tensor:
     m, n = layer.shape
     if layer.stack == 1 and tensor.dim() == 2:
         return tensor.T if layer.transposed else tensor
-    block = tensor.reshape(-1)[(layer.expert or 0) * m * n :][: m * n] if layer.stack > 1 else tensor.reshape(-1)
+    block = tensor.reshape(-1)[layer.offset :][: m * n]
     return block.view(n, m).T if layer.transposed else block.view(m, n)

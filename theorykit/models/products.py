@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -310,10 +311,7 @@ def _plus(result: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tenso
 
 
 def _sizes(sizes: Mapping[str, int], letters: Iterable[str]) -> int:
-    product = 1
-    for letter in letters:
-        product *= sizes[letter]
-    return product
+    return math.prod(sizes[letter] for letter in letters)
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,14 +116,14 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
     layers = tuple(layer for layer in parts.layers if pieces[layer.name])
     used = {view.name for stored in views.values() for view in stored}
     stray = [
-        Omitted(name, _count(shape), "belongs to no module of the model")
+        Omitted(name, math.prod(shape), "belongs to no module of the model")
         for name, shape in shapes.items()
         if name not in used and sum(size > 1 for size in shape) > 1
     ]
     model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
     kept = {layer.name: pieces[layer.name] for layer in layers}
     whole = {
-        name: [view.name for view in stored if view.offset == 0 and _count(view.shape) == _count(stored[0].shape)]
+        name: [view.name for view in stored if view.offset == 0 and math.prod(view.shape) == math.prod(stored[0].shape)]
         for name, stored in views.items()
     }
     tied = tuple((names[0], other) for names in whole.values() for other in names[1:])
@@ -210,14 +211,13 @@ def _pieces(layer: LinearLayer, views: Iterable[_View]) -> tuple[Piece, ...]:
     """Return the parts of one layer, or nothing where they do not cover it."""
     m, n = layer.shape
     rows, columns = (n, m) if layer.transposed else (m, n)
-    start = (layer.expert or 0) * m * n if layer.stack > 1 else 0
     pieces = []
     for view in views:
-        if layer.stack == 1 and view.offset == 0 and _count(view.shape) == m * n and _is_whole(view):
+        if layer.stack == 1 and view.offset == 0 and math.prod(view.shape) == m * n and _is_whole(view):
             return (Piece(view.name, None, 0, 0, (rows, columns), transposed=False),)
         inner = _matrices(view)
         for index, offset, shape, strides in inner:
-            place = offset - start
+            place = offset - layer.offset
             if -shape[0] * columns < place < 0 and strides == (columns, 1) and not place % columns:
                 first = -place // columns
                 if first + rows <= shape[0]:
@@ -255,13 +255,6 @@ def _is_whole(view: _View) -> bool:
             return False
         steps *= size
     return True
-
-
-def _count(shape: Iterable[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def assembled(pieces: Iterable[Piece], shape: tuple[int, int], read: Any) -> torch.Tensor:
