@@ -330,3 +330,17 @@ def test_moments_of_stacked_experts_are_those_of_the_tokens_that_they_see():
 def test_tokens_of_another_shape(llama, shape):
     with pytest.raises(InputError, match="tokens have shape"):
         collect_statistics(language_model(llama), torch.zeros(shape, dtype=torch.int64), generator=generator())
+
+
+@pytest.mark.parametrize("vocabulary", [3, 256, 257, 1000])
+def test_labels_are_those_of_the_cumulative_distribution(vocabulary, monkeypatch):
+    """The sums over groups of tokens draw what one sum over the whole vocabulary draws."""
+    logits = torch.randn(2, 50, vocabulary, generator=generator(1)) * 3
+    draws = torch.rand(2, 50, 1, generator=generator(2))
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: draws)
+    labels = calibration._sampled_label_gradient(logits, generator()).argmin(dim=-1, keepdim=True)
+    cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
+    after = cumulative.gather(-1, labels)
+    before = after - logits.double().softmax(dim=-1).gather(-1, labels)
+    assert bool((before - 1e-6 <= draws).all())
+    assert bool((draws < after + 1e-6).all())

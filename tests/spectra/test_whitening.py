@@ -171,3 +171,26 @@ def test_predicted_losses_are_half_the_tail():
     found = WhitenedSpectrum(np.array([2.0, 1.0]), (2, 3))
     assert found.metric == "fisher"
     assert found.predicted_losses.tolist() == [2.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("ridge", [0.0, 0.03])
+def test_a_root_whitens_and_is_undone_with_any_number_of_threads(threads, ridge):
+    rng = np.random.default_rng(5)
+    own, pulled = (torch.from_numpy(moment(rng, 7, 40)) for _ in range(2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        root = square_root(own, ridge)
+        basis = small_side_basis(root, pulled)
+        whitened = torch.tril(root.whitened(pulled))
+    finally:
+        torch.set_num_threads(before)
+    shifted = own + ridge * own.diagonal().mean() * torch.eye(7, dtype=torch.float64)
+    torch.testing.assert_close(root.factor @ root.factor.T, shifted)
+    torch.testing.assert_close(whitened, torch.tril(root.factor.T @ pulled @ root.factor))
+    torch.testing.assert_close(root.times_inverse(root.factor), torch.eye(7, dtype=torch.float64))
+    expand, contract = basis.projector(3)
+    torch.testing.assert_close(contract @ expand, torch.eye(3, dtype=torch.float64))
+    generalised = torch.linalg.eigvals(shifted @ pulled).real.sort(descending=True).values
+    torch.testing.assert_close(basis.eigenvalues, generalised)

@@ -14,8 +14,13 @@ from theorykit.models.module_layers import eager_experts, matrix_of, run_on
 from theorykit.models.products import Block, ChangedInPlaceError, ParameterProducts, Passed
 from theorykit.models.statistics import LayerStatistics
 
-POSITIONS = 32
-"""Positions at a time in sums over the vocabulary: copies of whole batches cost more than the arithmetic."""
+ROWS = 4
+"""Positions at a time in sums over the vocabulary: what is read again is then still in the processor's cache."""
+
+GROUP = 256
+"""Tokens whose probabilities are summed first when a label is drawn."""
+
+_BELOW_ONE = 1 - 2.0**-53
 
 MIRRORED_WIDTH = 512
 """From this width on a second moment is formed in strips, without the half below its diagonal."""
@@ -175,10 +180,14 @@ def _moments(
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
             with ParameterProducts(watched.items(), show=recorder, copied=copied):
-                logits = run_on(model.module, part).logits[:, :-1].float()
+                logits = run_on(model.module, part).logits.float()
             if not logits.requires_grad:
                 raise CalibrationError(f"no layer of {model.name} could be followed", "pass --calibration none")
-            logits.backward(_sampled_label_gradient(logits, generator))
+            gradient = torch.empty_like(logits)
+            gradient[:, -1] = 0  # nothing follows the last position
+            _sampled_label_gradient(logits[:, :-1], generator, out=gradient[:, :-1])
+            logits.backward(gradient)
+            del logits, gradient
             if progress:
                 progress(min(start + batch, tokens.shape[0]), tokens.shape[0])
     return recorder.moments
@@ -194,17 +203,42 @@ def why_left_out(model: LanguageModel, statistics: Iterable[LayerStatistics]) ->
     }
 
 
-def _sampled_label_gradient(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _sampled_label_gradient(
+    logits: torch.Tensor, generator: torch.Generator, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return p − onehot(ŷ) by position, the gradient of Σ −log p(ŷ), with ŷ drawn by inverting the distribution.
 
     ŷ is the first token whose cumulative probability lies above u in [0, 1): one of probability 0 is never drawn.
+    The sums run over groups of tokens first and then within the group that was drawn: the vocabulary is read once.
+
+    Args:
+        logits: ``[batch, length, vocabulary]`` float32.
+        generator: Draws u.
+        out: Where the gradient is written, of the shape of the logits.
     """
-    gradient = logits.detach().softmax(dim=-1).contiguous()  # its rows are changed through a view
+    logits = logits.detach()
+    gradient = torch.empty_like(logits, memory_format=torch.contiguous_format) if out is None else out
     uniform = torch.rand(*logits.shape[:-1], 1, generator=generator, device=generator.device).to(logits.device)
-    pieces = (torch.split(values.flatten(0, -2), POSITIONS) for values in (gradient, uniform))
-    for part, draws in zip(*pieces, strict=True):
-        cumulative = part.cumsum(dim=-1, dtype=torch.float64)
-        # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary, unless it is NaN
-        labels = torch.searchsorted(cumulative, draws * cumulative[..., -1:], right=True)
-        part.scatter_add_(-1, labels.clamp_(max=part.shape[-1] - 1), torch.full_like(draws, -1.0))
+    for rows in zip(logits, gradient, uniform, strict=True):
+        for part, p, u in zip(*(torch.split(values, ROWS) for values in rows), strict=True):
+            torch.softmax(part, dim=-1, out=p)
+            p.scatter_add_(-1, _drawn_labels(p, u), torch.full_like(u, -1.0))
     return gradient
+
+
+def _drawn_labels(p: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Return the first token whose cumulative probability lies above u, ``[rows, 1]``."""
+    whole = p.shape[-1] // GROUP * GROUP
+    masses = p[:, :whole].reshape(p.shape[0], -1, GROUP).sum(dim=-1)
+    masses = torch.cat([masses, p[:, whole:].sum(dim=-1, keepdim=True)], dim=-1).double()
+    cumulative = masses.cumsum(dim=-1)
+    # the last entry is 1 up to rounding; scaled by it, no draw lies beyond the vocabulary, unless it is NaN
+    level = u * cumulative[:, -1:]
+    group = torch.searchsorted(cumulative, level, right=True).clamp_(max=masses.shape[-1] - 1)
+    mass = masses.gather(-1, group)
+    share = ((level - (cumulative.gather(-1, group) - mass)) / mass).clamp_(min=0.0, max=_BELOW_ONE)
+    tokens = group * GROUP + torch.arange(GROUP, device=p.device)
+    own = p.gather(-1, tokens.clamp(max=p.shape[-1] - 1)).double()
+    within = own.masked_fill_(tokens >= p.shape[-1], 0.0).cumsum(dim=-1)
+    chosen = torch.searchsorted(within, share * within[:, -1:], right=True).clamp_(max=GROUP - 1)
+    return (group * GROUP + chosen).clamp_(max=p.shape[-1] - 1)

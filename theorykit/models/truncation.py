@@ -12,7 +12,7 @@ import torch
 
 from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
-from theorykit.models.calibration import POSITIONS
+from theorykit.models.calibration import ROWS
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.module_layers import eager_experts, matrix_of, run_on
 from theorykit.models.statistics import LayerStatistics
@@ -110,8 +110,9 @@ def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor
     """Return log p of every next token, ``[batch, length − 1, vocabulary]`` float32, natural logarithm."""
     with torch.no_grad(), eager_experts(model.module):
         logits: torch.Tensor = run_on(model.module, block.to(model.device)).logits[:, :-1].float()
-        for part in torch.split(logits, POSITIONS, dim=1):
-            part -= part.logsumexp(dim=-1, keepdim=True)
+        for block_logits in logits:
+            for part in torch.split(block_logits, ROWS):
+                part -= part.logsumexp(dim=-1, keepdim=True)
         return logits
 
 
@@ -174,9 +175,9 @@ class DenseReference:
         for reference, block in zip(self._dense, self._targets, strict=True):
             now = log_probabilities(self._model, block)
             entropy += _negative_log_likelihood(now, block)
-            parts = (torch.split(values, POSITIONS, dim=1) for values in (reference, now))
-            for before, after in zip(*parts, strict=True):
-                divergence += float((before.exp() * (before - after)).sum(dim=-1).double().sum())
+            for pair in zip(reference, now, strict=True):
+                for before, after in zip(*(torch.split(values, ROWS) for values in pair), strict=True):
+                    divergence += float(((before - after).mul_(before.exp())).sum(dim=-1).double().sum())
         return TruncationLoss(second_order, divergence / self._count, entropy / self._count, self._entropy, self._count)
 
 

@@ -65,12 +65,44 @@ def _gram(matrix: Any, device: str | torch.device | None, scale: float = 1.0) ->
             gram = torch.zeros(min(m, n), min(m, n), dtype=torch.float64, device=block.device)
         if block.device.type == "cpu" and min(m, n) > SVD_LIMIT:
             _add_product(gram, block, tall=tall)
-        elif block.device.type == "cpu" and torch.get_num_threads() == 1:
+        elif on_one_thread(block):
             gram += torch.from_numpy(_symmetric_product(block.contiguous().numpy(), tall=tall))
         else:
             gram += block.T @ block if tall else block @ block.T
     assert gram is not None
     return gram
+
+
+def on_one_thread(matrix: torch.Tensor) -> bool:
+    """Return whether a matrix lies on the CPU and torch has one thread, as in the workers of a pool over layers.
+
+    There NumPy and SciPy take the place of torch, whose LAPACK is slower on some processors; with several threads
+    theirs would slow down torch's.
+    """
+    import torch
+
+    return matrix.device.type == "cpu" and torch.get_num_threads() == 1
+
+
+def eigenvectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the eigenvalues of a symmetric matrix, rising, and its vectors; only the lower triangle is read."""
+    import torch
+
+    if on_one_thread(matrix):
+        values, vectors = np.linalg.eigh(matrix.numpy())
+        return torch.from_numpy(values), torch.from_numpy(vectors)
+    values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors
+
+
+def _eigenvalues(gram: torch.Tensor) -> Floats:
+    """Return the eigenvalues of a symmetric matrix, rising; only the lower triangle is read."""
+    import torch
+
+    if on_one_thread(gram):
+        return np.linalg.eigvalsh(gram.numpy())
+    values: Floats = torch.linalg.eigvalsh(gram).cpu().numpy()
+    return values
 
 
 def _symmetric_product(block: Floats, *, tall: bool) -> Floats:
@@ -203,7 +235,7 @@ def spectrum(
                 return Spectrum(np.zeros(min(m, n)), (m, n), "gram")
             scale = _power_of_two(largest)
             gram = _gram(matrix, device, scale)
-        eigenvalues = torch.linalg.eigvalsh(gram).cpu().numpy()
+        eigenvalues = _eigenvalues(gram)
         del gram
         exact = _exact_up_to(eigenvalues, (m, n))
         if method == "gram" or exact == min(m, n) or min(m, n) > SVD_LIMIT:
