@@ -1,13 +1,16 @@
 """theorykit: whether a theory about low-rank knowledge distillation is true, and what follows from what is true.
 
 The public names, grouped by subject. They are imported on first use: ``import theorykit`` loads neither torch nor
-transformers nor pandas.
+transformers nor pandas. What it does at once is to tell transformers, where that is or will be imported, how to load
+a folder that ``theorykit compress`` wrote.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
+
+from theorykit.plugin import register_when_loaded
 
 _SPECTRA = (
     "PowerLawFit",
@@ -104,6 +107,12 @@ _PUBLIC: dict[str, str] = {
     **dict.fromkeys(_INFORMATION, "theorykit.information"),
     **dict.fromkeys(_CONVERGENCE, "theorykit.convergence"),
     **dict.fromkeys(_VERDICTS, "theorykit.verdicts"),
+    **dict.fromkeys(("CompressionSettings", "compress", "plan_compression"), "theorykit.compression.compress"),
+    **dict.fromkeys(("expand", "load_compressed", "save_compressed"), "theorykit.compression.folder"),
+    **dict.fromkeys(("GaugeFreeFactors", "gauge_free_factors"), "theorykit.compression.gauge_free"),
+    "CompressionReport": "theorykit.compression.report",
+    "GaugeFreeLinear": "theorykit.compression.linear",
+    "Text": "theorykit.compression.texts",
     "hidden_states": "theorykit.models.hidden_states",
     "find_task": "theorykit.information.tasks",
     "hidden_state_task": "theorykit.information.tasks",
@@ -127,6 +136,8 @@ _PUBLIC: dict[str, str] = {
 }
 
 __all__ = sorted(_PUBLIC)
+
+register_when_loaded()
 
 
 def __getattr__(name: str) -> Any:

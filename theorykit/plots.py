@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theorykit.arguments import Floats
+from theorykit.compression.report import CompressionReport
 from theorykit.errors import InputError
 from theorykit.models.model_spectra import ModelSpectra
 from theorykit.rank_selection.result import RankSelection
@@ -109,3 +110,23 @@ def plot_selection(selection: RankSelection, axes: Axes | None = None) -> Axes:
     ax.legend(fontsize=8, frameon=False, ncols=2)
     sns.despine(ax=ax)
     return ax
+
+
+def plot_compression(report: CompressionReport, axes: Axes | None = None, **style: Any) -> Axes:
+    """Draw the perplexity after over before by kind of text, with its 95 % interval over blocks."""
+    import matplotlib.pyplot as plt
+
+    axes = (
+        axes if axes is not None else plt.subplots(figsize=(6, 1 + 0.5 * len(report.losses)), layout="constrained")[1]
+    )
+    ratios = [loss.ratio for loss in report.losses]
+    values = np.array([ratio.value for ratio in ratios])
+    ends = np.array([[ratio.value - ratio.low, ratio.high - ratio.value] for ratio in ratios]).T
+    places = np.arange(len(ratios))
+    options: dict[str, Any] = {"fmt": "o", "color": "C0", "capsize": 3}
+    axes.errorbar(values, places, xerr=ends, **options | style)
+    axes.axvline(1.0, color="0.6", linewidth=1)
+    axes.set_yticks(places, [loss.text for loss in report.losses])
+    axes.set_ylim(len(ratios) - 0.5, -0.5)
+    axes.set_xlabel(f"perplexity after over before, {report.share:.0%} of the linear numbers kept")
+    return axes

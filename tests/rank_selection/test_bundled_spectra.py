@@ -45,7 +45,7 @@ def test_spectra_are_sorted_positive_and_of_a_trained_model(spectra):
 def test_a_selection_within_the_default_budget(spectra, objective):
     found = select_ranks(spectra, 100_000, objective=objective)
     assert 0.79 < found.share <= 0.8
-    assert found.optimal
+    assert found.optimality_gap < 1e-3
     assert 0 < found.approximation_loss < 1
     own, rivals = found.rules[-1], found.rules[:-1]
     assert all(rival.predicted_loss > own.predicted_loss for rival in rivals if rival.share <= own.share)

@@ -136,7 +136,7 @@ def test_ranks_are_multiples_and_within_the_budget(gpt2, budget, multiple):
     step = multiple * 3840 * (2 if found.budget.unit == "flop" else 1)
     assert found.binding == "budget"
     assert cost > found.budget.limit - step
-    assert found.optimal
+    assert found.optimality_gap < 2e-3
     assert found.price > 0
 
 
@@ -155,14 +155,12 @@ def test_the_choice_is_the_best_of_all_where_the_scale_is_linear(objective, budg
 @pytest.mark.parametrize("n", [30, 300, 1e3, 1e5])
 @pytest.mark.parametrize("scale", [0.01, 0.1, 1.0])
 def test_the_choice_on_a_bent_scale(objective, n, scale):
-    """Where the budget decides it is the best of all; where the samples do, a local optimum: within 1 % here."""
+    """Whatever decides, it is the best of all, found by enumeration."""
     spectra = small_model(BENDING_ANCHORS, scale=scale)
     found = select_ranks(spectra, n, unit="tokens", objective=objective, rank_multiple=2)
     total, least = found.approximation_loss + found.estimation_loss, best_of_all(spectra, found, 2)
-    if found.binding == "budget":
-        assert total == pytest.approx(least, rel=1e-9)
-    else:
-        assert least * (1 - 1e-9) <= total <= least * 1.01
+    assert total == pytest.approx(least, rel=1e-9)
+    assert found.optimal
 
 
 def test_the_gradient_of_the_noise_of_soft_targets_counts():

@@ -9,6 +9,7 @@ import typer
 
 from theorykit.cli.audit import audit
 from theorykit.cli.bound import bound
+from theorykit.cli.compress import compress, expand
 from theorykit.cli.entry import Program, run
 from theorykit.cli.mi import mi
 from theorykit.cli.rank_select import rank_select
@@ -20,6 +21,8 @@ app = Program(
     help="Tells whether a theory about low-rank knowledge distillation is true, and which rank each layer needs.",
 )
 app.command("rank-select", short_help="Choose a rank for every layer of a teacher.")(rank_select)
+app.command("compress", short_help="Make a model smaller, and say what it costs.")(compress)
+app.command("expand", short_help="Multiply a compressed model out for other tools.")(expand)
 app.command("audit", short_help="Say which statements of the paper are true, with evidence.")(audit)
 app.command("bound", short_help="Evaluate a bound, printed and corrected.")(bound)
 app.command("mi", short_help="Estimate the mutual information of two samples.")(mi)

@@ -60,7 +60,12 @@ class TruncationLoss(Result):
 
 @contextmanager
 def truncated(
-    model: LanguageModel, statistics: list[LayerStatistics], ranks: Mapping[str, int], metric: Metric
+    model: LanguageModel,
+    statistics: list[LayerStatistics],
+    ranks: Mapping[str, int],
+    metric: Metric,
+    *,
+    way: float = 1.0,
 ) -> Iterator[float]:
     """Replace layers by their best rank-r version in a metric, and put the weights back afterwards.
 
@@ -69,6 +74,7 @@ def truncated(
         statistics: Of this model.
         ranks: Layer name to rank; layers that are not named stay dense.
         metric: ``"plain"``, ``"activation"`` or ``"fisher"``.
+        way: How far to go from the dense weights (0) to the truncated ones (1).
 
     Yields:
         The second-order prediction of the loss, nats per token.
@@ -99,7 +105,7 @@ def truncated(
                 # another tensor, not other numbers in it: the statistics look at the dense weights
                 kept[layer.tensor] = parameter.data
                 parameter.data = parameter.data.clone()
-            matrix_of(layer, parameter.data).copy_(part.truncated_weight(projector))
+            matrix_of(layer, parameter.data).lerp_(part.truncated_weight(projector), way)
         yield predicted
     finally:
         for name, original in kept.items():
@@ -165,15 +171,25 @@ class DenseReference:
         pairs = zip(self._dense, self._targets, strict=True)
         self._entropy = sum(_negative_log_likelihood(*pair) for pair in pairs) / self._count
 
-    def compare(self, second_order: float) -> TruncationLoss:
-        """Measure the model as it is now, within :func:`truncated`, against the dense one.
+    @property
+    def count(self) -> int:
+        """Return how many tokens are predicted."""
+        return self._count
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the dense log-probabilities ``[batch, length − 1, vocabulary]`` and the tokens of each batch."""
+        yield from zip(self._dense, self._targets, strict=True)
+
+    def compare(self, second_order: float, model: LanguageModel | None = None) -> TruncationLoss:
+        """Measure the model as it is now, within :func:`truncated`, or another one, against the dense one.
 
         Args:
             second_order: What :func:`truncated` predicts; kept in the result.
+            model: The other one, with the same tokens.
         """
         divergence = entropy = 0.0
         for reference, block in zip(self._dense, self._targets, strict=True):
-            now = log_probabilities(self._model, block)
+            now = log_probabilities(model or self._model, block)
             entropy += _negative_log_likelihood(now, block)
             for pair in zip(reference, now, strict=True):
                 for before, after in zip(*(torch.split(values, ROWS) for values in pair), strict=True):

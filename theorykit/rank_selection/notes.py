@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from theorykit.rank_selection.budget import quantity
 from theorykit.rank_selection.laws import PAPER_EQ17, THEOREM_2
 from theorykit.rank_selection.result import RankSelection
@@ -66,10 +68,11 @@ def _objective(selection: RankSelection, freedom: float) -> str:
 def _budget(selection: RankSelection) -> str:
     kept = quantity(selection.parameters, "parameters")
     deployed = quantity(selection.deployed_parameters, "parameters")
-    target = (
-        "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss, at its final prices"
-    )
-    proof = f"proven optimal for {target}" if selection.optimal else "not proven optimal"
+    target = "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss"
+    gap = selection.optimality_gap
+    unknown = gap is None or math.isinf(gap)
+    within = "with no proof of how near to the best" if unknown else f"at most {100 * (gap or 0):.2g} % above the best"
+    proof = f"proven optimal for {target}" if selection.optimal else f"{within} for {target}"
     how = f"; allocation {proof}" if selection.rule == COMMON_PRICE else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
     return (

@@ -151,7 +151,8 @@ class RankSelection(Result):
         estimation_loss: Predicted cost of learning from n samples, nats per token; without calibration its upper bound,
             with the noise of labels.
         price: Loss that one more unit of budget would save.
-        optimal: Whether the allocation is proven optimal at its final prices of approximation and estimation.
+        optimal: Whether no choice within the budget has a smaller predicted loss: approximation plus estimation, or the
+            plain relative ε² without calibration.
         binding: What decides: ``"budget"``, ``"samples"``, ``"none"`` (nothing is taken away) or ``"rule"``.
         embedding_parameters: Of embeddings and heads, which stay as they are.
         experts: ``own`` ranks for every map of a stack, or a ``shared`` one.
@@ -159,6 +160,8 @@ class RankSelection(Result):
         omitted_parameters: Of convolutions and other tensors of two or more dimensions that are no linear layers.
         model_type: transformers' name of the family, or an empty string.
         calibration: Where the whitened spectra come from, or None.
+        optimality_gap: How far above the least predicted loss of all the choice may lie, as a share of it: 0 where it
+            is optimal; None for another rule than the tool's own.
         measured: The chosen truncation measured on held-out text, or None.
         notes: Sentences for the reader.
         warnings: Sentences that the reader must not miss.
@@ -182,6 +185,7 @@ class RankSelection(Result):
     held: tuple[HeldLayer, ...] = ()
     omitted_parameters: int = 0
     model_type: str = ""
+    optimality_gap: float | None = None
     calibration: LossCalibration | None = None
     measured: TruncationLoss | None = None
     notes: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from theorykit.errors import InputError
 from theorykit.models.model_spectra import LayerSpectra, ModelSpectra
 from theorykit.rank_selection.allocation import Allocation, LayerOptions, allocate
 from theorykit.rank_selection.budget import Budget, cost_per_parameter, parse_budget
+from theorykit.rank_selection.frontier import TwoSums, least_loss
 from theorykit.rank_selection.notes import selection_notes, selection_warnings
 from theorykit.rank_selection.objective import (
     Objective,
@@ -27,7 +28,6 @@ from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
 EXPERTS = ("own", "shared")
-_ROUNDS = 4
 _STUCK_SHARE = 0.01
 """Share of the parameters that may lie in layers too small for the default rank multiple; they stay dense."""
 
@@ -78,6 +78,7 @@ class _OwnChoice:
     ranks: list[int | None]
     allocation: Allocation
     binding: str
+    gap: float
 
 
 def tail_losses(part: LayerSpectra, *, in_nats: bool) -> Floats:
@@ -109,9 +110,9 @@ def select_ranks(
     """Choose a rank for every factorable layer.
 
     The tool's own choice (``rule="common-price"``) minimises the predicted loss, approximation plus estimation, within
-    the budget: exactly at its final prices, which is the least loss of all where the measured scale is linear and
-    the noise fixed, else the best of local optima. With labels the estimation term is a price of 1/(2N) nats on
-    every degree of freedom; with the teacher's distribution as target it nearly vanishes, and the budget decides.
+    the budget, and says how far above the least of all it may lie (``optimality_gap``; 0 is proven). With labels
+    the estimation term is a price of 1/(2N) nats on every degree of freedom; with the teacher's distribution as target
+    it nearly vanishes, and the budget decides.
 
     Args:
         spectra: Of the teacher; Fisher-whitened for a prediction in nats, plain otherwise.
@@ -173,7 +174,8 @@ def select_ranks(
         approximation_loss=kl,
         estimation_loss=estimation.loss(freedom, np.inf if kl is None else kl),
         price=own.allocation.price if own else 0.0,
-        optimal=bool(own and own.allocation.exact),
+        optimal=bool(own and own.gap == 0),
+        optimality_gap=own.gap if own else None,
         binding=own.binding if own else "rule",
         embedding_parameters=spectra.embedding_parameters,
         experts=experts,
@@ -244,7 +246,7 @@ def _own_choice(
 ) -> _OwnChoice | None:
     """Return the tool's own choice; None where no ranks fit the budget, unless it is ``required``: then raise."""
     try:
-        allocation, binding = _allocate(spectra, candidates, groups, limit, estimation)
+        allocation, binding, gap = _allocate(spectra, candidates, groups, limit, estimation)
     except InputError:
         if required:
             raise
@@ -254,7 +256,7 @@ def _own_choice(
         for member in group:
             allowed = candidates[member].ranks
             ranks[member] = None if index == allowed.size else int(allowed[index])
-    return _OwnChoice(ranks, allocation, binding)
+    return _OwnChoice(ranks, allocation, binding, gap)
 
 
 def _allocate(
@@ -263,57 +265,33 @@ def _allocate(
     groups: list[list[int]],
     limit: Budget,
     estimation: _Estimation,
-) -> tuple[Allocation, str]:
-    """Allocate the budget, with the estimation term as a price where the loss is known in nats.
+) -> tuple[Allocation, str, float]:
+    """Allocate the budget; return the choice, what binds it, and how far above the least loss it may lie, relatively.
 
-    The predicted loss F(L, k) = KL(L) + noise(KL) k / (2N) bends in the sum L of the raw losses and in the degrees of
-    freedom k. A round allocates by its gradient at the last choice; the rounds start without a price on freedom and
-    with that of labels, and the best choice met counts: exact where F is linear, else the best of local optima.
+    Where the loss is known in nats it is F(L, k) = KL(L) + noise(KL) k / (2N), L the sum of the raw losses and k the
+    degrees of freedom; else L alone.
     """
     costs = [_sum(candidates[member].cost(limit.unit) for member in group) for group in groups]
     losses = [_sum(candidates[member].loss() for member in group) for group in groups]
-    freedoms = [_sum(candidates[member].freedom() for member in group) for group in groups]
     calibration = spectra.calibration if spectra.is_calibrated else None
-
-    def solve(slope: float, price: float, *, exact: bool = False) -> Allocation:
-        options = [
-            LayerOptions(cost, slope * loss + price * freedom)
-            for cost, loss, freedom in zip(costs, losses, freedoms, strict=True)
-        ]
-        return allocate(options, limit.limit, exact=exact)
-
     if calibration is None:
-        allocation = solve(1.0, 0.0, exact=True)
-        return allocation, _binding(allocation, losses)
+        options = [LayerOptions(cost, loss) for cost, loss in zip(costs, losses, strict=True)]
+        allocation = allocate(options, limit.limit)
+        above = 0.0 if allocation.exact else allocation.loss - allocation.lower_bound
+        gap = above / allocation.lower_bound if allocation.lower_bound > 0 else float(np.inf if above else 0)
+        return allocation, _binding(allocation, losses), gap
+    freedoms = [_sum(candidates[member].freedom() for member in group) for group in groups]
+    layers = TwoSums(costs, losses, freedoms)
 
     def predicted(raw: float, freedom: float) -> float:
         kl = calibration.calibrated_loss(raw)
         return kl + estimation.loss(freedom, kl)
 
-    def weigh(allocation: Allocation) -> tuple[float, float, float]:
-        """Return F at a choice, ∂F/∂L and ∂F/∂k."""
-        raw = float(sum(loss[index] for loss, index in zip(losses, allocation.choice, strict=True)))
-        freedom = float(sum(numbers[index] for numbers, index in zip(freedoms, allocation.choice, strict=True)))
-        value = predicted(raw, freedom)
-        slope = (predicted(1.001 * raw, freedom) - value) / (0.001 * raw) if raw > 0 else 1.0
-        return value, slope, predicted(raw, freedom + 1.0) - value
-
-    best = (np.inf, 1.0, 0.0)  # F, and the slope and price that led there
-    for price in (0.0, float(estimation_loss(1.0, estimation.samples.n_tokens))):
-        slope = 1.0
-        choices: set[tuple[int, ...]] = set()
-        for _ in range(_ROUNDS):
-            allocation = solve(slope, price)
-            if allocation.choice in choices:
-                break
-            choices.add(allocation.choice)
-            value, next_slope, next_price = weigh(allocation)
-            best = min(best, (value, slope, price))
-            slope, price = next_slope, next_price
-    _, slope, price = best
-    allocation = solve(slope, price, exact=True)
-    in_nats = weigh(allocation)[1] / slope
-    return replace(allocation, price=allocation.price * in_nats), _binding(allocation, losses)
+    least = least_loss(layers, limit.limit, predicted)
+    raw, freedom = layers.sums(least.allocation.choice)
+    slope = (predicted(1.001 * raw, freedom) - least.value) / (0.001 * raw) if raw > 0 else 1.0
+    allocation = replace(least.allocation, price=least.allocation.price * slope)
+    return allocation, _binding(allocation, losses), least.gap
 
 
 def _binding(allocation: Allocation, losses: list[Floats]) -> str:

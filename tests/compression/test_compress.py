@@ -1,0 +1,344 @@
+import copy
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import theorykit
+from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, words, write_tokenizer
+from theorykit.compression.checkpoint import low_rank_layers
+from theorykit.compression.compress import CompressionSettings, compress, plan_compression, unreplaceable
+from theorykit.compression.folder import expand, load_compressed, save_compressed, stored_numbers
+from theorykit.compression.healing import HealingSettings, heal, read_healing
+from theorykit.compression.linear import GaugeFreeLinear
+from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares
+from theorykit.compression.report import Interval
+from theorykit.compression.texts import OWN_TEXT, PieceSizes, Text
+from theorykit.errors import CheckpointError, InputError
+from theorykit.models.calibration import collect_statistics
+from theorykit.models.truncation import DenseReference, truncation_losses
+
+SIZES = PieceSizes(block=32, moments=4, prices=2, judging=3, healing=2)
+SETTINGS = CompressionSettings(SIZES, own_text=True, rank_multiple=4)
+# weights large enough that a truncation costs something
+MODELS = {name: partial(make, initializer_range=0.3) for name, make in (("llama", tiny_llama), ("gpt2", tiny_gpt2))}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def compressed(request, tokenizer):
+    model = language_model(MODELS[request.param](), tokenizer)
+    weights = {name: value.clone() for name, value in model.module.state_dict().items()}
+    smaller, report = compress(model, Text("words", words(600)), budget=0.6, settings=SETTINGS)
+    return model, weights, smaller, report
+
+
+def test_the_budget_is_kept_and_the_counts_are_those_of_the_model(compressed):
+    _, _, smaller, report = compressed
+    assert report.linear_after <= 0.6 * report.linear_before
+    assert report.linear_after > 0.5 * report.linear_before
+    layers = low_rank_layers(smaller.module)
+    assert report.ranks == {name: layer.rank for name, layer in layers.items()}
+    assert report.parameters_after == sum(part.numel() for part in smaller.module.parameters())
+    assert report.parameters_before - report.parameters_after == report.linear_before - report.linear_after
+    for layer in report.layers:
+        if layer.rank is not None:
+            m, n = layer.shape
+            assert layer.numbers == layer.rank * (m + n - layer.rank)
+            assert layers[layer.name].basis.numel() + layers[layer.name].combination.numel() == layer.numbers
+
+
+def test_the_given_model_stays_as_it_is(compressed):
+    model, weights, *_ = compressed
+    now = model.module.state_dict()
+    assert now.keys() == weights.keys()
+    assert all(torch.equal(now[name], weights[name]) for name in weights)
+    assert not low_rank_layers(model.module)
+
+
+def test_losses_are_those_of_the_model_that_comes_back(compressed):
+    model, _, smaller, report = compressed
+    assert [loss.text for loss in report.losses] == ["words", OWN_TEXT]
+    plan = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS)
+    judged = plan.pieces[0].judging
+    with torch.no_grad():
+        p, q = (side.module(judged).logits[:, :-1].double().log_softmax(-1) for side in (model, smaller))
+    kl = float((p.exp() * (p - q)).sum(-1).mean())
+    assert report.losses[0].kl.value == pytest.approx(kl, rel=1e-4)
+    targets = judged[:, 1:, None]
+    for log_p, interval in ((p, report.losses[0].dense_perplexity), (q, report.losses[0].perplexity)):
+        assert interval.value == pytest.approx(math.exp(-float(log_p.gather(-1, targets).mean())), rel=1e-4)
+        assert interval.low <= interval.value <= interval.high
+
+
+def test_pieces_of_a_text_do_not_overlap(compressed):
+    model, *_ = compressed
+    kind = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS).pieces[0]
+    ids = model.tokenizer(words(600), add_special_tokens=False)["input_ids"]
+    joined = torch.cat([kind.moments, kind.prices, kind.judging, kind.healing]).flatten()
+    assert joined.tolist() == ids[: joined.numel()]
+
+
+@pytest.mark.parametrize("form", ["factored", "dense"])
+def test_the_folder_loads_and_gives_the_same_logits(compressed, form, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    _, _, smaller, report = compressed
+    size = save_compressed(smaller, report, tmp_path / "small", form=form, command="theorykit compress x")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    assert bool(low_rank_layers(loaded)) == (form == "factored")
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        ours, theirs = smaller.module(tokens).logits, loaded(tokens).logits
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0 if form == "factored" else 1e-5)
+        written = [side.generate(tokens[:1], max_new_tokens=8, do_sample=False) for side in (smaller.module, loaded)]
+    assert torch.equal(*written)
+    ranks = json.loads((tmp_path / "small" / "ranks.json").read_text())
+    assert {name: part["rank"] for name, part in ranks["layers"].items() if part["rank"]} == report.ranks
+    assert "theorykit compress x" in (tmp_path / "small" / "README.md").read_text()
+    if form == "factored":
+        assert size == pytest.approx(report.bytes_after, rel=0.05)  # a tiny file is mostly its header
+
+
+def test_save_pretrained_and_training_work_on_the_loaded_model(compressed, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    loaded, tokenizer = load_compressed(tmp_path / "small")
+    loaded.save_pretrained(tmp_path / "again")
+    tokenizer.save_pretrained(tmp_path / "again")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "again")
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        assert torch.equal(loaded(tokens).logits, again(tokens).logits)
+    again.train().requires_grad_(True)
+    again(tokens, labels=tokens).loss.backward()
+    layer = next(iter(low_rank_layers(again).values()))
+    assert layer.basis.grad.abs().sum() > 0
+    assert layer.combination.grad.abs().sum() > 0
+
+
+def test_expand_goes_both_ways(compressed, tmp_path):
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    assert expand(tmp_path / "small", tmp_path / "dense") == "dense"
+    assert expand(tmp_path / "dense", tmp_path / "back") == "factored"
+    tokens = random_tokens(2, 20)
+    loaded = [load_compressed(tmp_path / name)[0] for name in ("small", "dense", "back")]
+    assert [len(low_rank_layers(side)) for side in loaded] == [len(report.ranks), 0, len(report.ranks)]
+    with torch.no_grad():
+        first, *others = (side(tokens).logits for side in loaded)
+    for other in others:
+        torch.testing.assert_close(first, other, rtol=0, atol=1e-4)
+
+
+def test_losses_are_those_of_rounded_numbers(tokenizer, tmp_path):
+    model = language_model(tiny_llama(), tokenizer)
+    settings = replace(SETTINGS, own_text=False)
+    smaller, report = compress(model, Text("words", words(600)), budget=0.7, dtype="bfloat16", settings=settings)
+    save_compressed(smaller, report, tmp_path / "small")
+    assert stored_numbers(str(tmp_path / "small")).dtype == "bfloat16"
+    loaded, _ = load_compressed(tmp_path / "small")
+    assert loaded.dtype == torch.bfloat16
+    for name, value in smaller.module.named_parameters():
+        assert torch.equal(value, loaded.get_parameter(name).float())
+
+
+def test_the_whole_model_at_a_budget_of_one(tokenizer):
+    model = language_model(tiny_llama(), tokenizer)
+    _, report = compress(model, Text("words", words(600)), budget=1.0, settings=replace(SETTINGS, own_text=False))
+    assert report.ranks == {}
+    assert report.losses[0].kl.value == pytest.approx(0, abs=1e-6)
+    assert report.losses[0].ratio.value == pytest.approx(1, abs=1e-6)
+
+
+def test_measured_shares_add_up_to_the_kl_where_it_is_quadratic(tokenizer):
+    """Small changes: the parts of the layers are the KL, whatever its cross terms."""
+    model = language_model(tiny_llama(), tokenizer)
+    tokens = random_tokens(6, 32)
+    statistics = collect_statistics(model, tokens[:4], generator=torch.Generator().manual_seed(0))
+    ranks = {part.name: min(part.shape) - 1 for part in statistics}
+    shares = measured_shares(model, statistics, ranks, [DenseReference(model, tokens[4:])])
+    kl = truncation_losses(model, statistics, [(ranks, "fisher")], tokens[4:])[0].kl
+    assert sum(shares.values()) == pytest.approx(kl, rel=0.05)
+    assert not any(parameter.requires_grad for parameter in model.module.parameters())
+
+
+def test_allocation_follows_the_scales_and_names_the_least_budget():
+    losses = np.linspace(1.0, 0.0, 17)
+    layers = [PricedLayer("a", (16, 16), losses), PricedLayer("b", (16, 16), losses)]
+    ranks = allocated_ranks(layers, 0.7 * 512, {"a": 10.0, "b": 1.0}, multiple=4)
+    assert ranks.get("a", 16) > ranks["b"]
+    numbers = sum(layer.numbers(ranks.get(layer.name, 16)) for layer in layers)
+    assert numbers <= 0.7 * 512
+    with pytest.raises(InputError, match="is below 224, where every layer has rank 4") as caught:
+        allocated_ranks(layers, 0.2 * 512, {"a": 1.0, "b": 1.0}, multiple=4)
+    assert "at least 0.438 of the 512 numbers" in caught.value.hint
+
+
+def test_healing_lowers_the_kl_and_changes_the_factors_alone(compressed):
+    model, _, smaller, _ = compressed
+    student = replace(smaller, module=copy.deepcopy(smaller.module))
+    before = {name: value.clone() for name, value in student.module.state_dict().items()}
+    training, held_out = random_tokens(64, 32, seed=2), random_tokens(4, 32, seed=3)
+    settings = HealingSettings(learning_rate=1e-3, every=20)
+    generator = torch.Generator().manual_seed(0)
+    result = heal(model, student, training, held_out, read_healing("60steps"), generator=generator, settings=settings)
+    assert result.steps == 60
+    assert result.kl_after < result.kl_before
+    changed = {name for name, value in student.module.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed <= {
+        f"{name}.{part}" for name in low_rank_layers(student.module) for part in ("basis", "combination")
+    }
+    assert changed
+
+
+def test_healing_that_only_harms_is_undone(compressed):
+    model, _, smaller, _ = compressed
+    student = replace(smaller, module=copy.deepcopy(smaller.module))
+    before = {name: value.clone() for name, value in student.module.state_dict().items()}
+    settings = HealingSettings(learning_rate=10.0, every=1, patience=3)
+    tokens = random_tokens(4, 32)
+    result = heal(
+        model, student, tokens, tokens, read_healing("50steps"), generator=torch.Generator(), settings=settings
+    )
+    assert (result.steps, result.kept_step, result.kl_after) == (3, 0, result.kl_before)
+    assert all(torch.equal(value, before[name]) for name, value in student.module.state_dict().items())
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "0m", "-3steps", "2kh", "5 miles", "nan steps", "infsteps"])
+def test_lengths_of_healing_that_are_none(text):
+    with pytest.raises(InputError, match="is no length of time, steps or tokens"):
+        read_healing(text)
+
+
+def test_layers_that_others_share_stay_dense(tokenizer):
+    module = tiny_llama()
+    module.model.layers[1].mlp = module.model.layers[0].mlp
+    module.model.layers[1].self_attn.q_proj.weight = module.model.layers[0].self_attn.q_proj.weight
+    reasons = unreplaceable(language_model(module, tokenizer))
+    assert set(reasons.values()) == {"several parts of the model share it"}
+    assert {name.split(".", 3)[3] for name in reasons} == {
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+        "self_attn.q_proj",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0}, "budget"),
+        ({"budget": 1.2}, "is above 1"),
+        ({"budget": 0.01}, "is below"),
+        ({"dtype": "int8"}, "dtype = 'int8' is not known"),
+        ({"heal_for": "soon"}, "is no length of time"),
+        ({"text": Text("short", "w1 w2 w3")}, "short has 3 tokens, and 288 are needed"),
+    ],
+)
+def test_bad_requests(options, message, tokenizer):
+    model = language_model(tiny_llama(), tokenizer)
+    arguments = {"text": Text("words", words(600)), "settings": replace(SETTINGS, own_text=False)} | options
+    with pytest.raises(InputError, match=message):
+        compress(model, **arguments)
+
+
+def test_a_folder_that_exists_is_left_alone(compressed, tmp_path):
+    _, _, smaller, report = compressed
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        save_compressed(smaller, report, tmp_path / "there")
+    assert [file.name for file in tmp_path.rglob("*")] == ["there", "mine"]
+
+
+def test_a_fault_while_writing_leaves_nothing_behind(compressed, tmp_path, monkeypatch):
+    _, _, smaller, report = compressed
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(smaller.module), "save_pretrained", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        save_compressed(smaller, report, tmp_path / "small")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ranks_of_another_model_and_newer_formats_are_refused(compressed, tmp_path):
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    file = tmp_path / "small" / "config.json"
+    settings = json.loads(file.read_text())
+    for change, message in (({"version": 2}, "version 2"), ({"ranks": {"model.nowhere": 4}}, "is no linear layer")):
+        file.write_text(json.dumps(settings | {"quantization_config": settings["quantization_config"] | change}))
+        with pytest.raises(CheckpointError, match=message):
+            load_compressed(tmp_path / "small")
+
+
+def test_import_theorykit_is_enough_to_load(tokenizer, tmp_path):
+    model = language_model(tiny_llama(), tokenizer)
+    settings = replace(SETTINGS, own_text=False)
+    smaller, report = compress(model, Text("words", words(600)), budget=0.5, settings=settings)
+    save_compressed(smaller, report, tmp_path / "small")
+    program = (
+        "import sys, theorykit; assert 'transformers' not in sys.modules\n"
+        "from transformers import AutoModelForCausalLM\n"
+        f"model = AutoModelForCausalLM.from_pretrained({str(tmp_path / 'small')!r})\n"
+        "print(sum(type(part).__name__ == 'GaugeFreeLinear' for part in model.modules()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == len(report.ranks)
+
+
+def test_the_layer_itself():
+    layer = GaugeFreeLinear(6, 5, 2, bias=True)
+    torch.nn.init.normal_(layer.basis)
+    torch.nn.init.normal_(layer.combination)
+    torch.nn.init.normal_(layer.bias)
+    layer.position.copy_(torch.tensor([3, 0, 4, 1, 2]))
+    x = torch.randn(2, 3, 6)
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
+    assert layer.basis.numel() + layer.combination.numel() == 2 * (6 + 5 - 2)
+    with pytest.raises(InputError, match=r"rank = 6 is outside \[1, 5\]"):
+        GaugeFreeLinear(6, 5, 6)
+
+
+def test_intervals_cover_the_mean_of_blocks():
+    rng = np.random.default_rng(0)
+    inside = [interval.low <= 1 <= interval.high for interval in map(Interval.of_blocks, rng.normal(1, 2, (2000, 8)))]
+    assert abs(np.mean(inside) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_the_report_can_be_shown(compressed):
+    *_, report = compressed
+    frame = report.to_frame()
+    assert list(frame["text"]) == ["words", OWN_TEXT]
+    assert "ratio_high" in frame
+    assert "<table" in report._repr_html_()
+    axes = report.plot()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["words", OWN_TEXT]
+    json.dumps(report.to_dict(), allow_nan=False)
+    assert theorykit.compress is compress
+
+
+@pytest.mark.parametrize("first", ["theorykit.compression.checkpoint", "transformers.quantizers.auto"])
+def test_the_method_is_known_whatever_is_imported_first(first):
+    program = (
+        f"import theorykit, {first}\n"
+        "from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as known\n"
+        "print('theorykit_low_rank' in known)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

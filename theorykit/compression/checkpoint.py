@@ -1,0 +1,144 @@
+"""A compressed model as a folder: its configuration, how transformers rebuilds it, and how it is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from theorykit.compression.linear import GaugeFreeLinear, dense_layer, is_replaceable, replace_layers
+from theorykit.errors import CheckpointError, InputError
+from theorykit.models.locations import reason_of
+from theorykit.plugin import FORMAT_VERSION, METHOD, register
+
+
+class LowRankConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    """What config.json says of a compressed model: the method, its version, and a rank for each replaced layer."""
+
+    def __init__(self, ranks: Mapping[str, int] | None = None, version: int = FORMAT_VERSION, **_: Any) -> None:
+        """Check and keep the ranks.
+
+        Raises:
+            CheckpointError: written by a newer version, or the ranks are no ranks.
+        """
+        self.quant_method = METHOD
+        self.version = version
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"the folder has version {version} of the low-rank format, and version {FORMAT_VERSION} can be read",
+                "install a newer theorykit",
+            )
+        if not isinstance(ranks, Mapping) or not all(type(rank) is int and rank > 0 for rank in ranks.values()):
+            raise CheckpointError("config.json names no ranks of its low-rank layers", "write the folder again")
+        self.ranks = dict(ranks)
+
+
+class LowRankQuantizer(HfQuantizer):  # type: ignore[misc]
+    """Replaces plain linear layers by those of a smaller rank before transformers reads their numbers."""
+
+    requires_calibration = True
+
+    @property
+    def is_trainable(self) -> bool:
+        """Return that the factors can be trained."""
+        return True
+
+    def is_serializable(self, **_: Any) -> bool:
+        """Return that the model can be saved again."""
+        return True
+
+    def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
+        layers: dict[str, torch.nn.Module] = {}
+        owners = dict(model.named_modules())
+        for path, rank in self.quantization_config.ranks.items():
+            owner = owners.get(path)
+            if owner is None or not is_replaceable(owner):
+                raise CheckpointError(
+                    f"config.json gives a rank for {path}, which is no linear layer of a {type(model).__name__}",
+                    "the ranks belong to another model",
+                )
+            layers[path] = GaugeFreeLinear.like(owner, rank)
+        replace_layers(model, layers)
+        return model
+
+    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+        dense = {path: dense_layer(layer) for path, layer in low_rank_layers(model).items()}
+        replace_layers(model, dense)
+        return model
+
+
+def low_rank_layers(model: torch.nn.Module) -> dict[str, GaugeFreeLinear]:
+    """Return the layers of a smaller rank of a model, by path."""
+    return {path: layer for path, layer in model.named_modules() if isinstance(layer, GaugeFreeLinear)}
+
+
+def mark(model: Any) -> None:
+    """Tell transformers that a model holds low-rank layers, so that ``save_pretrained`` writes how to load it."""
+    register()
+    config = LowRankConfig({path: layer.rank for path, layer in low_rank_layers(model).items()})
+    model.hf_quantizer = LowRankQuantizer(config, pre_quantized=True)
+    model.config.quantization_config = config
+    model.quantization_method = METHOD
+    model.is_quantized = True
+
+
+def expanded(model: Any) -> Any:
+    """Return a compressed model with its layers multiplied out, which loads without theorykit."""
+    return model.hf_quantizer.dequantize(model)
+
+
+def require_absent(folder: Path) -> None:
+    """Raise where something lies already where a folder is to be written, or where its parent cannot be written to."""
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} exists already", "give -o a new folder; nothing is written over")
+    parent = folder.absolute().parent
+    if not parent.is_dir():
+        raise InputError(f"the folder of {folder} does not exist", "make it first")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"cannot write {folder}: no permission in its folder", "give another folder")
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> int:
+    """Write a folder whole or not at all: filled beside its place first, then renamed.
+
+    Args:
+        folder: Must not exist.
+        fill: Writes the files into the folder that it is given.
+
+    Returns:
+        Bytes of all files.
+
+    Raises:
+        InputError: the folder exists or cannot be written.
+    """
+    require_absent(folder)
+    parent = folder.absolute().parent
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=parent))
+    try:
+        inside = temporary / folder.name
+        inside.mkdir()
+        fill(inside)
+        size = sum(file.stat().st_size for file in inside.rglob("*") if file.is_file())
+        require_absent(folder)
+        inside.rename(folder)
+        return size
+    except OSError as error:
+        raise InputError(
+            f"cannot write {folder}: {error.strerror or reason_of(error)}", "nothing was written; make room"
+        ) from error
+    except Exception as error:
+        if "No space left" in str(error) or "os error 28" in str(error):  # safetensors raises an error of its own
+            raise InputError(f"cannot write {folder}: no space left", "nothing was written; make room") from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+register()

@@ -1,0 +1,177 @@
+"""Distillation of the factors from the dense model: what training can still give back."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from theorykit.compression.checkpoint import low_rank_layers
+from theorykit.compression.report import Healing
+from theorykit.errors import InputError
+from theorykit.models.language_model import LanguageModel
+from theorykit.models.module_layers import run_on
+from theorykit.models.truncation import log_probabilities
+
+_LENGTH = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kM]?)\s*(s|m|min|h|steps?|tokens?)\s*$")
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SCALE = {"": 1.0, "k": 1e3, "M": 1e6}
+
+
+@dataclass(frozen=True)
+class HealingLength:
+    """How long to heal; exactly one of the three is given.
+
+    Attributes:
+        seconds: Of wall clock.
+        steps: Of the optimizer.
+        tokens: Read by the student.
+    """
+
+    seconds: float | None = None
+    steps: int | None = None
+    tokens: int | None = None
+
+    def done(self, steps: int, tokens: int, seconds: float) -> float:
+        """Return which part of the way is done, from 0 to 1 and above."""
+        if self.seconds is not None:
+            return seconds / self.seconds
+        if self.steps is not None:
+            return steps / self.steps
+        assert self.tokens is not None
+        return tokens / self.tokens
+
+
+def read_healing(text: str) -> HealingLength:
+    """Read ``30m``, ``500steps`` or ``2Mtokens``.
+
+    Raises:
+        InputError: not such a text, or not above 0.
+
+    Example:
+        >>> read_healing("30m").seconds, read_healing("500steps").steps, read_healing("2Mtokens").tokens
+        (1800.0, 500, 2000000)
+    """
+    match = _LENGTH.match(text)
+    amount = float(match[1]) * _SCALE[match[2]] if match else 0.0
+    if match is None or amount <= 0 or (match[3] in _SECONDS and match[2]):
+        raise InputError(f"heal = {text!r} is no length of time, steps or tokens", "give 30m, 500steps or 2Mtokens")
+    if match[3] in _SECONDS:
+        return HealingLength(seconds=amount * _SECONDS[match[3]])
+    count = max(1, round(amount))
+    return HealingLength(steps=count) if match[3].startswith("step") else HealingLength(tokens=count)
+
+
+@dataclass(frozen=True)
+class HealingSettings:
+    """How factors are distilled.
+
+    Attributes:
+        learning_rate: Of Adam, at its highest.
+        batch: Blocks per step.
+        warmup: Share of the way on which the rate rises.
+        every: Steps between two looks at the held-out text.
+        patience: Looks without a better one after which it ends.
+    """
+
+    learning_rate: float = 2e-4
+    batch: int = 2
+    warmup: float = 0.05
+    every: int = 10
+    patience: int = 5
+
+
+def heal(
+    dense: LanguageModel,
+    student: LanguageModel,
+    training: torch.Tensor,
+    held_out: torch.Tensor,
+    length: HealingLength,
+    *,
+    generator: torch.Generator,
+    settings: HealingSettings | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Healing:
+    """Distil all factors from the dense model, and keep those of the least KL on held-out text.
+
+    The loss is KL(dense ‖ student) by token, over whole distributions (Hinton, Vinyals & Dean 2015). Other parameters
+    stay as they are. Tokens are read in an order drawn anew for each pass.
+
+    Args:
+        dense: The teacher.
+        student: With low-rank layers; changed in place.
+        training: ``[blocks, length]`` int64.
+        held_out: Likewise, no part of the training.
+        length: When to end, if the held-out loss does not end it earlier.
+        generator: Draws the order.
+        settings: Defaults if None.
+        progress: Called with the part of the way that is done.
+    """
+    settings = settings or HealingSettings()
+    factors = [
+        parameter
+        for layer in low_rank_layers(student.module).values()
+        for parameter in (layer.basis, layer.combination)
+    ]
+    start = time.monotonic()
+    best = before = _divergence(dense, student, held_out)
+    kept, kept_step, looks = [factor.detach().clone() for factor in factors], 0, 0
+    optimizer = torch.optim.Adam(factors, lr=settings.learning_rate, betas=(0.9, 0.99))
+    for factor in factors:
+        factor.requires_grad_()
+    steps = tokens = 0
+    order = torch.empty(0, dtype=torch.int64)
+    while (done := length.done(steps, tokens, time.monotonic() - start)) < 1 and looks < settings.patience:
+        if order.numel() == 0:
+            order = torch.randperm(training.shape[0], generator=generator)
+        chosen, order = order[: settings.batch], order[settings.batch :]
+        block = training[chosen].to(student.device)
+        log_p = log_probabilities(dense, block)
+        with torch.enable_grad():
+            log_q = run_on(student.module, block).logits[:, :-1].float().log_softmax(dim=-1)
+            loss = torch.nn.functional.kl_div(log_q, log_p, log_target=True, reduction="sum") / log_p[..., 0].numel()
+            torch.autograd.backward(loss)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _rate(done, settings.warmup)
+        torch.nn.utils.clip_grad_norm_(factors, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        steps, tokens = steps + 1, tokens + block.numel()
+        if progress:
+            progress(min(1.0, done))
+        if steps % settings.every == 0:
+            now = _divergence(dense, student, held_out)
+            looks += 1
+            if now < best:
+                best, kept_step, looks = now, steps, 0
+                kept = [factor.detach().clone() for factor in factors]
+    if steps % settings.every:
+        now = _divergence(dense, student, held_out)
+        if now < best:
+            best, kept_step = now, steps
+            kept = [factor.detach().clone() for factor in factors]
+    with torch.no_grad():
+        for factor, value in zip(factors, kept, strict=True):
+            factor.requires_grad_(False)
+            factor.copy_(value)
+    return Healing(steps, kept_step, before, best, tokens, time.monotonic() - start)
+
+
+def _rate(done: float, warmup: float) -> float:
+    """Return the share of the highest rate: a straight rise, then half a cosine to a tenth."""
+    if done < warmup:
+        return max(done / warmup, 0.05)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def _divergence(dense: LanguageModel, student: LanguageModel, tokens: torch.Tensor, batch: int = 2) -> float:
+    total, count = 0.0, 0
+    for block in torch.split(tokens, batch):
+        log_p, log_q = log_probabilities(dense, block), log_probabilities(student, block)
+        total += float(torch.nn.functional.kl_div(log_q, log_p, log_target=True, reduction="sum"))
+        count += log_p[..., 0].numel()
+    return total / count
