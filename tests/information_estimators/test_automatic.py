@@ -12,6 +12,7 @@ from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, m
 from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators import automatic
 from theorykit.information.estimators.automatic import automatic_estimate
+from theorykit.information.estimators.pairs import checked_pair
 from theorykit.information.tasks import find_task
 
 QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, max_steps=400, validate_every=50, patience=3)
@@ -30,7 +31,7 @@ def test_gaussian_copulas_are_recognised(name):
     truth, x, y = sampled(name, 4000)
     found = automatic_estimate(x, y, settings=QUICK)
     assert found.chosen == "gaussian copula"
-    assert all("misses a planted relation" in warning for warning in found.warnings)
+    assert all("misses planted relations" in warning for warning in found.warnings)
     assert abs(found.information - truth) < 3.5 * found.standard_error
     assert "a trained critic adds" in found.reason
 
@@ -96,7 +97,7 @@ def test_wide_relations_that_no_correlation_shows_are_warned_of():
 def test_a_critic_that_sees_little_at_this_size_is_warned_of():
     rng = np.random.default_rng(5)
     found = automatic_estimate(*rng.standard_normal((2, 500, 40)), settings=QUICK)
-    assert any("misses a planted relation" in warning for warning in found.warnings)
+    assert any("misses planted relations" in warning for warning in found.warnings)
 
 
 def test_neighbours_may_object_to_a_gaussian_relation():
@@ -232,3 +233,59 @@ def test_refusals():
         mutual_information(x, x, noise=0)
     with pytest.raises(InputError, match=r"is not a numpy\.random\.Generator"):
         mutual_information(x, x, generator=0)
+
+
+def test_above_log_n_the_gaussian_value_stays_and_nothing_is_called_a_bound():
+    """I = 5 log(1/(1 − 0.99²)) = 19.6 nats, where log N of the test rows is 5.9."""
+    rng = np.random.default_rng([77, 0])
+    x, noise = rng.standard_normal((2, 1000, 10))
+    truth = -5 * np.log1p(-(0.99**2))
+    found = mutual_information(x, 0.99 * x + np.sqrt(1 - 0.99**2) * noise, settings=QUICK)
+    assert found.chosen == "gaussian copula"
+    assert not found.has(Doubt.LOWER_BOUND)
+    assert abs(found.information - truth) < 4 * found.standard_error
+    assert any("no critic certifies a lower bound" in warning for warning in found.warnings)
+    critic = next(part for part in found.candidates if part.method == "anchored mine")
+    assert critic.information <= critic.ceiling or (critic.has(Doubt.UNCERTIFIED) and critic.interval is None)
+
+
+def candidate(method, information, *doubts, ceiling=None):
+    warnings = tuple(KeyedWarning(doubt.name, doubt) for doubt in doubts)
+    interval = None if Doubt.UNCERTIFIED in doubts else (information - 0.1, information + 0.1)
+    return InformationEstimate(method, information, interval, 0.05, ceiling, True, 100, (7, 7), warnings)
+
+
+def test_what_is_not_certified_replaces_nothing():
+    """A copula that fails its tests stays, as an order of magnitude, where the critic lies above log N."""
+    pair = checked_pair(*np.random.default_rng(0).standard_normal((2, 100, 7)))
+    copula = candidate("gaussian copula", 3.0, Doubt.NOT_GAUSSIAN)
+    wild = candidate("mine", 40.0, Doubt.UNCERTIFIED, ceiling=3.5)
+    tame = candidate("mine", 3.2, Doubt.LOWER_BOUND, ceiling=3.5)
+    rng = np.random.default_rng(0)
+    kept = automatic.choose(pair, {"copula": copula, "mine": wild}, rng, QUICK)
+    assert kept.estimate is copula
+    assert "order of magnitude" in kept.warnings[0]
+    assert automatic.choose(pair, {"copula": copula, "mine": tame}, rng, QUICK).estimate is tame
+
+
+@pytest.mark.parametrize("relation", automatic.PLANTED_RELATIONS, ids=lambda relation: relation.name)
+def test_planted_relations_show_in_no_correlation_and_hold_what_they_say(relation):
+    rng = np.random.default_rng(1)
+    pair = checked_pair(*rng.standard_normal((2, 20_000, 3)))
+    planted = automatic.planted_pair(pair, rng, relation)
+    joint = np.corrcoef(np.hstack([planted.x, planted.y]), rowvar=False)
+    assert np.abs(joint[:3, 3:]).max() < 4 / np.sqrt(20_000) * 1.5
+    # e^(2 · 0.3) is the variance along d over the one without the signal
+    before, after = (np.linalg.slogdet(np.cov(side.y, rowvar=False))[1] for side in (pair, planted))
+    assert (after - before) / 2 == pytest.approx(automatic.PLANTED, abs=0.03)
+
+
+def test_relations_that_could_not_be_seen_are_named():
+    """y = |g| sign(x₁ x₂ x₃): 0.69 nats that neither correlations nor a quick critic see."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((1000, 8))
+    y = np.abs(rng.standard_normal(1000)) * np.sign(x[:, :3].prod(axis=1))
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.information < 0.3
+    (warning,) = (part for part in found.warnings if getattr(part, "doubt", None) is Doubt.UNSEEN_RELATIONS)
+    assert "a parity of three directions" in warning

@@ -107,13 +107,16 @@ def test_infonce_says_that_it_has_reached_its_ceiling():
 
 def doubts(method: str = "mine", **changes) -> list[str]:
     usual = {"value": 1.0, "error": 0.01, "train_value": 1.0, "effective": 1e4, "ceiling": 5.0, "converged": True}
-    return variational._doubts(method, **(usual | changes))[:-1]
+    told = variational._doubts(method, **(usual | changes))
+    return [warning for warning in told if warning is not variational.LOWER_BOUND]
 
 
 def test_doubts():
     assert doubts() == []
     assert "not come to rest" in doubts(converged=False)[0]
     assert "no value can be certified" in doubts(value=5.1)[0]
+    assert variational.LOWER_BOUND not in variational._doubts("mine", 5.1, 0.01, 5.1, 1e4, 5.0, True)
+    assert variational.LOWER_BOUND in variational._doubts("mine", 4.9, 0.01, 4.9, 1e4, 5.0, True)
     assert "nearly reached" in doubts("infonce", value=4.6)[0]
     assert doubts(value=4.6, train_value=4.6) == []
     assert doubts(value=-0.05, train_value=0.0) == doubts(value=-0.3, error=0.2, train_value=0.0) == []

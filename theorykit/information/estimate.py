@@ -15,6 +15,9 @@ class Doubt(Enum):
     TIED_VALUES = auto()
     NOT_GAUSSIAN = auto()
     LOWER_BOUND = auto()
+    UNCERTIFIED = auto()
+    ABOVE_ENTROPY = auto()
+    UNSEEN_RELATIONS = auto()
 
 
 class KeyedWarning(str):

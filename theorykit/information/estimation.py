@@ -12,10 +12,11 @@ import numpy as np
 from theorykit.arguments import Progress, checked_generator, positive_number
 from theorykit.errors import InputError
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.automatic import automatic_estimate
+from theorykit.information.estimators.automatic import CombinedEstimate, automatic_estimate
 from theorykit.information.estimators.canonical import cca_estimate
 from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
 from theorykit.information.estimators.decoder import decoder_estimate
+from theorykit.information.estimators.entropies import entropy_limit, within_entropy
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
@@ -152,6 +153,26 @@ def _estimate(
     settings: TrainingSettings | None,
     progress: Progress | None,
     noisy: bool = False,
+) -> InformationEstimate:
+    estimate = _unlimited_estimate(
+        method, x, y, groups=groups, generator=generator, settings=settings, progress=progress, noisy=noisy
+    )
+    limit = entropy_limit(checked_pair(x, y, groups))
+    if isinstance(estimate, CombinedEstimate):
+        estimate = replace(estimate, candidates=tuple(within_entropy(part, limit) for part in estimate.candidates))
+    return within_entropy(estimate, limit)
+
+
+def _unlimited_estimate(
+    method: str,
+    x: Any,
+    y: Any,
+    *,
+    groups: Any,
+    generator: np.random.Generator,
+    settings: TrainingSettings | None,
+    progress: Progress | None,
+    noisy: bool,
 ) -> InformationEstimate:
     if method == "auto":
         return automatic_estimate(

@@ -11,7 +11,7 @@ import numpy as np
 
 from theorykit.arguments import Floats, Progress
 from theorykit.errors import TheorykitError
-from theorykit.information.estimate import Doubt, InformationEstimate
+from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
@@ -19,7 +19,7 @@ from theorykit.information.estimators.ranks import normal_scores, seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 from theorykit.information.estimators.surrogates import calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
-from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate
+from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate, trained_estimates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,22 +28,48 @@ PLANTED = 0.3
 """Nats of the planted relation, as far as it can be read off its second moments."""
 
 
-def planted_pair(pair: Pair, generator: np.random.Generator) -> Pair:
-    """Return the pair with an even relation added: y + a d |w·x|, invisible to correlations between x and y.
+@dataclass(frozen=True)
+class PlantedRelation:
+    """A relation that no correlation between x and y shows: y + a d s(x), s a function of a few directions of x.
 
-    Columns are brought to normal scores first. w is a random direction of the whitened x, d one of y with
-    dᵀ Σ_y⁻¹ d = 1, |w·x| is brought to mean 0 and variance 1, and a² = e^(2 · 0.3) − 1, so that a linear reader of
-    |w·x| would find 0.3 nats. What the pair shares already stays.
+    Attributes:
+        name: How a warning calls it.
+        directions: How many directions of x take part.
+        signal: From their whitened projections ``[N, directions]`` to s ``[N]``.
+    """
+
+    name: str
+    directions: int
+    signal: Callable[[Floats], Floats]
+
+
+PLANTED_RELATIONS = (
+    PlantedRelation("an even function of one direction", 1, lambda u: np.abs(u[:, 0])),
+    PlantedRelation("a product of two directions", 2, lambda u: np.sign(u[:, 0] * u[:, 1])),
+    PlantedRelation("a parity of three directions", 3, lambda u: np.sign(u[:, 0] * u[:, 1] * u[:, 2])),
+    PlantedRelation("a periodic function of one direction", 1, lambda u: np.cos(2 * np.pi * u[:, 0])),
+)
+"""Of several orders: each is invisible to what shows the ones before it."""
+
+
+def planted_pair(pair: Pair, generator: np.random.Generator, relation: PlantedRelation = PLANTED_RELATIONS[0]) -> Pair:
+    """Return the pair with a relation added: y + a d s(x), invisible to correlations between x and y.
+
+    Columns are brought to normal scores first. s is a function of random orthogonal directions of the whitened x,
+    brought to mean 0 and variance 1; d is a direction of y with dᵀ Σ_y⁻¹ d = 1, and a² = e^(2 · 0.3) − 1, so that a
+    linear reader of s would find 0.3 nats. What the pair shares already stays.
 
     Args:
-        pair: The pair at hand.
-        generator: Draws w and d, and breaks ties.
+        pair: The pair at hand, of at least as many columns of x as the relation has directions.
+        generator: Draws the directions, and breaks ties.
+        relation: Which one.
 
     Returns:
         A pair of the same N, d and groups.
     """
     x, y = (normal_scores(side, generator)[0] for side in (pair.x, pair.y))
-    signal = np.abs(x @ np.linalg.solve(_root(x).T, _direction(x.shape[1], generator)))
+    directions = np.linalg.qr(generator.standard_normal((x.shape[1], relation.directions)))[0]
+    signal = relation.signal(x @ np.linalg.solve(_root(x).T, directions))
     signal = (signal - signal.mean()) / signal.std()
     strength = np.sqrt(np.expm1(2 * PLANTED))
     return replace(pair, x=x, y=y + strength * np.outer(signal, _root(y) @ _direction(y.shape[1], generator)))
@@ -88,12 +114,14 @@ def choose(
         return _gaussian_choice(pair, copula, mine, generator, settings)
     if ksg is not None and _usable(ksg) and _neighbours_hold(pair, ksg, mine, generator):
         return Choice(ksg, f"{against}; neighbours pass on a surrogate", _far_apart(ksg, mine))
-    if _usable(mine):
+    if _usable(mine) and not mine.has(Doubt.UNCERTIFIED):
         beside = "lie below the critic or fail on a surrogate" if _usable(ksg) else "cannot look at so many columns"
         return Choice(mine, f"{against}, and neighbours {beside}", _far_apart(copula, mine))
     usable = [estimate for estimate in (ksg, copula) if estimate is not None and _usable(estimate)]
     if usable:
-        return Choice(usable[0], "the critic failed", ("no estimator fits: take the number for an order of magnitude",))
+        beside = "the critic lies above log N, where nothing is certified" if _usable(mine) else "the critic failed"
+        doubt = "no estimator fits: take the number for an order of magnitude"
+        return Choice(usable[0], f"{against}, and {beside}", (doubt,))
     return Choice(replace(copula, method="none"), "every estimator failed")
 
 
@@ -120,7 +148,7 @@ def _gain(mine: InformationEstimate) -> tuple[float, float] | None:
 def _adds(mine: InformationEstimate, copula: InformationEstimate) -> bool:
     """Return whether a critic adds more to the Gaussian relation than chance and rounding do."""
     gain = _gain(mine)
-    if gain is None:
+    if gain is None or mine.has(Doubt.UNCERTIFIED):
         return False
     return gain[0] > max(_SIGNIFICANT * gain[1], _SMALL_GAIN, _SMALL_GAIN * (copula.information or 0.0))
 
@@ -146,7 +174,8 @@ def _gaussian_choice(
     warnings: tuple[str, ...] = ()
     if mine.ceiling is not None and (copula.information or 0.0) > mine.ceiling:
         warnings = (
-            f"above log N = {mine.ceiling:.3g} nats of held-out rows the value rests on the Gaussian model alone",
+            f"above log N = {mine.ceiling:.3g} nats of held-out rows no critic certifies a lower bound: "
+            "the value rests on the Gaussian model alone",
         )
     unseen = _unseen(pair, copula, generator, settings)
     reason = f"{reason}, and a trained critic adds {gain[0]:.3f} ± {gain[1]:.3f} nats to it"
@@ -154,15 +183,27 @@ def _gaussian_choice(
 
 
 def _unseen(pair: Pair, copula: InformationEstimate, generator: np.random.Generator, settings: TrainingSettings) -> str:
-    """Say what dependence the critic would have missed; empty where it finds what is planted."""
+    """Say what dependence the critic would have missed; empty where it finds all that is planted."""
     if pair.width > WIDE:
-        return "dependence outside a few linear directions was not looked at: the value rests on the Gaussian model"
-    tried = critic_estimate(planted_pair(pair, generator), "mine", generator, replace(settings, anchored=True))
-    if _adds(tried, copula):
+        return KeyedWarning(
+            "dependence outside a few linear directions was not looked at: the value rests on the Gaussian model",
+            Doubt.UNSEEN_RELATIONS,
+        )
+    relations = [relation for relation in PLANTED_RELATIONS if relation.directions <= pair.x.shape[1]]
+    planted = [planted_pair(pair, generator, relation) for relation in relations]
+    tried = trained_estimates(
+        [(part.x, part.y) for part in planted],
+        generator=generator if len(planted) > 1 else [generator],
+        groups=pair.groups,
+        settings=replace(settings, anchored=True),
+    )
+    missed = [relation.name for relation, estimate in zip(relations, tried, strict=True) if not _adds(estimate, copula)]
+    if not missed:
         return ""
-    return (
-        f"with this N and d a critic misses a planted relation of {PLANTED} nats that no correlation shows: the value "
-        "rests on the Gaussian model"
+    return KeyedWarning(
+        f"with this N and d a critic misses planted relations of {PLANTED} nats that no correlation shows: "
+        f"{', '.join(missed)}; against these the value rests on the Gaussian model",
+        Doubt.UNSEEN_RELATIONS,
     )
 
 
@@ -245,8 +286,9 @@ def automatic_estimate(
     2. The Gaussian copula's value is kept where nothing speaks against it: no ties, the tests of fit pass (kurtosis and
        residuals of the normal scores), a critic that starts from that Gaussian relation adds nothing on held-out rows
        (three standard errors, or 0.01 of a nat or of the value), and the intervals of that critic and of nearest
-       neighbours do not lie above its own. No test sees all dependence: the critic is then tried on the same pair with
-       a planted relation of 0.3 nats that no correlation shows, and a warning says where it misses that.
+       neighbours do not lie above its own. What a critic says above log N of its test rows has no part in this. No test
+       sees all dependence: the critic is then tried on the same pair with planted relations of 0.3 nats that no
+       correlation shows (even, product, parity, periodic), and a warning names those that it misses.
     3. Else nearest neighbours, up to six columns, where they do not lie below the critic's lower bound and are not more
        than 10 % off on a Gaussian surrogate of the same N, d and information.
     4. Else the critic's lower bound (MINE, anchored at the Gaussian relation), with a warning that it is one.

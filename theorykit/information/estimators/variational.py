@@ -199,12 +199,15 @@ def _doubts(
 ) -> list[str]:
     """Return why the number must not be believed, one sentence each."""
     doubts: list[str] = []
+    certified = True
     if not converged:
         doubts.append("the critic had not come to rest at the last step: the bound can still rise")
     if method == "infonce" and value > 0.9 * ceiling:
         doubts.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
     elif value > ceiling:
-        doubts.append(f"above log N = {ceiling:.3g} nats of the test split, no value can be certified")
+        certified = False
+        sentence = f"above log N = {ceiling:.3g} nats of the test split no value can be certified: this one is no bound"
+        doubts.append(KeyedWarning(sentence, Doubt.UNCERTIFIED))
     if value < -max(0.1, 2 * error):
         doubts.append("below 0: no information is certified; the critic overfits")
     gap = train_value - value
@@ -212,7 +215,7 @@ def _doubts(
         doubts.append(f"the critic overfits: {train_value:.3g} nats on rows it was trained on, {value:.3g} on others")
     if method != "infonce" and effective < _FEWEST_EFFECTIVE_PAIRS:
         doubts.append(f"the log-mean-exp rests on about {effective:.0f} product samples: the value may be too high")
-    return [*doubts, LOWER_BOUND]
+    return [*doubts, LOWER_BOUND] if certified else doubts
 
 
 def _reported(
@@ -238,10 +241,12 @@ def _reported(
     ceiling = discrete_information_ceiling(candidates)
     weights = objective.pieces(joint, product)[1]
     effective = float(weights.sum().square() / weights.square().sum())  # product samples that the value rests on
+    # above log N of the test rows a log-mean-exp over them says nothing of the one over the law (McAllester & Stratos)
+    certified = method == "infonce" or value <= ceiling
     return TrainedEstimate(
         method=method,
         information=value,
-        interval=(value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error),
+        interval=(value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error) if certified else None,
         standard_error=error,
         ceiling=ceiling,
         converged=converged,
