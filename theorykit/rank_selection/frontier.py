@@ -99,10 +99,16 @@ def least_loss(layers: TwoSums, limit: float, predicted: Callable[[float, float]
     References:
         Aneja & Nair (1979), Bicriteria transportation problem, Management Science 25(1), for the order of the prices.
     """
-    if np.isfinite(limit):  # where the budget does not bind, the choice is the same at all larger ones
-        free = least_loss(layers, np.inf, predicted)
-        if free.allocation.cost <= limit:
+    result = _least_within(layers, limit, predicted)
+    if np.isfinite(limit) and result.allocation.price == 0:
+        # where the budget does not bind, the choice is to be the same at all larger ones
+        free = _least_within(layers, np.inf, predicted)
+        if free.allocation.cost <= limit and free.value <= result.value * (1 + PROVEN):
             return free
+    return result
+
+
+def _least_within(layers: TwoSums, limit: float, predicted: Callable[[float, float], float]) -> LeastLoss:
     few = sum(cost.size for cost in layers.costs) <= _FEW_OPTIONS
     ends = [_Point.of(layers, layers.allocate(price, limit, exact=few), price) for price in (0.0, np.inf)]
     points = list(ends)
@@ -129,7 +135,7 @@ def least_loss(layers: TwoSums, limit: float, predicted: Callable[[float, float]
     value = predicted(chosen.loss, chosen.freedom)
     bound = min(_lower_bound(points, predicted), value)
     result = LeastLoss(chosen.allocation, value, bound)
-    return result if result.gap == 0 else _all_tried(layers, limit, predicted, result)
+    return _all_tried(layers, limit, predicted, result) if few and result.gap > 0 else result
 
 
 @dataclass(frozen=True, eq=False)
