@@ -35,6 +35,9 @@ def test_a_folder_and_a_table(run, model, text, tmp_path):
     card = (tmp_path / "small" / "README.md").read_text()
     assert "words.txt: sha256" in card
     assert "Made by `" in card
+    refused = run("spectrum", str(tmp_path / "small"))
+    assert refused.code == 2
+    assert "holds layers of smaller rank, written by theorykit compress" in refused.err
     back = run("expand", str(tmp_path / "small"), "-o", str(tmp_path / "dense"))
     assert back.code == 0, back.err
     assert "holds the dense model" in back.out

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from theorykit.errors import CheckpointError
+from theorykit.plugin import METHOD as LOW_RANK_METHOD
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,11 @@ def refuse_quantised_config(name: str, folder: Path, config: Mapping[str, Any]) 
     for file in _SIDE_FILES if method is None else ():
         if (folder / file).is_file():
             method = _side_method(folder / file)
+    if method == LOW_RANK_METHOD:
+        raise CheckpointError(
+            f"{name} holds layers of smaller rank, written by theorykit compress",
+            f"multiply them out first: theorykit expand {folder} -o DIR",
+        )
     if method is not None:
         raise CheckpointError(f"{name} is quantised ({method}, says its configuration)", _PLAIN_HINT)
 
