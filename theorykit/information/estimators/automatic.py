@@ -178,7 +178,10 @@ def _gaussian_choice(
             "the value rests on the Gaussian model alone",
         )
     unseen = _unseen(pair, copula, generator, settings)
-    reason = f"{reason}, and a trained critic adds {gain[0]:.3f} ± {gain[1]:.3f} nats to it"
+    if mine.has(Doubt.UNCERTIFIED):
+        reason = f"{reason}, and a trained critic, above log N, certifies nothing against it"
+    else:
+        reason = f"{reason}, and a trained critic adds {gain[0]:.3f} ± {gain[1]:.3f} nats to it"
     return Choice(copula, reason, (*warnings, unseen) if unseen else warnings)
 
 
