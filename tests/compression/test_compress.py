@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import theorykit
-from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, words, write_tokenizer
+from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral, words, write_tokenizer
 from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.compress import CompressionSettings, compress, plan_compression, unreplaceable
 from theorykit.compression.folder import expand, load_compressed, save_compressed, stored_numbers
@@ -242,7 +242,7 @@ def test_layers_that_others_share_stay_dense(tokenizer):
     [
         ({"budget": 0}, "budget"),
         ({"budget": 1.2}, "is above 1"),
-        ({"budget": 0.01}, "is below"),
+        ({"budget": 0.01}, r"budget = 0.01 is below 0\.\d+, the least that can be kept at ranks of 4$"),
         ({"dtype": "int8"}, "dtype = 'int8' is not known"),
         ({"heal_for": "soon"}, "is no length of time"),
         ({"text": Text("short", "w1 w2 w3")}, "short has 3 tokens, and 288 are needed"),
@@ -342,3 +342,12 @@ def test_the_method_is_known_whatever_is_imported_first(first):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_what_stays_dense_is_named_before_a_budget_is_out_of_reach():
+    """Stacked experts stay dense: no calibration is needed to say that little is left."""
+    with pytest.raises(
+        InputError, match=r"since \d+\.\d% of the linear numbers stay dense \(its matrix lies in no"
+    ) as told:
+        compress(language_model(tiny_mixtral()), budget=0.3, settings=SETTINGS)
+    assert told.value.hint.startswith("give --budget 0.")

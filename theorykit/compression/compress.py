@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from theorykit.arguments import Progress, positive_integer, positive_number
@@ -174,6 +175,8 @@ def plan_compression(
         raise InputError(f"budget = {budget} is above 1, the whole model", "give a share such as 0.8")
     multiple = positive_integer("rank multiple", settings.rank_multiple)
     settings = replace(settings, sizes=_fitting(model, settings.sizes))
+    held = unreplaceable(model)
+    _require_reachable(model, share, multiple, held)
     generator = torch.Generator().manual_seed(settings.seed)
     texts = [text] if isinstance(text, Text) else list(text or default_texts())
     pieces = [text_pieces(model, kind, settings.sizes) for kind in texts]
@@ -181,7 +184,6 @@ def plan_compression(
         with stages.stage("writing text of its own"):
             pieces.append(own_pieces(model, pieces, settings.sizes, generator=generator))
     moments = torch.cat([kind.moments for kind in pieces])
-    held = unreplaceable(model)
     with stages.stage("calibrating") as step:
         statistics = collect_statistics(model, moments, generator=generator, progress=step)
     linear = [layer for layer in model.source.layers if layer.factorable]
@@ -213,6 +215,26 @@ def _fitting(model: LanguageModel, sizes: PieceSizes) -> PieceSizes:
     more = max(1, sizes.block // block)
     counts = {name: more * getattr(sizes, name) for name in ("moments", "prices", "judging", "healing")}
     return PieceSizes(block, **counts)
+
+
+def _require_reachable(model: LanguageModel, share: float, multiple: int, held: Mapping[str, str]) -> None:
+    """Raise, before minutes of calibration, where what stays dense leaves too little of the budget for the others."""
+    linear = [layer for layer in model.source.layers if layer.factorable]
+    everything = sum(layer.parameters for layer in linear)
+    dense = [layer for layer in linear if layer.name in held]
+    least = sum(layer.parameters for layer in dense)
+    for layer in linear:
+        rank = min(multiple, min(layer.shape))
+        least += 0 if layer.name in held else rank * (sum(layer.shape) - rank)
+    if share * everything >= least:
+        return
+    reasons = "; ".join(sorted({held[layer.name] for layer in dense}))
+    kept = sum(layer.parameters for layer in dense) / everything if everything else 1.0
+    why = f", since {kept:.1%} of the linear numbers stay dense ({reasons})" if dense else ""
+    raise InputError(
+        f"budget = {share:g} is below {least / everything:.3f}, the least that can be kept at ranks of {multiple}{why}",
+        f"give --budget {min(1.0, np.ceil(1000 * least / everything) / 1000):g} or more, or a smaller rank multiple",
+    )
 
 
 def unreplaceable(model: LanguageModel) -> dict[str, str]:

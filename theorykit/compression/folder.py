@@ -170,6 +170,11 @@ def _card(report: CompressionReport, form: Format, licences: Sequence[str], comm
     load = (
         "import theorykit  # tells transformers how to build the layers\n" if form == "factored" else ""
     ) + "from transformers import AutoModelForCausalLM\nmodel = AutoModelForCausalLM.from_pretrained(FOLDER)"
+    if form == "factored":
+        lines += [
+            "",
+            "**Without `import theorykit` transformers fills these layers with random numbers, and only warns.**",
+        ]
     lines += ["", "```python", load, "```", "", "Texts:", ""]
     lines += [f"- {loss.text}: sha256 `{loss.sha256}`" for loss in report.losses]
     lines += ["", f"Licence files of the model it was made from: {', '.join(licences) or 'none lay beside it'}."]
