@@ -206,5 +206,5 @@ def _told(interval: Interval, form: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _bytes(count: int | None) -> str:
-    return "unknown" if count is None else f"{count / 1e6:,.1f} MB"
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

@@ -105,15 +105,12 @@ def require_absent(folder: Path) -> None:
         raise InputError(f"cannot write {folder}: no permission in its folder", "give another folder")
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> int:
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Write a folder whole or not at all: filled beside its place first, then renamed.
 
     Args:
         folder: Must not exist.
         fill: Writes the files into the folder that it is given.
-
-    Returns:
-        Bytes of all files.
 
     Raises:
         InputError: the folder exists or cannot be written.
@@ -125,10 +122,8 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> int:
         inside = temporary / folder.name
         inside.mkdir()
         fill(inside)
-        size = sum(file.stat().st_size for file in inside.rglob("*") if file.is_file())
         require_absent(folder)
         inside.rename(folder)
-        return size
     except OSError as error:
         raise InputError(
             f"cannot write {folder}: {error.strerror or reason_of(error)}", "nothing was written; make room"

@@ -27,6 +27,7 @@ from theorykit.models.language_model import LanguageModel, context_length
 from theorykit.models.layers import LinearLayer
 from theorykit.models.statistics import LayerStatistics
 from theorykit.models.truncation import DenseReference, truncated
+from theorykit.rank_selection.objective import degrees_of_freedom
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _ROUNDS = 2
@@ -149,7 +150,7 @@ def compress(
     # where the weights have a smaller rank than was chosen, the layer has that
     ranks = {name: layer.rank for name, layer in low_rank_layers(student.module).items()}
     layers = tuple(
-        replace(layer, rank=ranks[layer.name], numbers=ranks[layer.name] * (sum(layer.shape) - ranks[layer.name]))
+        replace(layer, rank=ranks[layer.name], numbers=int(degrees_of_freedom(layer.shape, ranks[layer.name])))
         if layer.name in ranks
         else layer
         for layer in plan.layers
@@ -201,8 +202,7 @@ def plan_compression(
     with stages.stage("measuring prices") as step:
         references = {kind.name: DenseReference(model, kind.prices) for kind in pieces}
         ranks, scales, predicted = _priced_ranks(model, statistics, priced, allowed, references, multiple, step)
-    by_name = {layer.name: layer for layer in priced}
-    layers = tuple(_described(layer, by_name, ranks, scales, held) for layer in linear)
+    layers = tuple(_described(layer, ranks, scales, held) for layer in linear)
     return CompressionPlan(ranks, layers, predicted, statistics, tuple(pieces), stages.seconds)
 
 
@@ -224,8 +224,8 @@ def _require_reachable(model: LanguageModel, share: float, multiple: int, held: 
     dense = [layer for layer in linear if layer.name in held]
     least = sum(layer.parameters for layer in dense)
     for layer in linear:
-        rank = min(multiple, min(layer.shape))
-        least += 0 if layer.name in held else rank * (sum(layer.shape) - rank)
+        if layer.name not in held:
+            least += int(degrees_of_freedom(layer.shape, min(multiple, *layer.shape)))
     if share * everything >= least:
         return
     reasons = "; ".join(sorted({held[layer.name] for layer in dense}))
@@ -316,13 +316,12 @@ def _divergences(
 
 def _described(
     layer: LinearLayer,
-    priced: Mapping[str, PricedLayer],
     ranks: Mapping[str, int],
     scales: Mapping[str, float],
     held: Mapping[str, str],
 ) -> CompressedLayer:
     rank = ranks.get(layer.name)
-    numbers = layer.parameters if rank is None else priced[layer.name].numbers(rank)
+    numbers = layer.parameters if rank is None else int(degrees_of_freedom(layer.shape, rank))
     return CompressedLayer(layer.name, layer.shape, rank, numbers, scales.get(layer.name), held.get(layer.name, ""))
 
 
@@ -381,7 +380,7 @@ def _healed(
 
 def _judging_piece(model: LanguageModel, text: Text, sizes: PieceSizes) -> TextPieces:
     """Return a kind of text that is only judged on."""
-    return text_pieces(model, text, PieceSizes(_fitting(model, sizes).block, 0, 0, _fitting(model, sizes).judging))
+    return text_pieces(model, text, replace(_fitting(model, sizes), moments=0, prices=0, healing=0))
 
 
 def text_loss(dense: LanguageModel, compressed: LanguageModel, kind: TextPieces, *, calibrated: bool) -> TextLoss:

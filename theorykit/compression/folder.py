@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from theorykit.compression.checkpoint import expanded, low_rank_layers, mark, write_folder
+from theorykit.compression.checkpoint import expanded, mark, write_folder
 from theorykit.compression.compress import DTYPES
 from theorykit.compression.gauge_free import gauge_free_factors
 from theorykit.compression.linear import GaugeFreeLinear, is_replaceable, replace_layers
@@ -250,8 +250,3 @@ def _factor_again(model: torch.nn.Module, ranks: dict[str, int]) -> None:
         factors = gauge_free_factors((left[:, :rank] * values[:rank]).numpy(), right[:rank].numpy())
         new[name] = GaugeFreeLinear.of(factors, owner)
     replace_layers(model, new)
-
-
-def is_compressed(model: torch.nn.Module) -> bool:
-    """Return whether a model holds layers of smaller rank."""
-    return bool(low_rank_layers(model))

@@ -15,7 +15,7 @@ from theorykit.compression.report import Healing
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.module_layers import run_on
-from theorykit.models.truncation import log_probabilities
+from theorykit.models.truncation import DenseReference, log_probabilities
 
 _LENGTH = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kM]?)\s*(s|m|min|h|steps?|tokens?)\s*$")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -118,12 +118,23 @@ def heal(
         for parameter in (layer.basis, layer.combination)
     ]
     start = time.monotonic()
-    best = before = _divergence(dense, student, held_out)
+    reference = DenseReference(dense, held_out)
+    best = before = reference.compare(0.0, student).kl
     kept, kept_step, looks = [factor.detach().clone() for factor in factors], 0, 0
     optimizer = torch.optim.Adam(factors, lr=settings.learning_rate, betas=(0.9, 0.99))
     for factor in factors:
         factor.requires_grad_()
     steps = tokens = 0
+
+    def look() -> bool:
+        """Keep the factors where they are the best so far, and return whether they are."""
+        nonlocal best, kept, kept_step
+        now = reference.compare(0.0, student).kl
+        if not now < best:  # nor where it is NaN
+            return False
+        best, kept_step, kept = now, steps, [factor.detach().clone() for factor in factors]
+        return True
+
     order = torch.empty(0, dtype=torch.int64)
     while (done := length.done(steps, tokens, time.monotonic() - start)) < 1 and looks < settings.patience:
         if order.numel() == 0:
@@ -144,16 +155,11 @@ def heal(
         if progress:
             progress(min(1.0, done))
         if steps % settings.every == 0:
-            now = _divergence(dense, student, held_out)
             looks += 1
-            if now < best:
-                best, kept_step, looks = now, steps, 0
-                kept = [factor.detach().clone() for factor in factors]
+            if look():
+                looks = 0
     if steps % settings.every:
-        now = _divergence(dense, student, held_out)
-        if now < best:
-            best, kept_step = now, steps
-            kept = [factor.detach().clone() for factor in factors]
+        look()
     with torch.no_grad():
         for factor, value in zip(factors, kept, strict=True):
             factor.requires_grad_(False)
@@ -166,12 +172,3 @@ def _rate(done: float, warmup: float) -> float:
     if done < warmup:
         return max(done / warmup, 0.05)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-
-
-def _divergence(dense: LanguageModel, student: LanguageModel, tokens: torch.Tensor, batch: int = 2) -> float:
-    total, count = 0.0, 0
-    for block in torch.split(tokens, batch):
-        log_p, log_q = log_probabilities(dense, block), log_probabilities(student, block)
-        total += float(torch.nn.functional.kl_div(log_q, log_p, log_target=True, reduction="sum"))
-        count += log_p[..., 0].numel()
-    return total / count

@@ -9,6 +9,7 @@ import torch
 
 from theorykit.compression.gauge_free import GaugeFreeFactors
 from theorykit.errors import InputError
+from theorykit.models.module_layers import is_conv1d
 
 
 class GaugeFreeLinear(torch.nn.Module):
@@ -104,8 +105,7 @@ class GaugeFreeLinear(torch.nn.Module):
 
 def is_replaceable(module: torch.nn.Module) -> bool:
     """Return whether a module is a plain linear layer, ``nn.Linear`` or GPT-2's ``Conv1D``."""
-    plain = type(module) is torch.nn.Linear
-    return plain or (type(module).__name__ == "Conv1D" and hasattr(module, "nf"))
+    return type(module) is torch.nn.Linear or is_conv1d(module)
 
 
 def shape_of(module: torch.nn.Module) -> tuple[int, int]:

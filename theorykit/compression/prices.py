@@ -21,6 +21,7 @@ from theorykit.models.module_layers import eager_experts, matrix_of, run_on
 from theorykit.models.statistics import LayerStatistics
 from theorykit.models.truncation import DenseReference, truncated
 from theorykit.rank_selection.allocation import LayerOptions, allocate
+from theorykit.rank_selection.objective import degrees_of_freedom
 
 WAY = 0.6
 """How far towards the truncated weights the KL is differentiated: at the dense weights its slope is 0."""
@@ -45,8 +46,7 @@ class PricedLayer:
 
     def numbers(self, rank: int) -> int:
         """Return r(m + n − r), what the layer stores at a rank; mn at full rank."""
-        m, n = self.shape
-        return rank * (m + n - rank)
+        return int(degrees_of_freedom(self.shape, rank))
 
     def options(self, multiple: int, scale: float) -> tuple[LayerOptions, list[int]]:
         """Return costs and losses of the ranks that are offered, and these ranks; the last is full rank, dense."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theorykit.results import Result
+from theorykit.verdicts.intervals import mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +36,8 @@ class Interval:
     @staticmethod
     def of_blocks(values: Sequence[float]) -> Interval:
         """Return the interval of block means, at least two of them."""
-        from scipy.stats import t
-
-        mean, count = float(np.mean(values)), len(values)
-        half = float(np.std(values, ddof=1) / math.sqrt(count) * t.ppf(0.5 + CONFIDENCE / 2, count - 1))
-        return Interval(mean, mean - half, mean + half)
+        mean, (low, high) = mean_interval(np.array(values), (1 - CONFIDENCE) / 2)
+        return Interval(mean, low, high)
 
     def exp(self) -> Interval:
         """Return the interval of exp of the value."""
@@ -125,7 +123,7 @@ class CompressionReport(Result):
         parameters_after: Of the whole model.
         linear_before: Of the linear layers.
         linear_after: Of the linear layers.
-        bytes_before: Parameters in the type of the file; None where it is not known.
+        bytes_before: All parameters of the model before, in the type that is written.
         bytes_after: Parameters in the type that is written.
         dtype: That type.
         predicted_kl: Measured on text that chose between the allocations, nats per token, by kind of text.
@@ -144,7 +142,7 @@ class CompressionReport(Result):
     parameters_after: int
     linear_before: int
     linear_after: int
-    bytes_before: int | None
+    bytes_before: int
     bytes_after: int
     dtype: str
     predicted_kl: dict[str, float]

@@ -94,11 +94,11 @@ def text_pieces(model: LanguageModel, text: Text, sizes: PieceSizes) -> TextPiec
     Raises:
         InputError: it is too short for all but the healing piece.
     """
-    block = sizes.block
-    ids = model.tokenizer(text.text, add_special_tokens=False)["input_ids"]
-    usable = block - len(heading_tokens(model.tokenizer))
-    blocks = min(len(ids) // max(usable, 1), sizes.least + sizes.healing)
-    wanted = max(blocks, sizes.least)
+    block, wanted = sizes.block, sizes.least
+    if sizes.healing:  # takes what there is
+        ids = model.tokenizer(text.text, add_special_tokens=False)["input_ids"]
+        usable = block - len(heading_tokens(model.tokenizer))
+        wanted = max(wanted, min(len(ids) // max(usable, 1), wanted + sizes.healing))
     hint = f"give a longer text, at least {sizes.least * block:,} tokens for moments, prices and judging"
     tokens = token_blocks(model, text.text, wanted * block, block, name=text.name, hint=hint)
     return _cut(text.name, text.sha256, tokens, sizes)
@@ -151,7 +151,7 @@ def _continued(model: LanguageModel, prompts: torch.Tensor, length: int) -> torc
         )
     except Exception as error:  # families fail in their own ways where they cannot write text
         raise InputError(
-            f"{model.name} cannot write text of its own: {error}".splitlines()[0], "pass --own-text none"
+            f"{model.name} cannot write text of its own: {error}".splitlines()[0], "pass --no-own-text"
         ) from error
     written: torch.Tensor = tokens[:, :length].cpu()
     return written

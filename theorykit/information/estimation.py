@@ -112,11 +112,14 @@ def mutual_information(
     options: dict[str, Any] = {"settings": settings, "progress": progress}
     name, generator = checked_method(method), _child(generator)
     if noise is None:
-        return _estimate(name, x, y, groups=groups, generator=generator, **options)
+        pair = checked_pair(x, y, groups)
+        return _limited(_estimate(name, x, y, groups=groups, generator=generator, **options), pair)
     deviation = positive_number("noise", noise)
     pair = checked_pair(x, y, groups)
     noisy = _with_noise(pair, deviation, generator)
-    estimate = _estimate(name, noisy.x, noisy.y, groups=noisy.groups, generator=generator, noisy=True, **options)
+    estimate = _limited(
+        _estimate(name, noisy.x, noisy.y, groups=noisy.groups, generator=generator, noisy=True, **options), noisy
+    )
     return replace(
         estimate,
         method=f"{estimate.method} at noise {deviation:g}",
@@ -143,6 +146,14 @@ def _with_noise(pair: Pair, deviation: float, generator: np.random.Generator) ->
     return replace(pair, y=pair.y + deviation * generator.standard_normal(pair.y.shape))
 
 
+def _limited(estimate: InformationEstimate, pair: Pair) -> InformationEstimate:
+    """Return an estimate, and those beside it, cut to the entropy of a discrete side of the pair that it is of."""
+    limit = entropy_limit(pair)
+    if isinstance(estimate, CombinedEstimate):
+        estimate = replace(estimate, candidates=tuple(within_entropy(part, limit) for part in estimate.candidates))
+    return within_entropy(estimate, limit)
+
+
 def _estimate(
     method: str,
     x: Any,
@@ -153,26 +164,6 @@ def _estimate(
     settings: TrainingSettings | None,
     progress: Progress | None,
     noisy: bool = False,
-) -> InformationEstimate:
-    estimate = _unlimited_estimate(
-        method, x, y, groups=groups, generator=generator, settings=settings, progress=progress, noisy=noisy
-    )
-    limit = entropy_limit(checked_pair(x, y, groups))
-    if isinstance(estimate, CombinedEstimate):
-        estimate = replace(estimate, candidates=tuple(within_entropy(part, limit) for part in estimate.candidates))
-    return within_entropy(estimate, limit)
-
-
-def _unlimited_estimate(
-    method: str,
-    x: Any,
-    y: Any,
-    *,
-    groups: Any,
-    generator: np.random.Generator,
-    settings: TrainingSettings | None,
-    progress: Progress | None,
-    noisy: bool,
 ) -> InformationEstimate:
     if method == "auto":
         return automatic_estimate(

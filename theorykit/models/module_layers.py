@@ -121,9 +121,14 @@ def _width(tensor: torch.Tensor) -> int:
     return sorted(tensor.shape)[-2]
 
 
+def is_conv1d(owner: torch.nn.Module) -> bool:
+    """Return whether a module is GPT-2's ``Conv1D``: a linear layer stored as inputs × outputs."""
+    return type(owner).__name__ == "Conv1D" and hasattr(owner, "nf")
+
+
 def _is_linear(owner: torch.nn.Module) -> bool:
     linear = isinstance(owner, torch.nn.Linear) and type(owner).forward is torch.nn.Linear.forward
-    return linear or (type(owner).__name__ == "Conv1D" and hasattr(owner, "nf"))
+    return linear or is_conv1d(owner)
 
 
 def _is_plain(owner: torch.nn.Module) -> bool:

@@ -199,13 +199,13 @@ def _doubts(
 ) -> list[str]:
     """Return why the number must not be believed, one sentence each."""
     doubts: list[str] = []
-    certified = True
+    # above log N of the test rows a log-mean-exp over them says nothing of the one over the law (McAllester & Stratos)
+    certified = method == "infonce" or value <= ceiling
     if not converged:
         doubts.append("the critic had not come to rest at the last step: the bound can still rise")
     if method == "infonce" and value > 0.9 * ceiling:
         doubts.append(f"InfoNCE cannot pass its ceiling of {ceiling:.3g} nats and has nearly reached it")
-    elif value > ceiling:
-        certified = False
+    elif not certified:
         sentence = f"above log N = {ceiling:.3g} nats of the test split no value can be certified: this one is no bound"
         doubts.append(KeyedWarning(sentence, Doubt.UNCERTIFIED))
     if value < -max(0.1, 2 * error):
@@ -241,18 +241,18 @@ def _reported(
     ceiling = discrete_information_ceiling(candidates)
     weights = objective.pieces(joint, product)[1]
     effective = float(weights.sum().square() / weights.square().sum())  # product samples that the value rests on
-    # above log N of the test rows a log-mean-exp over them says nothing of the one over the law (McAllester & Stratos)
-    certified = method == "infonce" or value <= ceiling
+    doubts = _doubts(method, value, error, train_value, effective, ceiling, converged)
+    bound = (value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error)
     return TrainedEstimate(
         method=method,
         information=value,
-        interval=(value - NORMAL_QUANTILE * error, value + NORMAL_QUANTILE * error) if certified else None,
+        interval=bound if LOWER_BOUND in doubts else None,
         standard_error=error,
         ceiling=ceiling,
         converged=converged,
         n_samples=prepared.pair.n_samples,
         dimensions=prepared.pair.dimensions,
-        warnings=(*prepared.pair.warnings, *_doubts(method, value, error, train_value, effective, ceiling, converged)),
+        warnings=(*prepared.pair.warnings, *doubts),
         gain=_gain(objective, critic, test, value, influence, sequences),
     )
 
