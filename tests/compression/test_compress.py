@@ -15,10 +15,11 @@ from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_lla
 from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.compress import CompressionSettings, compress, plan_compression, unreplaceable
 from theorykit.compression.folder import expand, load_compressed, save_compressed, stored_numbers
-from theorykit.compression.healing import HealingSettings, heal, read_healing
+from theorykit.compression.healing import HealingSettings, heal
 from theorykit.compression.linear import GaugeFreeLinear
 from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares
 from theorykit.compression.report import Interval
+from theorykit.compression.request import read_healing
 from theorykit.compression.texts import OWN_TEXT, PieceSizes, Text
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.calibration import collect_statistics

@@ -165,11 +165,35 @@ class ProgressBar:
         return ProgressBar(self._bars)
 
 
+class StageLines(ProgressBar):
+    """A line on stderr for each stage, for runs of minutes whose messages go into a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def __call__(self, what: str, done: int, count: int) -> None:
+        """Write a stage where it is a new one."""
+        if what != self._what:
+            self._what = what
+            sys.stderr.write(f"{what} …\n")
+            sys.stderr.flush()
+
+    def below(self) -> ProgressBar:
+        """Return a bar that shows nothing: a stage within a stage has no line."""
+        return ProgressBar(None)
+
+
 @contextmanager
-def progress(*, quiet: bool, elapsed: bool = False) -> Iterator[ProgressBar]:
-    """Give a progress bar for the time of a command, with the time that is left or, of uneven steps, that passed."""
+def progress(*, quiet: bool, elapsed: bool = False, lines: bool = False) -> Iterator[ProgressBar]:
+    """Give a progress bar for the time of a command, with the time that is left or, of uneven steps, that passed.
+
+    Args:
+        quiet: Show nothing.
+        elapsed: Show the time that passed.
+        lines: Where there is no terminal, name each stage on a line of its own; else nothing is shown there.
+    """
     if quiet or not sys.stderr.isatty():
-        yield ProgressBar(None)
+        yield StageLines() if lines and not quiet else ProgressBar(None)
         return
     from rich.progress import (
         BarColumn,

@@ -29,6 +29,7 @@ UNITS = {
 }
 _COUNT = re.compile(r"^((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
 _LARGEST_SEED = 2**63 - 1
+_RUNNABLE = "give --model a folder, a GGUF file, a hub id or smollm2"
 _PEFT_REMARK = (
     "The peft file is for {name}: LoRA adds its two factors to the dense layer and keeps it; the ranks here were "
     "chosen for two factors in its place, so nothing shrinks."
@@ -81,7 +82,9 @@ def rank_select(
     ] = None,
     peft: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write the arguments of peft.LoraConfig."),
+        typer.Option(
+            metavar="FILE.json", help="Write the arguments of peft.LoraConfig; stacked experts need --experts shared."
+        ),
     ] = None,
     save_spectra: SaveSpectra = None,
     device: Device = None,
@@ -116,7 +119,10 @@ def rank_select(
         raise InputError(f"seed = {seed} has to lie between 0 and {_LARGEST_SEED}", "give --seed 0")
     runs = model is not None and not model.endswith(".npz") and calibration != "none"
     if evaluate is not None and not runs:
-        raise InputError("--evaluate needs a model that is calibrated in the same run", "give --model and a text")
+        raise InputError(
+            "--evaluate needs a model that is calibrated in the same run",
+            _RUNNABLE,
+        )
     evaluation = read_text(evaluate, "--evaluate") if evaluate else None
     with progress(quiet=quiet) as step:
         source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache, evaluation)
@@ -136,7 +142,7 @@ def rank_select(
         pattern = checked_lora_arguments(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
         )
-        warnings += (_PEFT_REMARK.format(name=type(module).__name__),)
+        warnings += (_PEFT_REMARK.format(name=type(module).__name__ if hasattr(module, "config") else selection.model),)
     inputs = {
         "n": count,
         "model": model,
@@ -258,7 +264,10 @@ class _Source:
 
         stored = self.model is None or self.model.endswith(".npz")
         if stored and self.calibration is not None:
-            raise InputError("--calibration needs a model that can be run", "give --model as well")
+            raise InputError(
+                "--calibration needs a model that can be run, and these are spectra alone",
+                _RUNNABLE,
+            )
         if self.model is None:
             return bundled_spectra(), None, ()
         if stored and not Path(self.model).exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from theorykit.compression.linear import GaugeFreeLinear, dense_layer, is_replaceable, replace_layers
+from theorykit.compression.request import require_absent
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.locations import reason_of
 from theorykit.plugin import FORMAT_VERSION, METHOD, register
@@ -92,17 +92,6 @@ def mark(model: Any) -> None:
 def expanded(model: Any) -> Any:
     """Return a compressed model with its layers multiplied out, which loads without theorykit."""
     return model.hf_quantizer.dequantize(model)
-
-
-def require_absent(folder: Path) -> None:
-    """Raise where something lies already where a folder is to be written, or where its parent cannot be written to."""
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} exists already", "give -o a new folder; nothing is written over")
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"the folder of {folder} does not exist", "make it first")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"cannot write {folder}: no permission in its folder", "give another folder")
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -13,14 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from theorykit.arguments import Progress, positive_integer, positive_number
+from theorykit.arguments import Progress
 from theorykit.compression.checkpoint import low_rank_layers, mark
 from theorykit.compression.gauge_free import gauge_free_factors
-from theorykit.compression.healing import HealingLength, HealingSettings, heal, read_healing
+from theorykit.compression.healing import HealingSettings, heal
 from theorykit.compression.linear import GaugeFreeLinear, is_replaceable, replace_layers
 from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares, scales_of
 from theorykit.compression.report import CompressedLayer, CompressionReport, Healing, Interval, TextLoss
-from theorykit.compression.texts import PieceSizes, Text, TextPieces, default_texts, own_pieces, text_pieces
+from theorykit.compression.request import (
+    DTYPES,
+    HealingLength,
+    PieceSizes,
+    read_healing,
+    require_dtype,
+    require_multiple,
+    require_share,
+)
+from theorykit.compression.texts import Text, TextPieces, default_texts, own_pieces, text_pieces
 from theorykit.errors import InputError
 from theorykit.models.calibration import collect_statistics, why_left_out
 from theorykit.models.language_model import LanguageModel, context_length
@@ -29,7 +38,7 @@ from theorykit.models.statistics import LayerStatistics
 from theorykit.models.truncation import DenseReference, truncated
 from theorykit.rank_selection.objective import degrees_of_freedom
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 _ROUNDS = 2
 _SMALLEST = 2
 
@@ -134,16 +143,15 @@ def compress(
     settings = settings or CompressionSettings()
     if heal_for is not None:
         settings = replace(settings, heal=read_healing(heal_for))
-    if dtype not in DTYPES:
-        raise InputError(f"dtype = {dtype!r} is not known", f"give one of {', '.join(DTYPES)}")
+    kind = TORCH_DTYPES[require_dtype(dtype)]
     stages = _Stages(progress)
-    plan = plan_compression(model, text, budget=budget, settings=settings, stages=stages)
     further = [_judging_piece(model, kind, settings.sizes) for kind in judged_on]
+    plan = plan_compression(model, text, budget=budget, settings=settings, stages=stages)
     with stages.stage("replacing layers") as step:
-        student = _replaced(model, plan, DTYPES[dtype], step)
+        student = _replaced(model, plan, kind, step)
     healing = _healed(model, student, plan, settings, stages) if settings.heal else None
     if healing:
-        _round_to(student.module, DTYPES[dtype])
+        _round_to(student.module, kind)
     with stages.stage("measuring on held-out text"):
         losses = [text_loss(model, student, kind, calibrated=True) for kind in plan.pieces]
         losses += [text_loss(model, student, kind, calibrated=False) for kind in further]
@@ -171,10 +179,7 @@ def plan_compression(
 ) -> CompressionPlan:
     """Choose the ranks of :func:`compress`, whose arguments and errors these are, without replacing a layer."""
     settings, stages = settings or CompressionSettings(), stages or _Stages(None)
-    share = positive_number("budget", budget)
-    if share > 1:
-        raise InputError(f"budget = {budget} is above 1, the whole model", "give a share such as 0.8")
-    multiple = positive_integer("rank multiple", settings.rank_multiple)
+    share, multiple = require_share(budget), require_multiple(settings.rank_multiple)
     settings = replace(settings, sizes=_fitting(model, settings.sizes))
     held = unreplaceable(model)
     _require_reachable(model, share, multiple, held)
@@ -416,7 +421,7 @@ def _report(
     seconds: dict[str, float],
 ) -> CompressionReport:
     before, after = (sum(part.numel() for part in side.module.parameters()) for side in (model, student))
-    size = torch.finfo(DTYPES[dtype]).bits // 8
+    size = torch.finfo(TORCH_DTYPES[dtype]).bits // 8
     positions = sum(layer.position.numel() * 4 for layer in low_rank_layers(student.module).values())
     return CompressionReport(
         model=model.name,
@@ -441,8 +446,10 @@ def _report(
 
 def _warnings(plan: CompressionPlan) -> tuple[str, ...]:
     held = [layer for layer in plan.layers if layer.reason]
-    if not held:
-        return ()
-    share = sum(math.prod(layer.shape) for layer in held) / sum(math.prod(layer.shape) for layer in plan.layers)
-    reasons = "; ".join(sorted({layer.reason for layer in held}))
-    return (f"{len(held)} linear layers ({share:.1%} of the linear numbers) stay dense: {reasons}.",)
+    everything = sum(math.prod(layer.shape) for layer in plan.layers)
+    sentences = []
+    for reason in dict.fromkeys(layer.reason for layer in held):
+        sizes = [math.prod(layer.shape) for layer in held if layer.reason == reason]
+        stay = "1 linear layer stays" if len(sizes) == 1 else f"{len(sizes)} linear layers stay"
+        sentences.append(f"{stay} dense ({sum(sizes) / everything:.1%} of the linear numbers): {reason}.")
+    return tuple(sentences)

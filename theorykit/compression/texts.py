@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from theorykit.compression.request import PieceSizes
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel, heading_tokens, token_blocks
 from theorykit.rank_selection.calibrated import builtin_text
@@ -54,30 +55,6 @@ class TextPieces:
     prices: torch.Tensor
     judging: torch.Tensor
     healing: torch.Tensor
-
-
-@dataclass(frozen=True)
-class PieceSizes:
-    """Blocks per kind of text.
-
-    Attributes:
-        block: Tokens per block.
-        moments: Blocks for the moments.
-        prices: Blocks for the prices.
-        judging: Blocks for the reported losses.
-        healing: Blocks for healing, at most.
-    """
-
-    block: int = 512
-    moments: int = 8
-    prices: int = 2
-    judging: int = 8
-    healing: int = 0
-
-    @property
-    def least(self) -> int:
-        """Return the blocks that a text must have."""
-        return self.moments + self.prices + self.judging
 
 
 def default_texts() -> list[Text]:

@@ -71,13 +71,18 @@ def _budget(selection: RankSelection) -> str:
     target = "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss"
     gap = selection.optimality_gap
     unknown = gap is None or math.isinf(gap)
-    within = "with no proof of how near to the best" if unknown else f"at most {100 * (gap or 0):.2g} % above the best"
-    proof = f"proven optimal for {target}" if selection.optimal else f"{within} for {target}"
+    distance = "not proven near the best" if unknown else f"at most {100 * (gap or 0):.2g} % above the best"
+    proof = f"proven optimal for {target}" if selection.optimal else f"{distance} for {target}"
     how = f"; allocation {proof}" if selection.rule == COMMON_PRICE else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
+    held = sum(part.parameters for part in selection.held)
+    others = {"embeddings and head": selection.embedding_parameters, "layers outside the budget": held}
+    others |= {"other tensors": selection.omitted_parameters}
+    unchanged = ", ".join(f"{name} ({count:,})" for name, count in others.items() if count)
+    whole = f"; with {unchanged} that is {deployed}, biases and norms aside" if unchanged else ""
+    within = "Linear layers in the budget" if held else "Linear layers"
     return (
-        f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
-        f"({selection.embedding_parameters:,}) that is {deployed}, biases and norms aside{how}. "
+        f"{within} keep {kept} ({selection.share:.1%}){whole}{how}. "
         f"One unit of rank in every layer is {unit:,} parameters."
     )
 
