@@ -115,7 +115,8 @@ def headlines(results: Path = COMMITTED) -> str:
         row = _row_of(headline, records)
         general = "" if symbolic is None else _said(symbolic.printed_truth, symbolic.printed_value)
         corrected = _whole(every.get((headline.corrected, Form.CORRECTED)))
-        sentence = f"{headline.sentence} (`{headline.equation}`)"
+        judged = headline.general if headline.general and headline.general != headline.equation else ""
+        sentence = f"{headline.sentence} (`{headline.equation}`{f', in general `{judged}`' if judged else ''})"
         texts = [sentence, general, _on_students(row), cells_of(row)["measured"], corrected]
         rows.append([text or "–" for text in texts])
     table = markdown_cells(columns, rows, tight=True)

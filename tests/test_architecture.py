@@ -32,7 +32,7 @@ RUNS_MODELS = {
     "rank_selection/calibrated.py",
     *(
         f"compression/{name}.py"
-        for name in ("checkpoint", "compress", "folder", "healing", "linear", "prices", "texts")
+        for name in ("checkpoint", "compress", "folder", "healing", "linear", "planning", "prices", "texts")
     ),
 }
 """Who calls these needs torch in any case."""

@@ -13,14 +13,15 @@ import torch
 import theorykit
 from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral, words, write_tokenizer
 from theorykit.compression.checkpoint import low_rank_layers
-from theorykit.compression.compress import CompressionSettings, compress, plan_compression, unreplaceable
+from theorykit.compression.compress import compress
 from theorykit.compression.folder import expand, load_compressed, save_compressed, stored_numbers
-from theorykit.compression.healing import HealingSettings, heal
+from theorykit.compression.healing import heal
 from theorykit.compression.linear import GaugeFreeLinear
+from theorykit.compression.planning import prepare_compression, unreplaceable
 from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares
 from theorykit.compression.report import Interval
-from theorykit.compression.request import read_healing
-from theorykit.compression.texts import OWN_TEXT, PieceSizes, Text
+from theorykit.compression.request import CompressionSettings, HealingSettings, PieceSizes, read_healing
+from theorykit.compression.texts import OWN_TEXT, Text
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.truncation import DenseReference, truncation_losses
@@ -70,8 +71,8 @@ def test_the_given_model_stays_as_it_is(compressed):
 def test_losses_are_those_of_the_model_that_comes_back(compressed):
     model, _, smaller, report = compressed
     assert [loss.text for loss in report.losses] == ["words", OWN_TEXT]
-    plan = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS)
-    judged = plan.pieces[0].judging
+    prepared = prepare_compression(model, Text("words", words(600)), settings=SETTINGS)
+    judged = prepared.pieces[0].judging
     with torch.no_grad():
         p, q = (side.module(judged).logits[:, :-1].double().log_softmax(-1) for side in (model, smaller))
     kl = float((p.exp() * (p - q)).sum(-1).mean())
@@ -84,7 +85,7 @@ def test_losses_are_those_of_the_model_that_comes_back(compressed):
 
 def test_pieces_of_a_text_do_not_overlap(compressed):
     model, *_ = compressed
-    kind = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS).pieces[0]
+    kind = prepare_compression(model, Text("words", words(600)), settings=SETTINGS).pieces[0]
     ids = model.tokenizer(words(600), add_special_tokens=False)["input_ids"]
     joined = torch.cat([kind.moments, kind.prices, kind.judging, kind.healing]).flatten()
     assert joined.tolist() == ids[: joined.numel()]

@@ -66,6 +66,7 @@ def compress(
     from theorykit.cli.output import document, progress, warn
     from theorykit.cli.rank_select import read_text
     from theorykit.compression.request import (
+        CompressionSettings,
         PieceSizes,
         read_healing,
         require_absent,
@@ -99,7 +100,6 @@ def compress(
     for file, content in read_judges.items():
         require_length(file.name, content, sizes.judging * sizes.block)
 
-    from theorykit.compression.compress import CompressionSettings
     from theorykit.compression.compress import compress as make_smaller
     from theorykit.compression.folder import save_compressed, stored_numbers
     from theorykit.compression.texts import Text

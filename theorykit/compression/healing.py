@@ -5,35 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
 from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.report import Healing
-from theorykit.compression.request import HealingLength
+from theorykit.compression.request import HealingLength, HealingSettings
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.module_layers import run_on
 from theorykit.models.truncation import DenseReference, log_probabilities
-
-
-@dataclass(frozen=True)
-class HealingSettings:
-    """How factors are distilled.
-
-    Attributes:
-        learning_rate: Of Adam, at its highest.
-        batch: Blocks per step.
-        warmup: Share of the way on which the rate rises.
-        every: Steps between two looks at the held-out text.
-        patience: Looks without a better one after which it ends.
-    """
-
-    learning_rate: float = 2e-4
-    batch: int = 2
-    warmup: float = 0.05
-    every: int = 10
-    patience: int = 5
 
 
 def heal(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +66,46 @@ class HealingLength:
             return steps / self.steps
         assert self.tokens is not None
         return tokens / self.tokens
+
+
+@dataclass(frozen=True)
+class HealingSettings:
+    """How factors are distilled.
+
+    Attributes:
+        learning_rate: Of Adam, at its highest.
+        batch: Blocks per step.
+        warmup: Share of the way on which the rate rises.
+        every: Steps between two looks at the held-out text.
+        patience: Looks without a better one after which it ends.
+    """
+
+    learning_rate: float = 2e-4
+    batch: int = 2
+    warmup: float = 0.05
+    every: int = 10
+    patience: int = 5
+
+
+@dataclass(frozen=True)
+class CompressionSettings:
+    """How a model is compressed.
+
+    Attributes:
+        sizes: Blocks of each kind of text for moments, prices, judging and healing.
+        own_text: Whether the model writes a kind of text of its own.
+        rank_multiple: Ranks are multiples of it.
+        heal: How long the factors are distilled from the dense model; None for not at all.
+        healing: How they are.
+        seed: Of the labels, of the model's own text and of the order of healing.
+    """
+
+    sizes: PieceSizes = field(default_factory=PieceSizes)
+    own_text: bool = True
+    rank_multiple: int = 8
+    heal: HealingLength | None = None
+    healing: HealingSettings = field(default_factory=HealingSettings)
+    seed: int = 0
 
 
 def read_healing(text: str) -> HealingLength:
