@@ -283,7 +283,7 @@ def test_ranks_of_another_model_and_newer_formats_are_refused(compressed, tmp_pa
     save_compressed(smaller, report, tmp_path / "small")
     file = tmp_path / "small" / "config.json"
     settings = json.loads(file.read_text())
-    for change, message in (({"version": 2}, "version 2"), ({"ranks": {"model.nowhere": 4}}, "is no linear layer")):
+    for change, message in (({"version": 99}, "version 99"), ({"ranks": {"model.nowhere": 4}}, "is no linear layer")):
         file.write_text(json.dumps(settings | {"quantization_config": settings["quantization_config"] | change}))
         with pytest.raises(CheckpointError, match=message):
             load_compressed(tmp_path / "small")
@@ -353,3 +353,13 @@ def test_what_stays_dense_is_named_before_a_budget_is_out_of_reach():
     ) as told:
         compress(language_model(tiny_mixtral()), budget=0.3, settings=SETTINGS)
     assert told.value.hint.startswith("give --budget 0.")
+
+
+def test_a_plain_transformers_refuses_the_folder(compressed, tmp_path):
+    """It would fill the layers with random numbers if their matrices were only missing."""
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    script = f"from transformers import AutoModelForCausalLM as A; A.from_pretrained({str(tmp_path / 'small')!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ignore_mismatched_sizes" in done.stderr.splitlines()[-1]

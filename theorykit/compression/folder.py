@@ -171,7 +171,7 @@ def _card(report: CompressionReport, form: Format, licences: Sequence[str], comm
     if form == "factored":
         lines += [
             "",
-            "**Without `import theorykit` transformers fills these layers with random numbers, and only warns.**",
+            "Without `import theorykit` transformers finds matrices of other shapes and refuses.",
         ]
     lines += ["", "```python", load, "```", "", "Texts:", ""]
     lines += [f"- {loss.text}: sha256 `{loss.sha256}`" for loss in report.losses]
