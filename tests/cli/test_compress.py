@@ -106,3 +106,9 @@ def test_a_narrow_terminal_shows_the_perplexity_before_and_after(run, model, tex
         "loading the model …",
         "calibrating …",
     ]
+
+
+def test_the_first_line_says_that_n_decides(run, model, text):
+    few = ("--n", "20", "--unit", "tokens", "--objective", "lm")
+    result = run(*arguments(model, text, "--plan", "--no-own-text", *few))
+    assert result.out.startswith("n decides, not the budget: ")

@@ -25,6 +25,7 @@ from theorykit.compression.texts import OWN_TEXT, Text
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.truncation import DenseReference, truncation_losses
+from theorykit.rank_selection.objective import Objective, SampleSize
 
 SIZES = PieceSizes(block=32, moments=4, prices=2, judging=3, healing=2)
 SETTINGS = CompressionSettings(SIZES, own_text=True, rank_multiple=4)
@@ -363,3 +364,14 @@ def test_a_plain_transformers_refuses_the_folder(compressed, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
     assert "ignore_mismatched_sizes" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("count", "binding"), [(1e12, "budget"), (20.0, "samples")])
+def test_few_samples_decide_in_place_of_the_budget(compressed, count, binding):
+    model, *_ = compressed
+    samples = SampleSize(count, "tokens")
+    settings = replace(SETTINGS, own_text=False, samples=samples, objective=Objective("lm"))
+    plan = prepare_compression(model, Text("words", words(600)), settings=settings).plan(0.8)
+    assert plan.binding == binding
+    kept = sum(layer.numbers for layer in plan.layers) / sum(math.prod(layer.shape) for layer in plan.layers)
+    assert (kept < 0.5) == (binding == "samples")

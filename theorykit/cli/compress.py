@@ -43,6 +43,13 @@ def compress(
     calibration_tokens: Annotated[
         int, typer.Option(help="Tokens of moments for each kind of text, a multiple of 512.")
     ] = 4096,
+    n: Annotated[
+        str | None,
+        typer.Option("--n", metavar="N", help="Samples that the smaller model is trained on afterwards: 100k."),
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
+    seq_len: Annotated[float, typer.Option(help="Tokens in a sequence or document.")] = 1024,
+    objective: Annotated[str, typer.Option(help="What it then learns from: kd, lm or mixed.")] = "kd",
     heal: Annotated[
         str | None,
         typer.Option(metavar="LENGTH", help="Train the factors on the dense model: 30m, 500steps or 2Mtokens."),
@@ -64,7 +71,7 @@ def compress(
     Losses are measured on text that took no part in any choice.
     """
     from theorykit.cli.output import document, progress, warn
-    from theorykit.cli.rank_select import read_text
+    from theorykit.cli.rank_select import read_text, sample_count
     from theorykit.compression.request import (
         CompressionSettings,
         PieceSizes,
@@ -76,6 +83,7 @@ def compress(
         require_multiple,
         require_share,
     )
+    from theorykit.rank_selection.objective import Objective, SampleSize
 
     if output is None and not plan:
         raise InputError("there is no folder for the smaller model", "give -o DIR, or --plan to write nothing")
@@ -93,6 +101,8 @@ def compress(
     if calibration_tokens < 512 or calibration_tokens % 512:
         raise InputError(f"calibration tokens = {calibration_tokens} is no multiple of 512", "give 4096")
     sizes = PieceSizes(moments=calibration_tokens // 512, healing=64 if heal else 0)
+    samples = None if n is None else SampleSize(sample_count(n), unit, seq_len)  # type: ignore[arg-type]
+    goal = Objective(objective)  # type: ignore[arg-type]
     read = {file: read_text(file, "--text") for file in text or []}
     read_judges = {file: read_text(file, "--judge") for file in judge or []}
     for file, content in read.items():
@@ -109,7 +119,7 @@ def compress(
     kinds = [Text(file.name, content) for file, content in read.items()]
     judged_on = [Text(file.name, content) for file, content in read_judges.items()]
     stored = stored_numbers(model)
-    settings = CompressionSettings(sizes, own_text, rank_multiple, seed=seed)
+    settings = CompressionSettings(sizes, own_text, rank_multiple, seed=seed, samples=samples, objective=goal)
     with progress(quiet=quiet, lines=True) as step:
         step("loading the model", 0, 1)
         smaller, report = make_smaller(
@@ -137,6 +147,7 @@ def compress(
     }
     inputs |= {"dtype": dtype, "rank_multiple": rank_multiple, "seed": seed, "device": device, "own_text": own_text}
     inputs |= {"text": [str(file) for file in text or []], "judge": [str(file) for file in judge or []]}
+    inputs |= {"n": samples and samples.count, "unit": unit, "seq_len": seq_len, "objective": objective}
     inputs |= {"calibration_tokens": calibration_tokens}
     if json:
         result = report.to_dict() | {"stored_bytes_before": stored.bytes, "stored_bytes_after": size}
@@ -168,6 +179,9 @@ def _print_report(
     from theorykit.cli.output import console, duration, fitted_table, print_lines
 
     worst = max(report.losses, key=lambda loss: loss.ratio.value)
+    if report.binding == "samples" and report.samples is not None:
+        tokens = f"{report.samples.n_tokens:,.0f} tokens"
+        print_lines(f"n decides, not the budget: one more number would cost more to learn from {tokens} than it saves.")
     kept = f"{report.share:.1%} of the linear numbers kept"
     print_lines(f"{kept}: perplexity × {worst.ratio.value:.2f} at worst ({worst.text})")
     print_lines("")

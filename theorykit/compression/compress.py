@@ -234,6 +234,8 @@ def _report(
         bytes_before=size * before,
         bytes_after=size * after + positions,
         dtype=dtype,
+        binding=plan.binding,
+        samples=prepared.settings.samples,
         predicted_kl=plan.predicted_kl,
         losses=tuple(losses),
         healing=healing,

@@ -24,7 +24,7 @@ from theorykit.models.language_model import LanguageModel, context_length
 from theorykit.models.layers import LinearLayer
 from theorykit.models.statistics import LayerStatistics
 from theorykit.models.truncation import DenseReference, truncated
-from theorykit.rank_selection.objective import degrees_of_freedom
+from theorykit.rank_selection.objective import degrees_of_freedom, estimation_loss
 
 _ROUNDS = 2
 _SMALLEST = 2
@@ -59,11 +59,13 @@ class CompressionPlan:
         ranks: Of the layers to be replaced.
         layers: All linear layers with their ranks and scales.
         predicted_kl: KL of the truncated model by kind of text, on the text for prices, nats per token.
+        binding: What decides: ``"budget"``, ``"samples"`` or ``"none"`` (nothing is taken away).
     """
 
     ranks: dict[str, int]
     layers: tuple[CompressedLayer, ...]
     predicted_kl: dict[str, float]
+    binding: str = "budget"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,32 @@ class PreparedModel:
         fixed = everything - sum(math.prod(layer.shape) for layer in self.priced)
         with (stages or Stages(None)).stage("measuring prices") as step:
             ranks, scales, predicted = _priced_ranks(self, share * everything - fixed, step)
-        return CompressionPlan(ranks, tuple(_described(layer, ranks, scales, self.held) for layer in linear), predicted)
+        layers = tuple(_described(layer, ranks, scales, self.held) for layer in linear)
+        return CompressionPlan(ranks, layers, predicted, self._binding(ranks, scales, predicted))
+
+    def allocate(self, allowed: float, scales: Mapping[str, float], kl: float) -> dict[str, int]:
+        """Return ranks of least loss, that of learning from the samples included.
+
+        Args:
+            allowed: Numbers of the priced layers together.
+            scales: Measured loss over predicted loss by layer name.
+            kl: Of the truncated model, nats per token, for the noise of its targets; infinite where it is not known.
+        """
+        multiple, estimation = self.settings.rank_multiple, self._estimation(kl)
+        return allocated_ranks(self.priced, allowed, scales, multiple=multiple, estimation=estimation)
+
+    def _estimation(self, kl: float) -> float:
+        samples = self.settings.samples
+        if samples is None:
+            return 0.0
+        return float(estimation_loss(1, samples.n_tokens, self.settings.objective.noise_share(kl)))
+
+    def _binding(self, ranks: Mapping[str, int], scales: Mapping[str, float], predicted: Mapping[str, float]) -> str:
+        if not ranks:
+            return "none"
+        everything = float(sum(math.prod(layer.shape) for layer in self.priced))
+        unlimited = self.allocate(everything, scales, _mean(predicted))
+        return "samples" if self.settings.samples and unlimited == ranks else "budget"
 
 
 def prepare_compression(
@@ -235,21 +262,25 @@ def _priced_ranks(
     A layer given more rank looks cheap and would lose it again in the next round: the larger of its scales stays.
     """
     model, statistics, layers = prepared.model, prepared.statistics, prepared.priced
-    references, multiple = prepared.references, prepared.settings.rank_multiple
+    references = prepared.references
     scales = {layer.name: 1.0 for layer in layers}
-    ranks = allocated_ranks(layers, allowed, scales, multiple=multiple)
+    ranks = prepared.allocate(allowed, scales, math.inf)
     best = (ranks, scales, _divergences(model, statistics, ranks, references))
     for index in range(_ROUNDS if ranks else 0):
         shares = measured_shares(model, statistics, ranks, list(references.values()))
         measured = scales_of(layers, ranks, shares)
         scales = measured if index == 0 else {name: max(scale, measured[name]) for name, scale in scales.items()}
-        ranks = allocated_ranks(layers, allowed, scales, multiple=multiple)
+        ranks = prepared.allocate(allowed, scales, _mean(best[2]))
         step(index + 1, _ROUNDS)
         divergences = _divergences(model, statistics, ranks, references)
         if sum(divergences.values()) >= sum(best[2].values()):
             break
         best = (ranks, scales, divergences)
     return best
+
+
+def _mean(divergences: Mapping[str, float]) -> float:
+    return float(np.mean(list(divergences.values())))
 
 
 def _divergences(

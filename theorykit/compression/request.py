@@ -10,6 +10,7 @@ from typing import Literal
 
 from theorykit.arguments import positive_integer, positive_number
 from theorykit.errors import InputError
+from theorykit.rank_selection.objective import Objective, SampleSize
 
 Format = Literal["factored", "dense"]
 FORMATS: tuple[Format, ...] = ("factored", "dense")
@@ -98,6 +99,8 @@ class CompressionSettings:
         heal: How long the factors are distilled from the dense model; None for not at all.
         healing: How they are.
         seed: Of the labels, of the model's own text and of the order of healing.
+        samples: What the smaller model will be trained on afterwards; None where it will not be.
+        objective: What it will learn from there.
     """
 
     sizes: PieceSizes = field(default_factory=PieceSizes)
@@ -106,6 +109,8 @@ class CompressionSettings:
     heal: HealingLength | None = None
     healing: HealingSettings = field(default_factory=HealingSettings)
     seed: int = 0
+    samples: SampleSize | None = None
+    objective: Objective = field(default_factory=Objective)
 
 
 def read_healing(text: str) -> HealingLength:
