@@ -197,7 +197,7 @@ def _print_report(
         ]
         for loss in report.losses
     ]
-    caption = "held-out text; 95 % intervals; KL in nats per token"
+    caption = "held-out text; 95 % intervals"
     if any(not loss.calibrated for loss in report.losses):
         caption += "; * no part of it was calibrated on"
     screen.print(
@@ -208,6 +208,7 @@ def _print_report(
             rows,
             optional=_OPTIONAL,
             caption=caption,
+            legend={"KL": "KL in nats per token"},
         )
     )
     print_lines("")

@@ -38,6 +38,7 @@ def fitted_table(
     *,
     optional: tuple[str, ...],
     caption: str = "",
+    legend: Mapping[str, str] = MappingProxyType({}),
     bold: int | None = None,
 ) -> Table:
     """Lay out a table in the columns that fit: a narrow terminal never costs the first one.
@@ -49,6 +50,7 @@ def fitted_table(
         rows: Cells as plain text: names in brackets are no markup.
         optional: Columns that may go, in the order in which they go; the caption names those that did.
         caption: Below the table.
+        legend: What a column shows, told below the table where the column is there.
         bold: Index of the row to stress.
     """
     from rich.cells import cell_len
@@ -62,6 +64,7 @@ def fitted_table(
         if name in shown and sum(shown.values()) + 2 * (len(shown) - 1) > width:
             gone.append(name)
             del shown[name]
+    caption = "; ".join([*filter(None, [caption]), *(text for name, text in legend.items() if name in shown)])
     if gone:
         caption += f"{'; ' if caption else ''}no room for {', '.join(gone)} in {width} columns, --json has all"
     table = Table(title=Text(title), caption=Text(caption) if caption else None, box=None, pad_edge=False)

@@ -37,7 +37,10 @@ _PEFT_REMARK = (
 
 
 def rank_select(
-    n: Annotated[str, typer.Option("--n", metavar="N", help="Number of training samples: 100000, 1e5 or 100k.")],
+    n: Annotated[
+        str | None,
+        typer.Option("--n", metavar="N", help="Number of training samples: 100k. Without it the budget decides."),
+    ] = None,
     unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
     seq_len: Annotated[float, typer.Option(help="Tokens per sequence or document.")] = 1024,
     model: Annotated[
@@ -103,7 +106,7 @@ def rank_select(
     from theorykit.rank_selection.selection import select_ranks
     from theorykit.results import to_json, write_whole
 
-    count = sample_count(n)
+    count = None if n is None else sample_count(n)
     options: dict[str, Any] = {
         "unit": unit,
         "seq_len": seq_len,
@@ -219,18 +222,19 @@ def read_text(path: Path, option: str) -> str:
     return text
 
 
-def _check_early(count: float, options: dict[str, Any]) -> None:
+def _check_early(count: float | None, options: dict[str, Any]) -> None:
     """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
     from theorykit.arguments import positive_integer
     from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
-    from theorykit.rank_selection.rules import checked_rule
+    from theorykit.rank_selection.rules import rules_for
     from theorykit.rank_selection.selection import checked_experts
 
-    SampleSize(count, options["unit"], options["seq_len"])
+    if count is not None:
+        SampleSize(count, options["unit"], options["seq_len"])
     Objective(options["objective"])
     read_budget(options["budget"])
-    checked_rule(options["rule"])
+    rules_for(options["rule"], sampled=count is not None)
     checked_experts(options["experts"], options["rule"])
     if options["rank_multiple"] is not None:
         positive_integer("rank multiple", options["rank_multiple"])

@@ -39,6 +39,8 @@ def selection_notes(selection: RankSelection, freedom: float) -> tuple[str, ...]
 
 def _unit(selection: RankSelection) -> str:
     samples = selection.samples
+    if samples is None:
+        return "No n is given: the budget decides, and the rules that look at n are left out."
     root = PAPER_EQ17.rank(samples.count)
     if samples.unit == "tokens":
         return f"n counts tokens. The paper never says what its n counts; √n = {root:,.0f} is in tokens."
@@ -51,6 +53,8 @@ def _unit(selection: RankSelection) -> str:
 
 def _objective(selection: RankSelection, freedom: float) -> str:
     name, loss = selection.objective.name, selection.estimation_loss
+    if selection.samples is None:
+        return ""
     ratio = f"{freedom / selection.samples.n_tokens:.3g} parameters per token"
     kinds = {
         "kd": "the noise of soft targets is about 2 KL of that of labels (to second order) and vanishes as the student "
@@ -88,6 +92,8 @@ def _budget(selection: RankSelection) -> str:
 
 
 def _contradiction(selection: RankSelection) -> str:
+    if selection.samples is None:
+        return ""
     n = selection.samples.count
     root = PAPER_EQ17.rank(n)
     return (
@@ -121,7 +127,7 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
         )
     elif selection.calibration:
         warnings += _scale_warnings(selection)
-    ratio = freedom / selection.samples.n_tokens
+    ratio = freedom / selection.samples.n_tokens if selection.samples else 0.0
     matters = selection.objective.name != "kd" or selection.binding == "samples"
     if ratio > _FEW_TOKENS and matters and selection.approximation_loss is not None:
         warnings.append(
