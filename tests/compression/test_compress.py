@@ -375,3 +375,43 @@ def test_few_samples_decide_in_place_of_the_budget(compressed, count, binding):
     assert plan.binding == binding
     kept = sum(layer.numbers for layer in plan.layers) / sum(math.prod(layer.shape) for layer in plan.layers)
     assert (kept < 0.5) == (binding == "samples")
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # of the layers that stay dense in GPT-2
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21 still asks by that name
+def test_peft_puts_adapters_beside_the_layers_and_merges_nothing_into_them(compressed, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    loaded, _ = load_compressed(tmp_path / "small")
+    adapted = get_peft_model(loaded, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    names = {name.removeprefix("base_model.model.").removesuffix(".base_layer") for name in low_rank_layers(adapted)}
+    assert names == set(report.ranks)
+    tokens = random_tokens(2, 20)
+    adapted(tokens, labels=tokens).loss.backward()
+    for layer in low_rank_layers(adapted).values():
+        assert layer.basis.grad is None
+    adapted.save_pretrained(tmp_path / "adapter")
+    again = PeftModel.from_pretrained(load_compressed(tmp_path / "small")[0], tmp_path / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(again(tokens).logits, adapted(tokens).logits, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="nothing can be merged into it"):
+        adapted.merge_and_unload()
+
+
+def test_the_trainer_trains_the_factors_and_its_checkpoint_loads(compressed, tmp_path):
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    before = {name: layer.basis.clone() for name, layer in low_rank_layers(loaded).items()}
+    samples = [{"input_ids": row, "labels": row} for row in random_tokens(4, 20)]
+    options = {"max_steps": 2, "save_steps": 2, "per_device_train_batch_size": 2, "report_to": [], "use_cpu": True}
+    Trainer(loaded, TrainingArguments(output_dir=str(tmp_path / "run"), **options), train_dataset=samples).train()
+    assert all(not torch.equal(layer.basis, before[name]) for name, layer in low_rank_layers(loaded).items())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint-2")
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        assert torch.equal(again(tokens).logits, loaded.eval()(tokens).logits)

@@ -52,6 +52,11 @@ class LowRankQuantizer(HfQuantizer):  # type: ignore[misc]
         """Return that the factors can be trained."""
         return True
 
+    @property
+    def is_qat_trainable(self) -> bool:
+        """Return that the numbers themselves can be trained, as the Trainer of transformers asks."""
+        return True
+
     def is_serializable(self, **_: Any) -> bool:
         """Return that the model can be saved again."""
         return True
