@@ -57,9 +57,11 @@ class Evidence(Result):
         method: Proof, witness, search, computation, literature or measurement.
         title: What was checked.
         truth: What follows for the form.
-        value: VACUOUS or DOMINATED where the check shows that a true bound says nothing; None otherwise.
         sentence: What was found, with its numbers.
         numbers: The numbers by name.
+        value: VACUOUS or DOMINATED where the check shows that a true bound says nothing, INFORMATIVE where it shows
+            that it says something; None otherwise.
+        reading: Key of the reading of the printed form that it is about; empty where it is about all of them.
     """
 
     side: Form
@@ -69,6 +71,7 @@ class Evidence(Result):
     sentence: str
     numbers: Numbers = field(default_factory=dict)
     value: Value | None = None
+    reading: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,10 @@ class Printed:
         """Return whether some value here is larger than some value there."""
         return self.high > other.low
 
+    def holds(self, value: float) -> bool:
+        """Return whether a value prints so."""
+        return self.low <= value <= self.high
+
     def common(self, other: Printed) -> Printed:
         """Return what lies in both, which have to meet."""
         return Printed(max(self.low, other.low), min(self.high, other.high))

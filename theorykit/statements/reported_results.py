@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import sympy as sp
 
-from theorykit.statements.evidence import Check, EvidenceKind, Form, Found, Truth, computation, measured_later
+from theorykit.statements.evidence import Check, EvidenceKind, Form, Found, Truth, computation, measured_later, proof
 from theorykit.statements.printed import Printed
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, Statement
 
 # GPT-2 small (Radford et al. 2019): 12 blocks of width 768, vocabulary 50,257, context 1,024
@@ -40,17 +42,28 @@ def embedding_parameters() -> int:
     return (_VOCABULARY + _CONTEXT) * _WIDTH
 
 
-def _table_1_parameters() -> Found:
-    embeddings, unit = embedding_parameters(), parameters_per_rank()
-    rank = _PARAMETERS / unit
-    numbers = {"embeddings": embeddings, "per_rank": unit, "implied_rank": rank}
+def _deployed() -> Found:
+    embeddings = embedding_parameters()
+    linear = _BLOCKS * sum(rows * columns for rows, columns in _LAYERS)
     sentence = (
-        f"GPT-2 small's embeddings alone hold {embeddings:,} numbers; at {unit:,} per unit of rank 12.4M without "
-        "them is "
-        f"rank {rank:.1f}, and {round(rank)} is not among the tested {', '.join(map(str, _RANKS))}"
+        f"GPT-2 small's embeddings alone hold {embeddings:,} numbers, and every student has them; LoRA deploys the "
+        f"{linear:,} of its linear layers as well"
     )
-    fits = embeddings <= _PARAMETERS or round(rank) in _RANKS
-    return Found(Truth.PROVED if fits else Truth.REFUTED, sentence, numbers)
+    numbers = {"embeddings": embeddings, "linear": linear}
+    return Found(Truth.REFUTED if embeddings > _PARAMETERS else Truth.UNDECIDED, sentence, numbers)
+
+
+def _trained(student: str) -> Found:
+    """Say which ranks give the printed number where only factors are counted, embeddings frozen or left out."""
+    unit = parameters_per_rank()
+    printed = Printed.rounded(_PARAMETERS / 1e6, CELL_DECIMALS)
+    ranks = [rank for rank in range(1, _WIDTH + 1) if printed.holds(rank * unit / 1e6)]
+    sentence = (
+        f"{student} hold {unit:,} numbers per unit of rank: 12.4M is rank {', '.join(map(str, ranks)) or 'none'}, "
+        f"which is not among the {', '.join(map(str, _RANKS))} of §5.1; the rank of Table 1 is not told"
+    )
+    found = {"per_rank": unit, "implied_rank": _PARAMETERS / unit}
+    return Found(Truth.UNDECIDED if ranks else Truth.REFUTED, sentence, found)
 
 
 def _improvement() -> Found:
@@ -92,23 +105,34 @@ def _table_2() -> Found:
     return Found(Truth.REFUTED if off else Truth.UNDECIDED, sentence if not off else f"{off} do not add up")
 
 
-def _deployed() -> Found:
-    dense = _BLOCKS * sum(rows * columns for rows, columns in _LAYERS) + embedding_parameters()
-    sentence = (
-        f"LoRA trains few numbers and deploys all: {dense:,} matrix entries of GPT-2 small stay in the model, "
-        "not 12.4M; Table 1 sets trained numbers of one method beside deployed numbers of others"
+def _floor() -> tuple[bool, str]:
+    """Run f = x²/2 at η = 1/L = 1: x − (x + ξ) = −ξ, so that E f'² = E ξ² = σ² at every step after the first."""
+    x, noise = sp.symbols("x xi", real=True)
+    return bool(sp.expand(x - (x + noise) + noise) == 0), (
+        "f = x²/2, η = 1/L = 1: every iterate after the first is −ξ, and E f'² stays σ²: no rate at all"
     )
-    return Found(Truth.REFUTED if dense > _PARAMETERS else Truth.PROVED, sentence, {"deployed": dense})
 
 
-def _rates() -> Found:
-    abstract, section = 0.5, 1.0
-    sentence = (
-        f"abstract and §7 claim T^−{abstract}, §4.1 claims T^−{section:.0f}; corrected Theorem 1 gives T^−1 without "
-        "noise and "
-        "T^−½ with noise and a tuned step, both for the mean squared gradient norm"
+def _rates(steps: sp.Symbol, noise: sp.Symbol) -> sp.Expr:
+    """Return the corrected Theorem 1 at its tuned step, 2LΔ/T + 2σ sqrt(2LΔ/T), with L = Δ = 1."""
+    return 2 / steps + 2 * noise * sp.sqrt(2 / steps)
+
+
+def _without_noise() -> tuple[bool, str]:
+    steps, noise = sp.symbols("T sigma", positive=True)
+    exact = _rates(steps, noise).subs(noise, 0)
+    return bool(sp.limit(exact * steps, steps, sp.oo).is_finite), (
+        "the corrected Theorem 1 at σ = 0 is 2LΔ/T, at most 2LΔ/√T: both rates hold, the second loosely"
     )
-    return Found(Truth.UNDECIDED if abstract != section else Truth.PROVED, sentence)
+
+
+def _tuned() -> tuple[bool, str]:
+    steps, noise = sp.symbols("T sigma", positive=True)
+    bound = _rates(steps, noise)
+    held = sp.limit(bound * sp.sqrt(steps), steps, sp.oo).is_finite
+    return bool(held and sp.limit(bound * steps, steps, sp.oo) == sp.oo), (
+        "the corrected Theorem 1 at the tuned step is 2LΔ/T + 2σ sqrt(2LΔ/T), of order 1/√T and not 1/T"
+    )
 
 
 def _correlation() -> Found:
@@ -141,22 +165,33 @@ def _correlation() -> Found:
 def _recommended_rank() -> Found:
     root = float(np.sqrt(1e5))
     sentence = (
-        f"§5.6 recommends 300–400 at 100K samples (√n = {root:.0f}), §6 recommends √n/10 = {root / 10:.1f}: a "
-        "factor of ten; "
+        f"§5.6 recommends 300–400 at 100K samples (√n = {root:.0f}), §6 recommends √n/10 = {root / 10:.1f}, with n the "
+        "number of training samples in both, whatever a sample is: a factor of ten; "
         f"√(5·10⁶) = {np.sqrt(5e6):.0f} is above the width {_WIDTH}"
     )
     consistent = 300 <= root / 10 <= 400
     return Found(Truth.PROVED if consistent else Truth.REFUTED, sentence, {"sqrt_n": root, "sqrt_n_over_10": root / 10})
 
 
-def _sample_unit() -> Found:
+def _distinct_sequences() -> Found:
     sequences = _WIKITEXT_TOKENS / _CONTEXT
     sentence = (
-        f"WikiText-103 has {_WIKITEXT_TOKENS:,} training tokens, {sequences:,.0f} sequences of {_CONTEXT:,}: 5M "
-        "samples are neither "
-        "its sequences nor its tokens; the unit of n is never said"
+        f"WikiText-103 has {_WIKITEXT_TOKENS:,} training tokens, {sequences:,.0f} sequences of {_CONTEXT:,}: there are "
+        "no 5M"
     )
-    return Found(Truth.UNDECIDED, sentence, {"sequences": round(sequences)})
+    return Found(
+        Truth.REFUTED if sequences < _SAMPLES[1] else Truth.UNDECIDED, sentence, {"sequences": round(sequences)}
+    )
+
+
+def _draws() -> Found:
+    batch, iterations = 128, 50_000
+    drawn = batch * iterations
+    sentence = (
+        f"{iterations:,} steps of {batch} draw {drawn:,} sequences, most of them again and again, and 5M tokens or "
+        "short pieces are there: the unit of n is never said"
+    )
+    return Found(Truth.UNDECIDED if drawn >= _SAMPLES[1] else Truth.REFUTED, sentence, {"drawn": drawn})
 
 
 def _teacher() -> Found:
@@ -179,16 +214,38 @@ def _principal_components() -> Found:
     return Found(Truth.UNDECIDED, sentence)
 
 
-def _contradiction() -> Found:
+def _smaller_ranks() -> Found:
+    times = _VOCABULARY / (4 * _WIDTH)
     sentence = (
-        "§6 wants higher ranks for embeddings and lower ranks for larger layers; GPT-2's embedding, "
-        f"{_VOCABULARY:,} × {_WIDTH}, is its largest matrix: {_VOCABULARY / (4 * _WIDTH):.0f} times its widest layer"
+        "§6 wants lower ranks for larger layers and higher ranks for embeddings; GPT-2's embedding, "
+        f"{_VOCABULARY:,} × {_WIDTH}, is its largest matrix: {times:.0f} times its widest layer"
     )
-    return Found(Truth.REFUTED if _VOCABULARY > 4 * _WIDTH else Truth.UNDECIDED, sentence)
+    return Found(Truth.REFUTED if times > 1 else Truth.UNDECIDED, sentence)
 
 
-def _claim(key: str, label: str, printed: str, corrected: str, *checks: Check, remark: str = "") -> Equation:
-    return Equation(key, label, printed, corrected, checks, Kind.CLAIM, remark)
+def _smaller_shares() -> Found:
+    """Find ranks at which the embedding has the higher rank and keeps the smaller share of its numbers."""
+    ranks = {"embedding": (_VOCABULARY, 300), "MLP": (4 * _WIDTH, 250)}
+    shares = {name: rank * (rows + _WIDTH) / (rows * _WIDTH) for name, (rows, rank) in ranks.items()}
+    sentence = ", ".join(f"the {name} at rank {ranks[name][1]} keeps {share:.1%}" for name, share in shares.items())
+    both = shares["embedding"] < shares["MLP"] and ranks["embedding"][1] > ranks["MLP"][1]
+    return Found(
+        Truth.PROVED if both else Truth.UNDECIDED,
+        f"{sentence}: a higher rank and a smaller share go together, so that the two advices can",
+        shares,
+    )
+
+
+def _claim(
+    key: str,
+    label: str,
+    printed: str,
+    corrected: str,
+    *checks: Check,
+    remark: str = "",
+    readings: tuple[Reading, ...] = (),
+) -> Equation:
+    return Equation(key, label, printed, corrected, checks, Kind.CLAIM, remark, readings=readings)
 
 
 def _computed(title: str, compute: Callable[[], Found], method: EvidenceKind = EvidenceKind.COMPUTATION) -> Check:
@@ -206,7 +263,23 @@ STATEMENT = Statement(
             "abstract, §4.1, §7",
             "convergence O(1/√T) (abstract, §7) and O(1/T) (§4.1)",
             "1/T without noise, 1/√T with noise and a tuned step, for the squared norm",
-            _computed("the two rates", _rates),
+            readings=(
+                Reading(
+                    "fixed-step",
+                    "with noise at η = 1/L, as Theorem 1 has it",
+                    (proof(Form.PRINTED, "a noisy quadratic", _floor, refutes=True),),
+                ),
+                Reading(
+                    "noiseless",
+                    "without noise, either rate",
+                    (proof(Form.PRINTED, "corrected Theorem 1 at σ = 0", _without_noise),),
+                ),
+                Reading(
+                    "tuned",
+                    "with noise and the step tuned to T, the abstract's rate",
+                    (proof(Form.PRINTED, "corrected Theorem 1 at the tuned step", _tuned),),
+                ),
+            ),
         ),
         _claim(
             "faster-convergence",
@@ -220,7 +293,18 @@ STATEMENT = Statement(
             "Table 1",
             "all students have 12.4M parameters",
             "report trained and deployed numbers, embeddings included",
-            _computed("parameter count of GPT-2 small", _table_1_parameters),
+            readings=(
+                Reading(
+                    "deployed",
+                    "the numbers of the whole student, as the teacher's 124.0 are",
+                    (_computed("embeddings of GPT-2 small", _deployed),),
+                ),
+                Reading(
+                    "trained",
+                    "the numbers that are trained, embeddings frozen or left out",
+                    (_computed("factors of GPT-2 small", lambda: _trained("the factors of all linear layers")),),
+                ),
+            ),
         ),
         _claim(
             "table-1-improvement",
@@ -240,8 +324,19 @@ STATEMENT = Statement(
             "table-1-lora",
             "Table 1",
             "LoRA-FT has 12.4M parameters",
-            "LoRA deploys the whole model",
-            _computed("deployed numbers", _deployed),
+            "LoRA trains few numbers and deploys the whole model: report both",
+            readings=(
+                Reading(
+                    "deployed",
+                    "the numbers of the whole model that is used",
+                    (_computed("numbers of GPT-2 small", _deployed),),
+                ),
+                Reading(
+                    "trained",
+                    "the numbers that are trained",
+                    (_computed("adapters of GPT-2 small", lambda: _trained("adapters at all linear layers")),),
+                ),
+            ),
         ),
         _claim(
             "pc-lora",
@@ -277,7 +372,14 @@ STATEMENT = Statement(
             "§5.6",
             "10K to 5M samples of WikiText-103",
             "say the unit: 100.8K sequences of 1,024 tokens",
-            _computed("sequences in WikiText-103", _sample_unit),
+            readings=(
+                Reading(
+                    "sequences",
+                    "different sequences of 1,024 tokens, the unit of §5.1",
+                    (_computed("sequences in WikiText-103", _distinct_sequences),),
+                ),
+                Reading("draws", "draws with repetition, tokens or short pieces", (_computed("draws", _draws),)),
+            ),
         ),
         _claim(
             "mutual-information-gain",
@@ -310,9 +412,20 @@ STATEMENT = Statement(
         _claim(
             "layer-ranks",
             "§6",
-            "higher ranks for embeddings, lower ranks for larger layers",
+            "higher ranks for embeddings, more aggressive compression of larger layers",
             "allocate by measured loss",
-            _computed("the largest matrix", _contradiction),
+            readings=(
+                Reading(
+                    "rank",
+                    "more aggressive is a smaller r, as §4.2 and §6 say in brackets",
+                    (_computed("the largest matrix", _smaller_ranks),),
+                ),
+                Reading(
+                    "share",
+                    "more aggressive is a smaller share of the numbers, as the ratio of §3.2",
+                    (_computed("shares at two ranks", _smaller_shares),),
+                ),
+            ),
         ),
     ),
     references=(

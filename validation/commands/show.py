@@ -199,6 +199,7 @@ def _show_one(
     controls: bool,
 ) -> None:
     """Show one statement whole: what students say first, controls that came out as they had to on demand."""
+    from theorykit.cli.audit_text import reading_line
     from validation.claims.experiment import PLANTED
     from validation.claims.finding import Outcome
 
@@ -211,9 +212,11 @@ def _show_one(
         return
     bold = "**" if form == "md" else ""
     lines = [f"{bold}{statement.label}: {statement.title} ({statement.slug}){bold}", ""]
-    lines += [
-        f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "") for row in own if row.text
-    ]
+    for row in own:
+        lines += (
+            [f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "")] if row.text else []
+        )
+        lines += [f"  {reading_line(reading)}" for reading in row.readings]
     by_file: dict[Path, list[Finding]] = {}
     for record, finding in findings:
         by_file.setdefault(record.file, []).append(finding)
