@@ -6,16 +6,35 @@ from collections.abc import Callable
 
 import numpy as np
 import sympy as sp
+from scipy.special import ndtri
 
-from theorykit.statements.evidence import Check, EvidenceKind, Form, Found, Truth, computation, measured_later, proof
+from theorykit.statements.evidence import (
+    Check,
+    EvidenceKind,
+    Form,
+    Found,
+    Truth,
+    Witness,
+    computation,
+    measured_later,
+    proof,
+    witness,
+)
 from theorykit.statements.printed import Printed
 from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, Statement
+from theorykit.statements.training_cost import (
+    CONTEXT,
+    RANKS,
+    VOCABULARY,
+    WIDTH,
+    deployed_numbers,
+    teacher_beside,
+    teacher_cached,
+    trained_numbers,
+    training_costs,
+)
 
-# GPT-2 small (Radford et al. 2019): 12 blocks of width 768, vocabulary 50,257, context 1,024
-_BLOCKS, _WIDTH, _VOCABULARY, _CONTEXT = 12, 768, 50_257, 1_024
-_LAYERS = ((3 * _WIDTH, _WIDTH), (_WIDTH, _WIDTH), (4 * _WIDTH, _WIDTH), (_WIDTH, 4 * _WIDTH))
-_PARAMETERS = 12.4e6
 TABLE_1 = {"PC-LoRA": (21.2, 40.8), "LRC": (20.5, 39.6)}
 """Perplexity on WikiText-103 and PTB, as printed."""
 TABLE_2 = {"low-rank projection": (21.8, 1.3), "cloning": (22.3, 1.8), "LM loss": (21.1, 0.6), "KD loss": (23.5, 3.0)}
@@ -26,44 +45,9 @@ PRINTED_GAIN, PRINTED_GAIN_PTB = 0.028, 0.029
 """The text's gains over PC-LoRA on WikiText-103 and PTB, as shares of perplexity."""
 CELL_DECIMALS, GAIN_DECIMALS = 1, 3
 """Of the cells of both tables, and of the gains as shares."""
-_RANKS = (8, 16, 32, 64, 128, 256)
 _SAMPLES = (1e4, 5e6)
 # Merity et al. (2017), Table 1: training tokens of WikiText-103
 _WIKITEXT_TOKENS = 103_227_021
-
-
-def parameters_per_rank() -> int:
-    """Return what one unit of rank costs over GPT-2 small's 48 linear layers: Σ (m + n) = 147,456."""
-    return _BLOCKS * sum(rows + columns for rows, columns in _LAYERS)
-
-
-def embedding_parameters() -> int:
-    """Return GPT-2 small's token and position embeddings: 39,383,808 numbers."""
-    return (_VOCABULARY + _CONTEXT) * _WIDTH
-
-
-def _deployed() -> Found:
-    embeddings = embedding_parameters()
-    linear = _BLOCKS * sum(rows * columns for rows, columns in _LAYERS)
-    sentence = (
-        f"GPT-2 small's embeddings alone hold {embeddings:,} numbers, and every student has them; LoRA deploys the "
-        f"{linear:,} of its linear layers as well"
-    )
-    numbers = {"embeddings": embeddings, "linear": linear}
-    return Found(Truth.REFUTED if embeddings > _PARAMETERS else Truth.UNDECIDED, sentence, numbers)
-
-
-def _trained(student: str) -> Found:
-    """Say which ranks give the printed number where only factors are counted, embeddings frozen or left out."""
-    unit = parameters_per_rank()
-    printed = Printed.rounded(_PARAMETERS / 1e6, CELL_DECIMALS)
-    ranks = [rank for rank in range(1, _WIDTH + 1) if printed.holds(rank * unit / 1e6)]
-    sentence = (
-        f"{student} hold {unit:,} numbers per unit of rank: 12.4M is rank {', '.join(map(str, ranks)) or 'none'}, "
-        f"which is not among the {', '.join(map(str, _RANKS))} of §5.1; the rank of Table 1 is not told"
-    )
-    found = {"per_rank": unit, "implied_rank": _PARAMETERS / unit}
-    return Found(Truth.UNDECIDED if ranks else Truth.REFUTED, sentence, found)
 
 
 def _improvement() -> Found:
@@ -105,6 +89,50 @@ def _table_2() -> Found:
     return Found(Truth.REFUTED if off else Truth.UNDECIDED, sentence if not off else f"{off} do not add up")
 
 
+def _told_by_no_protocol(what: str) -> Found:
+    return Found(Truth.UNDECIDED, f"not told by the paper, and not measured here: {what}")
+
+
+def _confidence() -> Found:
+    """Compute the half-width of a normal interval with 15 % confidence beside the usual one."""
+    level, usual = 0.15, 0.95
+    narrow, wide = (float(ndtri((1 + confidence) / 2)) for confidence in (level, usual))
+    sentence = (
+        f"an interval that covers the truth in {level:.0%} of repetitions is ± {narrow:.3f} standard errors, a tenth "
+        f"of the usual ± {wide:.2f}: it misses in {1 - level:.0%}; how it was made is not told"
+    )
+    return Found(Truth.UNDECIDED, sentence, {"half_width": narrow, "usual_half_width": wide})
+
+
+def information_of_pairs(rho: sp.Expr) -> sp.Expr:
+    """Return I per pair of coordinates with correlation ρ, −½ log(1 − ρ²) (eq 27), in nats."""
+    return -sp.log(1 - rho**2) / 2
+
+
+def _inverse_for_pairs() -> tuple[bool, str]:
+    """Differentiate I by u = L/(dσ²) = 2(1 − ρ) for ρ in [0, 1): dI/dρ = ρ/(1 − ρ²) ≥ 0 and dρ/du = −½."""
+    rho = sp.Symbol("rho", nonnegative=True)
+    slope = sp.simplify(sp.diff(information_of_pairs(rho), rho) - rho / (1 - rho**2))
+    return bool(slope == 0), (
+        "in the model of eqs 26 and 27 dI/dL = −ρ/(2dσ²(1 − ρ²)) per pair: information falls where the loss rises, for "
+        "0 ≤ ρ < 1"
+    )
+
+
+def _not_inverse() -> Witness:
+    """Take pairs with ρ = −9/10 and ρ = 0: the first have the larger loss and more information."""
+    values = {rho: (2 * (1 - rho), information_of_pairs(rho)) for rho in (sp.Rational(-9, 10), sp.Integer(0))}
+    (large, more), (small, less) = values.values()
+    assert large > small
+    return Witness(
+        f"pairs with ρ = 0 and ρ = −0.9: the loss rises from {float(small):.1f} to {float(large):.1f} σ² a coordinate; "
+        "information of the first against that of the second, which were not to be larger",
+        computed=less,
+        printed=more,
+        lower=True,
+    )
+
+
 def _floor() -> tuple[bool, str]:
     """Run f = x²/2 at η = 1/L = 1: x − (x + ξ) = −ξ, so that E f'² = E ξ² = σ² at every step after the first."""
     x, noise = sp.symbols("x xi", real=True)
@@ -139,7 +167,7 @@ def _correlation() -> Found:
     """Draw optimal ranks with a known slope on the paper's sizes, and count correlations of at least 0.97."""
     generator = np.random.default_rng(0)
     draws, noise = 4_000, 0.35
-    sizes, grid = np.log(np.geomspace(*_SAMPLES, 6)), np.log(_RANKS)
+    sizes, grid = np.log(np.geomspace(*_SAMPLES, 6)), np.log(RANKS)
     shares: dict[str, float] = {}
     for name, slope in (("¼", 0.25), ("½", 0.5)):
         true = slope * (sizes - sizes.mean()) + grid.mean()
@@ -157,7 +185,7 @@ def _correlation() -> Found:
         + "; ".join(f"slope {name} {share:.0%}" for name, share in shares.items())
         + ". Whether 0.97 speaks for ½ depends on seeds and grid, which the paper does not tell; √n runs from "
         f"{root[0]:.0f} to "
-        f"{root[1]:.0f} while the tested ranks end at {_RANKS[-1]}"
+        f"{root[1]:.0f} while the tested ranks end at {RANKS[-1]}"
     )
     return Found(Truth.UNDECIDED, sentence, shares)
 
@@ -167,16 +195,16 @@ def _recommended_rank() -> Found:
     sentence = (
         f"§5.6 recommends 300–400 at 100K samples (√n = {root:.0f}), §6 recommends √n/10 = {root / 10:.1f}, with n the "
         "number of training samples in both, whatever a sample is: a factor of ten; "
-        f"√(5·10⁶) = {np.sqrt(5e6):.0f} is above the width {_WIDTH}"
+        f"√(5·10⁶) = {np.sqrt(5e6):.0f} is above the width {WIDTH}"
     )
     consistent = 300 <= root / 10 <= 400
     return Found(Truth.PROVED if consistent else Truth.REFUTED, sentence, {"sqrt_n": root, "sqrt_n_over_10": root / 10})
 
 
 def _distinct_sequences() -> Found:
-    sequences = _WIKITEXT_TOKENS / _CONTEXT
+    sequences = _WIKITEXT_TOKENS / CONTEXT
     sentence = (
-        f"WikiText-103 has {_WIKITEXT_TOKENS:,} training tokens, {sequences:,.0f} sequences of {_CONTEXT:,}: there are "
+        f"WikiText-103 has {_WIKITEXT_TOKENS:,} training tokens, {sequences:,.0f} sequences of {CONTEXT:,}: there are "
         "no 5M"
     )
     return Found(
@@ -215,18 +243,18 @@ def _principal_components() -> Found:
 
 
 def _smaller_ranks() -> Found:
-    times = _VOCABULARY / (4 * _WIDTH)
+    times = VOCABULARY / (4 * WIDTH)
     sentence = (
         "§6 wants lower ranks for larger layers and higher ranks for embeddings; GPT-2's embedding, "
-        f"{_VOCABULARY:,} × {_WIDTH}, is its largest matrix: {times:.0f} times its widest layer"
+        f"{VOCABULARY:,} × {WIDTH}, is its largest matrix: {times:.0f} times its widest layer"
     )
     return Found(Truth.REFUTED if times > 1 else Truth.UNDECIDED, sentence)
 
 
 def _smaller_shares() -> Found:
     """Find ranks at which the embedding has the higher rank and keeps the smaller share of its numbers."""
-    ranks = {"embedding": (_VOCABULARY, 300), "MLP": (4 * _WIDTH, 250)}
-    shares = {name: rank * (rows + _WIDTH) / (rows * _WIDTH) for name, (rows, rank) in ranks.items()}
+    ranks = {"embedding": (VOCABULARY, 300), "MLP": (4 * WIDTH, 250)}
+    shares = {name: rank * (rows + WIDTH) / (rows * WIDTH) for name, (rows, rank) in ranks.items()}
     sentence = ", ".join(f"the {name} at rank {ranks[name][1]} keeps {share:.1%}" for name, share in shares.items())
     both = shares["embedding"] < shares["MLP"] and ranks["embedding"][1] > ranks["MLP"][1]
     return Found(
@@ -297,12 +325,12 @@ STATEMENT = Statement(
                 Reading(
                     "deployed",
                     "the numbers of the whole student, as the teacher's 124.0 are",
-                    (_computed("embeddings of GPT-2 small", _deployed),),
+                    (_computed("embeddings of GPT-2 small", deployed_numbers),),
                 ),
                 Reading(
                     "trained",
                     "the numbers that are trained, embeddings frozen or left out",
-                    (_computed("factors of GPT-2 small", lambda: _trained("the factors of all linear layers")),),
+                    (_computed("factors of GPT-2 small", lambda: trained_numbers("the factors of all linear layers")),),
                 ),
             ),
         ),
@@ -312,6 +340,30 @@ STATEMENT = Statement(
             "2.8% over PC-LoRA on WikiText-103, more pronounced on PTB (2.9%)",
             "the cells admit 2.8 to 3.8% and 2.7 to 3.2%: report differences with intervals over seeds",
             _computed("the two gains", _improvement),
+        ),
+        _claim(
+            "table-1-speedup",
+            "Table 1",
+            "speedup of training 3.2 × (KD), 3.1 × (FitNets), 3.5 × (LoRA-FT), 3.3 × (PC-LoRA), 3.6 × (LRC)",
+            "at equal tokens below 3 × with the teacher beside the student, at most 1.5 × with adapters at all layers",
+            proof(Form.CORRECTED, "passes per token", training_costs),
+            readings=(
+                Reading(
+                    "equal-tokens",
+                    "equal tokens, the teacher run on each, time as multiplications",
+                    (_computed("one forward pass of the teacher", teacher_beside),),
+                ),
+                Reading(
+                    "cached",
+                    "equal tokens, the teacher's outputs kept from before, time as multiplications",
+                    (_computed("multiplications of the student", teacher_cached),),
+                ),
+                Reading(
+                    "other",
+                    "fewer tokens or steps for the same loss, or seconds that do not go with multiplications",
+                    (_computed("protocol", lambda: _told_by_no_protocol("tokens, steps and seconds of each method")),),
+                ),
+            ),
         ),
         _claim(
             "table-1-teacher",
@@ -329,12 +381,12 @@ STATEMENT = Statement(
                 Reading(
                     "deployed",
                     "the numbers of the whole model that is used",
-                    (_computed("numbers of GPT-2 small", _deployed),),
+                    (_computed("numbers of GPT-2 small", deployed_numbers),),
                 ),
                 Reading(
                     "trained",
                     "the numbers that are trained",
-                    (_computed("adapters of GPT-2 small", lambda: _trained("adapters at all linear layers")),),
+                    (_computed("adapters of GPT-2 small", lambda: trained_numbers("adapters at all linear layers")),),
                 ),
             ),
         ),
@@ -354,11 +406,48 @@ STATEMENT = Statement(
             measured_later(Form.PRINTED, "ablation", "the same ablation over seeds"),
         ),
         _claim(
+            "accuracy-over-rank",
+            "§5.5, Figure 1(b)",
+            "test accuracy first rises with the rank, then falls (§5.5); it has an inverse relationship (Figure 1(b))",
+            "accuracy with an interval over seeds at every rank; §5.1 measures perplexity and defines no accuracy",
+            readings=(
+                Reading(
+                    "rises-then-falls",
+                    "it is largest at a rank within the tested ones",
+                    (_computed("numbers", lambda: _told_by_no_protocol("accuracy at each rank")),),
+                ),
+                Reading(
+                    "falls",
+                    "it falls with the rank throughout, which excludes the other",
+                    (_computed("numbers", lambda: _told_by_no_protocol("accuracy at each rank")),),
+                ),
+            ),
+        ),
+        _claim(
             "correlation",
             "§5.6",
             "correlation 0.97 supports r* = O(√n)",
             "a slope with an interval, its rivals named, edge ranks censored",
             _computed("correlation under another exponent", _correlation),
+        ),
+        _claim(
+            "figure-2a-interval",
+            "Figure 2(a)",
+            "the shaded region shows a 15% confidence interval",
+            "a 95 % interval over seeds, and how it was made",
+            _computed("15 % confidence", _confidence),
+            readings=(
+                Reading(
+                    "level",
+                    "it covers the truth in 15 % of repetitions",
+                    (_computed("what it was made of", lambda: _told_by_no_protocol("seeds and data of Figure 2(a)")),),
+                ),
+                Reading(
+                    "width",
+                    "it is the curve ± 15 %, of unknown confidence",
+                    (_computed("what it was made of", lambda: _told_by_no_protocol("seeds and data of Figure 2(a)")),),
+                ),
+            ),
         ),
         _claim(
             "recommended-rank",
@@ -387,6 +476,30 @@ STATEMENT = Statement(
             "cloning raises mutual information by 1.2 nats (MINE)",
             "with controls, ceilings and an estimator that passes tasks of known value",
             measured_later(Form.PRINTED, "MI", "MINE and its peers on paired seeds"),
+        ),
+        _claim(
+            "inverse-correlation",
+            "§5.7",
+            "the clone loss shows the expected inverse correlation with mutual information",
+            "information falls with the loss for pairs of one variance and ρ ≥ 0; rotated or rescaled states have any",
+            proof(Form.CORRECTED, "pairs of one variance", _inverse_for_pairs),
+            readings=(
+                Reading(
+                    "pairs",
+                    "expected in the model of eqs 26 and 27 with ρ ≥ 0",
+                    (proof(Form.PRINTED, "the slope of information", _inverse_for_pairs),),
+                ),
+                Reading(
+                    "states",
+                    "expected of hidden states as such",
+                    (witness("pairs that point apart", _not_inverse),),
+                ),
+                Reading(
+                    "measured",
+                    "seen over the layers of Figure 2(b)",
+                    (_computed("numbers", lambda: _told_by_no_protocol("loss and information of each layer")),),
+                ),
+            ),
         ),
         _claim(
             "figure-3-learning-rate",

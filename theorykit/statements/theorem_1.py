@@ -15,6 +15,7 @@ from theorykit.arguments import Floats
 from theorykit.convergence import factored_smoothness_bound, printed_sgd_bound, sgd_convergence_bound, tuned_step_size
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Form, Witness, identity, measured_later, proof, search, witness
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _LW, _G, _M, _BALL = sp.symbols("L_W G M B", nonnegative=True)
@@ -227,6 +228,16 @@ def _bias() -> tuple[bool, str]:
     )
 
 
+def _never_below_the_noise() -> tuple[bool, str]:
+    """Take the run of :func:`_noise` at ε = 0 and every length: its average (T − 1)σ²/T tends to σ²."""
+    start, first, second = second_moments(2, noise=_S2)
+    limit = sp.limit((_T - 1) * _S2 / _T, _T, sp.oo)
+    return bool((start, first, second) == (0, _S2, _S2) and limit == _S2), (
+        "f = x²/2, η = 1/L = 1, ε = 0: the average squared gradient norm tends to σ² and not to 0: a bounded ε, even "
+        "ε = 0, guarantees no convergence at a fixed step"
+    )
+
+
 def _tuned() -> tuple[bool, str]:
     free = 2 * _GAP / (_ETA * _T) + _L * _ETA * _S2
     step = sp.sqrt(2 * _GAP / (_L * _S2 * _T))
@@ -342,6 +353,27 @@ STATEMENT = Statement(
             ),
             kind=Kind.UPPER,
             remark="wrong in its last two terms; the ε term has no place where SGD follows its own loss",
+        ),
+        Equation(
+            key="convergence-guaranteed",
+            label="after Theorem 1",
+            printed="convergence is guaranteed as long as the approximation error ε is bounded",
+            corrected="to a stationary point without noise or with a tuned step, whatever ε; else to a floor Lησ² + β²",
+            checks=(proof(Form.CORRECTED, "telescoped descent", _telescoped),),
+            kind=Kind.CLAIM,
+            remark="ε has no part in it: SGD on the factors follows its own loss",
+            readings=(
+                Reading(
+                    "stationary",
+                    "at η = 1/L the average squared gradient norm tends to 0",
+                    (proof(Form.PRINTED, "a noisy quadratic", _never_below_the_noise, refutes=True),),
+                ),
+                Reading(
+                    "neighbourhood",
+                    "at η = 1/L the average squared gradient norm comes down to a floor that does not grow with T",
+                    (proof(Form.PRINTED, "telescoped descent", _telescoped),),
+                ),
+            ),
         ),
     ),
     symbols=(

@@ -23,6 +23,7 @@ from theorykit.complexity import (
 )
 from theorykit.statements.enclosure import certainly
 from theorykit.statements.evidence import Form, Found, Truth, Value, cited, computation, measured_later, proof, search
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK, _N = sp.symbols("m n r N", positive=True)
@@ -289,6 +290,27 @@ def _implied() -> tuple[bool, str]:
     )
 
 
+def _implied_without_log() -> tuple[bool, str]:
+    """Check r(m + n)/√N ≥ 1/√N for r, m, n ≥ 1, so that the rate follows from the rank-free bound without any log N."""
+    shift = {symbol: 1 + sp.Symbol(f"d_{symbol.name}", nonnegative=True) for symbol in (_ROWS, _COLUMNS, _RANK)}
+    product = sp.expand((_RANK * (_ROWS + _COLUMNS)).subs(shift) - 1)
+    return bool(product.is_positive), (
+        "r(m + n) ≥ 1: with constants of at least 2ρBR and 3c it follows from the rank-free bound 2ρBR/√N + 3c "
+        "sqrt(log(2/δ)/(2N)), with no log N, as an upper bound that the rank has no part in"
+    )
+
+
+def _at_most_root() -> tuple[bool, str]:
+    """Check R̂(r)/√r falls: for falling s_j² the mean of the r largest does, so that R̂(2r) ≤ √2 R̂(r)."""
+    least, *more = sp.symbols("q d1:4", nonnegative=True)
+    squares = [least + sum(more[j:]) for j in range(len(more) + 1)]
+    doubled = [sp.expand(2 * sum(squares[:r]) - sum(squares[: 2 * r])).is_nonnegative for r in (1, 2)]
+    return all(doubled), (
+        "computed for four singular values: doubling the rank at most doubles Σ_(j≤r) s_j², R̂(2r) ≤ √2 R̂(r): the "
+        "complexity under ‖W‖_F ≤ B does not grow linearly with r(m + n)"
+    )
+
+
 def _threshold_gaps(generator: np.random.Generator, count: int) -> Floats:
     """Measure gaps of one-dimensional linear models against the corrected bound at δ = 0.001.
 
@@ -330,6 +352,29 @@ STATEMENT = Statement(
             kind=Kind.UPPER,
             remark="true with large enough constants, vacuous, and dominated by a bound without the rank",
             condition="loss bounded and Lipschitz, models linear, inputs bounded",
+        ),
+        Equation(
+            key="gap-rate-without-log",
+            label="abstract, §1",
+            printed="the generalization gap scales as O(r(m + n)/√n), linearly, without Theorem 2's log n",
+            corrected="a bound needs neither log n nor the rank; the complexity grows at most like √r",
+            checks=(proof(Form.CORRECTED, "growth with the rank", _at_most_root),),
+            kind=Kind.CLAIM,
+            readings=(
+                Reading(
+                    "upper",
+                    "an upper bound up to the term with δ, for bounded Lipschitz losses of linear models",
+                    (
+                        proof(Form.PRINTED, "follows from the rank-free bound", _implied_without_log),
+                        cited(Form.PRINTED, "the rank-free bound itself", _SOURCE),
+                    ),
+                ),
+                Reading(
+                    "growth",
+                    "the complexity that bounds the gap grows linearly with r(m + n)",
+                    (proof(Form.PRINTED, "growth with the rank", _at_most_root, refutes=True),),
+                ),
+            ),
         ),
         Equation(
             key="gap-linear-in-rank",

@@ -32,6 +32,7 @@ from theorykit.statements.evidence import (
     search,
     witness,
 )
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 
@@ -324,6 +325,30 @@ def _worth() -> Found:
     return Found(Truth.UNDECIDED, sentence, forms | {"exact": exact})
 
 
+def _falls() -> tuple[bool, str]:
+    slope = sp.simplify(sp.diff(_CORRECTED, _LOSS) + _D / (2 * _LOSS))
+    return bool(slope == 0), (
+        "the corrected bound (d/2) log(dσ²/L) falls with L, slope −d/(2L): a smaller loss has a larger lower bound"
+    )
+
+
+def _smaller_loss_and_less_information() -> Witness:
+    """Compare H_t + noise of variance ¼ with 2 H_t + noise of variance 1/100, H_t normal: I = ½ log(1 + a²/v)."""
+
+    def student(gain: int, noise: sp.Rational) -> tuple[sp.Expr, sp.Expr]:
+        return (gain - 1) ** 2 + noise, sp.log(1 + gain**2 / noise) / 2
+
+    (near, less), (far, more) = student(1, sp.Rational(1, 4)), student(2, sp.Rational(1, 100))
+    assert near < far
+    return Witness(
+        f"H_t + noise with loss {float(near):.2f} and 2 H_t + less noise with loss {float(far):.2f}: information of "
+        "the first against that of the second, which the smaller loss was to pass",
+        computed=less,
+        printed=more,
+        lower=True,
+    )
+
+
 def _constant_too_large(values: Mapping[str, Floats]) -> str:
     given = float(values["constant"])
     largest = float(largest_printed_constant(values["dimension"], values["variance"]))
@@ -377,6 +402,27 @@ STATEMENT = Statement(
             kind=Kind.LOWER,
             remark="false for every const above −log d that knows nothing of σ; for a smaller one the right side is "
             "negative",
+        ),
+        Equation(
+            key="remark-1",
+            label="Remark 1",
+            printed="by minimizing the MSE of activations we implicitly maximize their mutual information",
+            corrected="it maximizes a lower bound; of two students the one with the larger loss may carry more",
+            checks=(proof(Form.CORRECTED, "the bound falls with the loss", _falls),),
+            kind=Kind.CLAIM,
+            remark="information does not see rotation and scale, the loss does",
+            readings=(
+                Reading(
+                    "bound",
+                    "a smaller loss has a larger lower bound on the information",
+                    (proof(Form.PRINTED, "the bound falls with the loss", _falls),),
+                ),
+                Reading(
+                    "information",
+                    "of two students the one with the smaller loss carries no less information",
+                    (witness("a student that doubles the teacher", _smaller_loss_and_less_information),),
+                ),
+            ),
         ),
         Equation(
             key="eq-26",

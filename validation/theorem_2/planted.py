@@ -431,6 +431,38 @@ def _walk(count: int) -> float:
     return math.exp(math.lgamma(count + 1) - 2 * math.lgamma(count / 2 + 1) - count * math.log(2.0))
 
 
+def _rate_findings() -> list[Finding]:
+    """Hold the abstract's rate against orthogonal samples, by all signs: as a bound, and as a growth."""
+    size, rank = 8, 2
+    values = enumerated_complexity(np.array([np.outer(row, row) for row in np.eye(size)]))
+    first, second = float(values[rank - 1]), float(values[2 * rank - 1])
+    named: dict[str, Any] = {"form": Form.PRINTED, "method": "exact instance", "unit": UNIT}
+    bound = 2 * rank * 2 * size / math.sqrt(size)
+    return [
+        compared(
+            "gap-rate-without-log",
+            f"r(m + n)/√N, r = {2 * rank}, beside the complexity of {size} orthogonal samples",
+            second,
+            bound,
+            second <= bound,
+            reason=f"complexity {second:.4g}, bound {bound:.4g}.",
+            key="upper-bound",
+            **named,
+        ),
+        compared(
+            "gap-rate-without-log",
+            f"complexity at rank {2 * rank} is twice that at rank {rank}, {size} orthogonal samples",
+            second,
+            2 * first,
+            math.isclose(second, 2 * first, rel_tol=0.1),
+            reason=f"complexities {first:.4g} and {second:.4g}, ratio {second / first:.4g} and not 2.",
+            key="linear-growth",
+            expected=("VIOLATED",),
+            **named,
+        ),
+    ]
+
+
 def printed_findings(ctx: Context[Any]) -> list[Finding]:
     """Hold eqs 19 and 21 as printed against their formula, near their crossing with c or B R, and at GPT-2's size.
 
@@ -467,6 +499,7 @@ def printed_findings(ctx: Context[Any]) -> list[Finding]:
             of={"sample": "one X", "n": count},
         ),
     ]
+    findings += _rate_findings()
     count, size, delta = 100_000, 768, 0.05
     for rank, rounded in ((8, 447), (64, 3579), (256, 14316)):
         written = rank * 2 * size * math.log(count) / math.sqrt(count) + math.sqrt(math.log(1 / delta) / count)
