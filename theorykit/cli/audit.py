@@ -33,6 +33,12 @@ def audit(
     form: Annotated[str, typer.Option("--format", help="table, md, html, json, latex or csv.")] = "table",
     trials: Annotated[int, typer.Option(help="Trials of each adversarial search.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 0,
+    paper: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Text of the paper: which sentence makes which claim, and which is not listed."
+        ),
+    ] = None,
     json: Json = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")] = None,
     quiet: Quiet = False,
@@ -48,8 +54,12 @@ def audit(
             f"format {form!r} is not known", f"{did_you_mean(form, FORMATS)}give one of {', '.join(FORMATS)}"
         )
     check_outputs(output=output)
+    if paper is not None:
+        from theorykit.cli.audit_paper import walked
+
+        _give(walked(paper, form), output)
+        return
     from theorykit.cli.output import progress
-    from theorykit.results import write_whole
     from theorykit.statements import find_statement
     from theorykit.statements.audit import run_audit
     from theorykit.statements.evidence import Effort
@@ -65,15 +75,21 @@ def audit(
         _print(found, pair and pair[0])
     else:
         text = _written(found, form, {"statement": key, "trials": trials, "seed": seed}, pair and pair[0])
-        if output is None:
-            typer.echo(text)
-        else:
-            write_whole(output, text + "\n")
+        _give(text, output)
     if found.broken:
         from theorykit.cli.output import warn
 
         warn(tuple(part.sentence for part in found.broken), quiet=False)
         raise typer.Exit(VIOLATED)
+
+
+def _give(text: str, output: Path | None) -> None:
+    from theorykit.results import write_whole
+
+    if output is None:
+        typer.echo(text)
+    else:
+        write_whole(output, text + "\n")
 
 
 def _written(found: Audit, form: str, inputs: dict[str, Any], statement: Statement | None) -> str:

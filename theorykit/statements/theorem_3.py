@@ -404,27 +404,6 @@ STATEMENT = Statement(
             "negative",
         ),
         Equation(
-            key="remark-1",
-            label="Remark 1",
-            printed="by minimizing the MSE of activations we implicitly maximize their mutual information",
-            corrected="it maximizes a lower bound; of two students the one with the larger loss may carry more",
-            checks=(proof(Form.CORRECTED, "the bound falls with the loss", _falls),),
-            kind=Kind.CLAIM,
-            remark="information does not see rotation and scale, the loss does",
-            readings=(
-                Reading(
-                    "bound",
-                    "a smaller loss has a larger lower bound on the information",
-                    (proof(Form.PRINTED, "the bound falls with the loss", _falls),),
-                ),
-                Reading(
-                    "information",
-                    "of two students the one with the smaller loss carries no less information",
-                    (witness("a student that doubles the teacher", _smaller_loss_and_less_information),),
-                ),
-            ),
-        ),
-        Equation(
             key="eq-26",
             label="eq 26",
             printed="L_clone = 2dσ²(1 − ρ)",
@@ -450,6 +429,27 @@ STATEMENT = Statement(
             ),
             kind=Kind.LOWER,
             remark="the inequality points the other way",
+        ),
+        Equation(
+            key="remark-1",
+            label="Remark 1",
+            printed="by minimizing the MSE of activations we implicitly maximize their mutual information",
+            corrected="it maximizes a lower bound; of two students the one with the larger loss may carry more",
+            checks=(proof(Form.CORRECTED, "the bound falls with the loss", _falls),),
+            kind=Kind.CLAIM,
+            remark="information does not see rotation and scale, the loss does",
+            readings=(
+                Reading(
+                    "bound",
+                    "a smaller loss has a larger lower bound on the information",
+                    (proof(Form.PRINTED, "the bound falls with the loss", _falls),),
+                ),
+                Reading(
+                    "information",
+                    "of two students the one with the smaller loss carries no less information",
+                    (witness("a student that doubles the teacher", _smaller_loss_and_less_information),),
+                ),
+            ),
         ),
     ),
     symbols=(
