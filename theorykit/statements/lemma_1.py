@@ -29,6 +29,7 @@ from theorykit.statements.evidence import (
     Witness,
     cited,
     computation,
+    drawn_once,
     identity,
     proof,
     search,
@@ -60,13 +61,16 @@ def _tail() -> tuple[bool, str]:
 
 
 def _near_students(generator: np.random.Generator, count: int) -> Floats:
-    """Draw matrices and rank-r students, many of them near the best one; ε / (the student's error)."""
+    """Draw matrices and rank-r students, many of them near the best one; ε / (the student's error).
+
+    The norm and the normal noise do not change under rotations, so that W = diag(s) stands for every matrix.
+    """
     rows, columns, rank = 6, 5, 2
-    matrices = generator.standard_normal((count, rows, columns)) * generator.exponential(size=(count, 1, columns)) ** 2
-    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    s = -np.sort(-(generator.exponential(size=(count, columns)) ** 2), axis=1)
+    matrices = s[:, None, :] * np.eye(rows, columns)
     noise = 10.0 ** generator.uniform(-6, 1, (count, 1, 1))
-    left = u[:, :, :rank] * s[:, None, :rank] + noise * generator.standard_normal((count, rows, rank))
-    right = vt[:, :rank] + noise * generator.standard_normal((count, rank, columns))
+    left = matrices[:, :, :rank] + noise * generator.standard_normal((count, rows, rank))
+    right = np.eye(rank, columns) + noise * generator.standard_normal((count, rank, columns))
     error = np.linalg.norm(matrices - left @ right, axis=(1, 2))
     ratio: Any = np.sqrt((s[:, rank:] ** 2).sum(axis=1)) / error
     return np.asarray(ratio, dtype=np.float64)
@@ -395,6 +399,7 @@ _BILINEAR = (
 )
 
 
+@drawn_once
 def _norms(generator: np.random.Generator, count: int) -> dict[str, Floats]:
     """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36.
 
