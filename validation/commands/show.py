@@ -123,7 +123,8 @@ def _print(read: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
 
 
 _LEGEND = (
-    "An equation stands as printed, below it as corrected. In general: for all instances, by theorykit audit. On "
+    "An equation stands as printed, below it as corrected. In general: for all instances, by theorykit audit; "
+    "AMBIGUOUS: readings with different verdicts, shown with the statement. On "
     "students: HOLDS was not contradicted there, even where it is refuted in general; N/A: an assumption fails; "
     "UNFALS.: nothing is registered that could be contradicted; instrument: whether the measurement itself can be "
     "trusted. VACUOUS: the bound says no more than what is known without it. Measured stands beside the bound, of the "
