@@ -190,6 +190,25 @@ def test_dudleys_bound_is_searched_alone(monkeypatch):
     assert run_audit("eq-21", effort=EFFORT).rows[0].corrected_truth == "REFUTED"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_COVERING_RADIUS_SQUARED", 2 * theorem_2._COVERING_RADIUS_SQUARED),
+        ("_COVERING_RADIUS_SQUARED", theorem_2._COVERING_RADIUS_SQUARED / 2),
+        ("_SMALL", 6),  # 7 e/(6 π) is above 1
+    ],
+)
+def test_a_wrong_step_of_eq_20_breaks_its_proof(monkeypatch, name, value):
+    monkeypatch.setattr(theorem_2, name, value)
+    assert run_audit("eq-20", effort=EFFORT).rows[0].broken
+
+
+def test_the_constant_of_eq_20_is_seen_to_four_digits():
+    constant = sp.sqrt(sp.pi * sp.E / 6) * (1 + sp.sqrt(2))
+    assert certainly(sp.Rational(28802, 10**4), constant)
+    assert not certainly(sp.Rational(2880, 10**3), constant)
+
+
 def test_another_constant_of_dudleys_integral_breaks_its_proof(monkeypatch):
     monkeypatch.setattr(theorem_2, "dudley_constant", lambda: 11.7514)
     assert "11.751456" in run_audit("eq-21", effort=EFFORT).rows[0].broken[0].sentence

@@ -42,11 +42,17 @@ def test_speedups_are_held_against_the_costs_up_to_their_rounding(monkeypatch, s
     assert (teacher_beside().truth, teacher_cached().truth) == (beside, cached)
 
 
+def test_the_teachers_numbers():
+    found = training_cost.teacher_numbers()
+    assert found.numbers == {"parameters": 124_439_808}  # as transformers counts gpt2
+    assert "prints as 124 million and does not print as Table 1's 124.0" in found.sentence
+
+
 def test_the_limits_by_hand():
     assert teacher_beside().numbers == {"limit": 3.0, "above": 5}
     # 12 · 12 · 768² in the layers and 50,257 · 768 in the output
     dense, head = 144 * 768**2, 50_257 * 768
-    assert teacher_cached().numbers["limit"] == pytest.approx((dense + head) / (12.4e6 + head))
+    assert teacher_cached().numbers["limit"] == pytest.approx((dense + head) / (12.35e6 + head))
     held, sentence = training_cost.training_costs()
     assert held
     assert f"at most {3 * (dense + head) / (2 * (dense + head) - 3 * 768**2):.2f} times" in sentence
