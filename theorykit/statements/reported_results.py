@@ -347,7 +347,7 @@ STATEMENT = Statement(
             "table-1-speedup",
             "Table 1",
             "speedup of training 3.2 × (KD), 3.1 × (FitNets), 3.5 × (LoRA-FT), 3.3 × (PC-LoRA), 3.6 × (LRC)",
-            "at equal tokens below 3 × with the teacher beside the student, at most 1.5 × with adapters at all layers",
+            "at equal tokens below 3 × with the teacher beside the student, about 1.5 × with adapters at all layers",
             proof(Form.CORRECTED, "passes per token", training_costs),
             readings=(
                 Reading(

@@ -307,7 +307,7 @@ def _admitted(
 ) -> Finding:
     """Judge whether some values that print as the cells give one that prints as the text."""
     reason = f"cells admit {computed.low:.4g} to {computed.high:.4g}, the text is {told.low:.4g} to {told.high:.4g}."
-    numbers: dict[str, Any] = {"measured": computed.middle, "bound": told.middle}
+    numbers: dict[str, Any] = {"measured": computed.middle, "bound": told.high if told.low == 0 else told.middle}
     named: dict[str, Any] = {"form": Form.PRINTED, "unit": unit, "key": key, "of": of, "method": "rounded cells"}
     return exact(equation, what, computed.meets(told), reason=reason, expected=(expected,), **numbers, **named)
 
