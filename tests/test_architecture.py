@@ -24,7 +24,17 @@ FLOORS = {
     "cli": 6,
 }
 OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
-HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "scipy.optimize",
+    "scipy.stats",
+    "sympy",
+    "statsmodels",
+)
 CIRCLE_FREE = ("theorykit", "validation", "paper_figs")
 RUNS_MODELS = {
     *(f"models/{name}.py" for name in ("analysis", "calibration", "causality", "hidden_states", "language_model")),
