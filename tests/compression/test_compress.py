@@ -415,3 +415,20 @@ def test_the_trainer_trains_the_factors_and_its_checkpoint_loads(compressed, tmp
     tokens = random_tokens(2, 20)
     with torch.no_grad():
         assert torch.equal(again(tokens).logits, loaded.eval()(tokens).logits)
+
+
+def test_a_text_that_the_tokenizer_breaks_into_bytes_is_told():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    plain.pre_tokenizer, plain.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    model = language_model(tiny_llama(vocab_size=300), PreTrainedTokenizerFast(tokenizer_object=plain))
+    settings = replace(SETTINGS, own_text=False)
+    told = [
+        compress(model, Text(name, 400 * text), budget=0.9, settings=settings)[1].warnings
+        for name, text in (("latin", "the sea "), ("greek", "η θάλασσα "))
+    ]
+    assert told[0] == ()
+    assert told[1][0].startswith("greek has 1.8 tokens per character")

@@ -129,7 +129,7 @@ def _compressed(
         for layer in plan.layers
     )
     plan = replace(plan, ranks=ranks, layers=layers)
-    report = _report(prepared, student, plan, budget, dtype, losses, healing, stages.seconds)
+    report = _report(prepared, student, plan, budget, dtype, losses, healing, further, stages.seconds)
     mark(student.module)
     return student, report
 
@@ -217,6 +217,7 @@ def _report(
     dtype: str,
     losses: list[TextLoss],
     healing: Healing | None,
+    further: Sequence[TextPieces],
     seconds: dict[str, float],
 ) -> CompressionReport:
     model = prepared.model
@@ -242,11 +243,11 @@ def _report(
         calibration={kind.name: kind.moments.numel() for kind in prepared.pieces},
         seed=prepared.settings.seed,
         seconds={name: round(value, 1) for name, value in seconds.items()},
-        warnings=_warnings(plan),
+        warnings=_warnings(plan, (*prepared.pieces, *further)),
     )
 
 
-def _warnings(plan: CompressionPlan) -> tuple[str, ...]:
+def _warnings(plan: CompressionPlan, pieces: Sequence[TextPieces]) -> tuple[str, ...]:
     held = [layer for layer in plan.layers if layer.reason]
     everything = sum(math.prod(layer.shape) for layer in plan.layers)
     sentences = []
@@ -254,4 +255,10 @@ def _warnings(plan: CompressionPlan) -> tuple[str, ...]:
         sizes = [math.prod(layer.shape) for layer in held if layer.reason == reason]
         stay = "1 linear layer stays" if len(sizes) == 1 else f"{len(sizes)} linear layers stay"
         sentences.append(f"{stay} dense ({sum(sizes) / everything:.1%} of the linear numbers): {reason}.")
+    sentences += [
+        f"{kind.name} has {kind.tokens_per_character:.2g} tokens per character: the tokenizer knows none of its words, "
+        "and what is measured on it says little."
+        for kind in pieces
+        if kind.is_broken_up
+    ]
     return tuple(sentences)

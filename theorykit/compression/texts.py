@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,6 +20,7 @@ from theorykit.rank_selection.calibrated import builtin_text
 
 OWN_TEXT = "the model's own text"
 _PROMPT = 4
+_MEASURED_CHARACTERS = 20_000
 _SAMPLED_AT_ONCE = 64
 
 
@@ -47,6 +48,7 @@ class TextPieces:
         prices: For the measured prices, and for choosing between allocations.
         judging: For the losses that are reported; nothing is chosen on them.
         healing: What is left of the text; may be empty.
+        tokens_per_character: Of the text; None where the model wrote it.
     """
 
     name: str
@@ -55,6 +57,12 @@ class TextPieces:
     prices: torch.Tensor
     judging: torch.Tensor
     healing: torch.Tensor
+    tokens_per_character: float | None = None
+
+    @property
+    def is_broken_up(self) -> bool:
+        """Return whether the tokenizer knows no words of the text: it makes more tokens than there are characters."""
+        return self.tokens_per_character is not None and self.tokens_per_character > 1
 
 
 def default_texts() -> list[Text]:
@@ -78,7 +86,9 @@ def text_pieces(model: LanguageModel, text: Text, sizes: PieceSizes) -> TextPiec
         wanted = max(wanted, min(len(ids) // max(usable, 1), wanted + sizes.healing))
     hint = f"give a longer text, at least {sizes.least * block:,} tokens for moments, prices and judging"
     tokens = token_blocks(model, text.text, wanted * block, block, name=text.name, hint=hint)
-    return _cut(text.name, text.sha256, tokens, sizes)
+    beginning = text.text[:_MEASURED_CHARACTERS]
+    count = len(model.tokenizer(beginning, add_special_tokens=False)["input_ids"])
+    return replace(_cut(text.name, text.sha256, tokens, sizes), tokens_per_character=count / len(beginning))
 
 
 def own_pieces(
