@@ -19,6 +19,7 @@ from theorykit.errors import InputError, NonFiniteError
 from theorykit.models import calibration, statistics
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
+from theorykit.models.truncation import log_probabilities
 from theorykit.spectra import whitened_singular_values
 
 MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -157,6 +158,73 @@ def test_the_model_is_left_as_it_was(name):
         assert torch.equal(value, before[key])
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float16, 2e-2)])
+def test_moments_in_other_precision(dtype, tolerance, batch, llama):
+    """Sums are kept in float64, each layer's its own, although gate and up read one input."""
+    tokens = random_tokens(4, 16)
+    expected = collect_statistics(language_model(llama), tokens, generator=generator(), batch=batch)
+    found = collect_statistics(language_model(tiny_llama().to(dtype)), tokens, generator=generator(), batch=batch)
+    for part, other in zip(found, expected, strict=True):
+        assert part.own.dtype == torch.float64
+        assert relative(part.own, other.own) < tolerance
+        assert relative(part.pulled, other.pulled) < tolerance
+
+
+def in_training(module):
+    return module.train().requires_grad_()
+
+
+@pytest.mark.parametrize("wrap", [in_training, torch.compile, torch.nn.DataParallel])
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_however_a_model_is_handed_over_it_is_judged_as_it_is(wrap, mode):
+    """No dropout, no compiled graph, no gradient kept in a parameter; and it is left as it was."""
+    tokens, parameters = random_tokens(2, 16), {"attn_pdrop": 0.3, "resid_pdrop": 0.3, "embd_pdrop": 0.3}
+    expected = collect_statistics(language_model(tiny_gpt2(**parameters)), tokens, generator=generator())
+    module = wrap(tiny_gpt2(**parameters))
+    module.training = not module.training  # of the outermost alone
+    before = [part.training for part in module.modules()]
+    with mode():
+        model = language_model(module)
+        found = collect_statistics(model, tokens.clone(), generator=generator())
+        log_p = log_probabilities(model, tokens)
+    for part, other in zip(found, expected, strict=True):
+        assert part.name == other.name
+        assert torch.equal(part.own, other.own)
+        assert torch.equal(part.pulled, other.pulled)
+    assert torch.equal(log_p, log_probabilities(language_model(tiny_gpt2(**parameters)), tokens))
+    assert [part.training for part in module.modules()] == before
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert {parameter.requires_grad for parameter in module.parameters()} == {wrap is in_training}
+
+
+def test_a_model_made_under_inference_mode_is_refused():
+    with torch.inference_mode():
+        model = language_model(tiny_llama())
+    with pytest.raises(InputError, match=r"made under torch\.inference_mode"):
+        collect_statistics(model, random_tokens(2, 8), generator=generator())
+
+
+def test_a_matrix_that_is_also_used_turned_is_left_dense():
+    """The moments of W x tell nothing of the loss of Wᵀ y, which the truncation would cost as well."""
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed_tokens, self.lm_head = torch.nn.Embedding(97, 8), torch.nn.Linear(8, 97, bias=False)
+            self.inner, self.outer = torch.nn.Linear(8, 12, bias=False), torch.nn.Linear(8, 8)
+
+        def forward(self, input_ids):
+            x = self.outer(self.embed_tokens(input_ids))
+            return type("Output", (), {"logits": self.lm_head(x + self.inner(x).relu() @ self.inner.weight)})
+
+    model = language_model(Tied().requires_grad_(False))
+    parts = collect_statistics(model, random_tokens(2, 8), generator=generator())
+    assert [part.name for part in parts] == ["outer"]
+    assert list(calibration.why_left_out(model, parts)) == ["inner"]
+
+
 def test_hooks_go_after_an_error(llama):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -250,7 +318,7 @@ def test_a_layer_that_is_never_used_is_left_out_with_the_reason():
     model = language_model(module.requires_grad_(False))
     parts = collect_statistics(model, random_tokens(2, 8), generator=generator())
     assert len(parts) == 14
-    assert calibration.why_left_out(model, parts) == {"extra": "takes no part in the forward pass"}
+    assert calibration.why_left_out(model, parts) == {"extra": "its products with the text were not seen"}
     spectra = whitened_spectra(model, parts)
     assert spectra.is_calibrated
     assert [part.layer.name for part in spectra.held] == ["extra"]

@@ -20,6 +20,7 @@ from theorykit.models.module_layers import module_layers
 from theorykit.models.products import ChangedInPlaceError, ParameterProducts
 from theorykit.models.skeleton import skeleton_like
 from theorykit.models.sources import module_source, open_weights
+from theorykit.rank_selection.budget import parse_budget
 
 SMALL = {"vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
 
@@ -117,6 +118,41 @@ def test_raw_parameters_are_layers_where_states_are_multiplied_by_them():
     assert shapes["blocks[0]"] == shapes["blocks[1]"] == ((5, 3), True, 1.0)
     assert shapes["out"] == ((8, 10), False, 1.0)
     assert [(part.name, part.parameters) for part in parts.omitted] == [("table", 20)]
+
+
+class Looped(torch.nn.Module):
+    """Three passes through one map, behind a prompt of twelve states, and experts of which a token sees one of four."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed_tokens, self.lm_head = torch.nn.Embedding(97, 8), torch.nn.Linear(8, 97, bias=False)
+        self.first, self.loop = torch.nn.Linear(8, 6), torch.nn.Linear(6, 6)
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(6, 8) for _ in range(4))
+        self.qkv = torch.nn.Linear(8, 8)
+
+    def forward(self, input_ids):
+        x = self.embed_tokens(input_ids)
+        x = x + torch.cat([torch.nn.functional.linear(x, rows) for rows in self.qkv.weight.split([6, 2])], dim=-1)
+        x = torch.nn.functional.pad(self.first(x), (0, 0, 12, 0))
+        for _ in range(3):
+            x = x + self.loop(x)
+        x = x[:, 12:]
+        chosen = torch.arange(x.shape[1]) % 4
+        outputs = torch.stack([expert(x[:, chosen == index]) for index, expert in enumerate(self.experts)], dim=2)
+        return type("Output", (), {"logits": self.lm_head(outputs.flatten(1, 2))})
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_map_costs_as_often_as_a_token_comes_to_it(device):
+    """Operations of a loop count each time, those of a prompt in front of any text not at all, parts as parts."""
+    module = Looped().to(device)
+    layers = [layer for layer in module_layers(module).layers if layer.factorable]
+    shares = {layer.name: layer.active_share * layer.calls for layer in layers}
+    experts = {f"experts.{index}": 0.25 for index in range(4)}
+    assert shares == {"first": 1.0, "loop": 3.0, "qkv": 1.0} | experts
+    loop = next(layer for layer in layers if layer.name == "loop")
+    assert parse_budget("100 FLOP", [loop]).dense == 2 * 3 * 6 * 6
 
 
 def test_inputs_that_a_model_changes_later_are_copied():

@@ -14,7 +14,7 @@ from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.report import Healing
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel
-from theorykit.models.module_layers import run_on
+from theorykit.models.running import run_on
 from theorykit.models.truncation import DenseReference, log_probabilities
 
 _LENGTH = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kM]?)\s*(s|m|min|h|steps?|tokens?)\s*$")

@@ -10,8 +10,9 @@ import torch
 from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
-from theorykit.models.module_layers import eager_experts, matrix_of, run_on
+from theorykit.models.module_layers import matrix_of
 from theorykit.models.products import Block, ChangedInPlaceError, ParameterProducts, Passed
+from theorykit.models.running import as_judged, frozen, run_on
 from theorykit.models.statistics import LayerStatistics
 
 ROWS = 4
@@ -41,8 +42,9 @@ class _Moments:
 
     def add(self, side: torch.Tensor, pulled: torch.Tensor, rows: int) -> None:
         """Add the moments of the smaller side, and of what the weights carry to it."""
-        self.own = side.double() if self.own is None else self.own.add_(side)
-        self.pulled = pulled.double() if self.pulled is None else self.pulled.add_(pulled)
+        # copies of their own: the moment of an input belongs to all layers that read it
+        self.own = side.to(torch.float64, copy=True) if self.own is None else self.own.add_(side)
+        self.pulled = pulled.to(torch.float64, copy=True) if self.pulled is None else self.pulled.add_(pulled)
         self.rows += rows
 
     def statistics(self, weight: torch.Tensor, count: int) -> LayerStatistics | None:
@@ -63,14 +65,17 @@ class _Recorder:
     """Takes what went through every block and adds it to the moments of its layer."""
 
     def __init__(self, layers: Iterable[LinearLayer]) -> None:
-        self.moments = {layer.name: _Moments(layer) for layer in layers}
-        self._layers = {_place(layer): self.moments[layer.name] for layer in layers}
+        moments = [_Moments(layer) for layer in layers]
+        self._layers = {_place(part.layer): part for part in moments}
+        self._otherwise: set[str] = set()
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, block: Block, passed: Passed) -> None:
         """Add one call to the moments of its layer."""
         moments = self._layers.get((block.parameter, block.offset, block.shape, block.transposed))
         if moments is None:
+            # parts of the matrix, or its transpose: the moments of its own products tell not all of its loss
+            self._otherwise.add(block.parameter)
             return
         x, gradient = passed.inputs, passed.gradient
         rows = int(x.shape[0])
@@ -78,6 +83,12 @@ class _Recorder:
             moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
         else:
             moments.add(_second_moment(gradient), _second_moment(passed.outputs), rows)
+
+    @property
+    def moments(self) -> dict[str, _Moments]:
+        """Return the moments of the layers whose parameters took part in no other way, by name."""
+        parts = self._layers.values()
+        return {part.layer.name: part for part in parts if part.layer.tensor not in self._otherwise}
 
     def _shared_moment(self, x: torch.Tensor) -> torch.Tensor:
         """Return the moment of an input; q, k and v (gate and up) read the same tensor, whose moment is formed once."""
@@ -94,7 +105,11 @@ def _place(layer: LinearLayer) -> tuple[str, int, tuple[int, int], bool]:
 
 
 def _second_moment(rows: torch.Tensor) -> torch.Tensor:
-    """Return Σ x xᵀ over rows ``[count, k]``: the blocks on and above the diagonal are formed, the others mirrored."""
+    """Return Σ x xᵀ over rows ``[count, k]``, in float32 at least.
+
+    The blocks on and above the diagonal are formed, the others mirrored.
+    """
+    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows  # a sum of halves loses or overflows
     width = rows.shape[-1]
     if width < MIRRORED_WIDTH:
         return rows.mT @ rows
@@ -122,7 +137,7 @@ def collect_statistics(
     model's float32 and summed in float64.
 
     Args:
-        model: In evaluation mode, parameters without gradients.
+        model: Run in evaluation mode and without gradients of its parameters, and left as it was.
         tokens: ``[blocks, length]`` int64.
         generator: Draws the labels.
         batch: Blocks per pass.
@@ -148,13 +163,16 @@ def collect_statistics(
                 "the checkpoint is damaged or its training diverged",
             )
     state = generator.get_state()
+    tokens = tokens.clone()  # ids that were made under inference mode cannot be looked up with gradients
     try:
         moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=False)
     except ChangedInPlaceError:  # some family writes into what a layer has read
         generator.set_state(state)
         moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=True)
     weights = ((layer, matrix_of(layer, tensors[layer.tensor].detach())) for layer in layers)
-    statistics = [moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights]
+    statistics = [
+        moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights if layer.name in moments
+    ]
     calibrated = [part for part in statistics if part is not None]
     if not calibrated:
         raise CalibrationError(
@@ -176,7 +194,7 @@ def _moments(
 ) -> dict[str, _Moments]:
     """Return the sums of all layers over all tokens."""
     recorder = _Recorder(layers)
-    with eager_experts(model.module), torch.enable_grad():
+    with as_judged(model.module), frozen(model.module), torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
             with ParameterProducts(watched.items(), show=recorder, copied=copied):
@@ -197,7 +215,9 @@ def why_left_out(model: LanguageModel, statistics: Iterable[LayerStatistics]) ->
     """Return the layers that a calibration has no moments of, each with the reason."""
     names = {part.name for part in statistics}
     return {
-        layer.name: "no token of the text came to it" if layer.active_share < 1 else "takes no part in the forward pass"
+        layer.name: "no token of the text came to it"
+        if layer.active_share < 1
+        else "its products with the text were not seen"
         for layer in model.source.layers
         if layer.factorable and layer.name not in names
     }

@@ -18,6 +18,7 @@ from theorykit.errors import CalibrationError, CheckpointError, InputError
 from theorykit.models.causality import require_causal
 from theorykit.models.gguf.settings import read_settings, require_all_read, restored_config
 from theorykit.models.locations import INDEX, SINGLE, locate, read_config, reason_of, weight_files
+from theorykit.models.running import unwrapped
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
 _SAMPLES = ("a", "The sea, 1 and 2.")
@@ -54,6 +55,10 @@ class LanguageModel:
     module: Any
     tokenizer: Any
     device: torch.device
+
+    def __post_init__(self) -> None:
+        # torch.compile and data parallelism put a module around it that has other names and no configuration
+        object.__setattr__(self, "module", unwrapped(self.module))
 
     @cached_property
     def source(self) -> ModuleSource:

@@ -74,6 +74,7 @@ class LinearLayer:
         fused: Several projections share the matrix (fused q, k, v; fused gate and up); it is factored as one.
         active_share: Share of tokens that use the layer: experts per token / experts, else 1.
         stack: How many maps of this shape lie one behind the other in the tensor.
+        calls: How often one pass sends a token through the layer: more than once where it is shared or looped.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LinearLayer:
     fused: bool = False
     active_share: float = 1.0
     stack: int = 1
+    calls: int = 1
 
     @property
     def parameters(self) -> int:

@@ -166,6 +166,8 @@ class ParameterProducts(TorchFunctionMode):
             weight: Any = kwargs.get("weight", args[1] if len(args) > 1 else None)
             ids: Any = kwargs.get("input", args[0] if args else None)
             return torch.zeros(*ids.shape, weight.shape[-1])
+        if (rows := _rows_of_meta_product(func, args, kwargs)) is not None:
+            return rows
         if func is torch.Tensor.__getitem__ and _is_meta(args[0]):
             args = (args[0], _plain_index(args[1]))
         tensors = list(_tensors((args, kwargs)))
@@ -300,6 +302,15 @@ class ParameterProducts(TorchFunctionMode):
             if start <= place < stop:
                 return start, name
         return None
+
+
+def _rows_of_meta_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the zeros of a product with a matrix without numbers, such as a tied head: nothing is multiplied."""
+    given = dict(zip(("input", "weight"), args, strict=False)) | dict(kwargs)
+    if func is not torch.nn.functional.linear or not _is_meta(given["weight"]) or _is_meta(given["input"]):
+        return None
+    zeros: torch.Tensor = given["input"].new_zeros(*given["input"].shape[:-1], given["weight"].shape[0])
+    return zeros
 
 
 def _plus(result: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:

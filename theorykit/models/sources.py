@@ -26,6 +26,7 @@ from theorykit.models.layers import (
 )
 from theorykit.models.locations import locate, read_config, reason_of, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
+from theorykit.models.running import unwrapped
 from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
 from theorykit.models.stored_formats import (
     refuse_adapter_folder,
@@ -263,6 +264,7 @@ class ModuleSource:
 
 def module_source(module: torch.nn.Module, name: str = "module") -> ModuleSource:
     """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    module = unwrapped(module)
     refuse_quantised_module(module)
     return ModuleSource(name, module)
 
