@@ -1,6 +1,7 @@
 """Calibration statistics against brute force: every moment formed densely from inputs and gradients token by token."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -294,19 +295,20 @@ def test_a_token_of_probability_zero_is_never_drawn(monkeypatch):
     assert calibration._sampled_label_gradient(logits, generator()).argmin(dim=-1).tolist() == [[2, 3]]
 
 
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.down_proj", "model.layers.0.input_layernorm", "lm_head"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_name_their_layer(value):
+def test_weights_that_are_not_finite_name_their_layer(name, value):
     module = tiny_llama()
     with torch.no_grad():
-        module.model.layers[1].mlp.down_proj.weight[3, 4] = value
-    with pytest.raises(NonFiniteError, match=r"^model\.layers\.1\.mlp\.down_proj holds NaN or infinite weights$"):
+        module.get_submodule(name).weight.view(-1)[3] = value
+    with pytest.raises(NonFiniteError, match=rf"^{re.escape(name)} holds NaN or infinite weights$"):
         collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
 
 
 def test_activations_that_are_not_finite_name_a_layer():
     module = tiny_llama()
     with torch.no_grad():
-        module.model.layers[0].input_layernorm.weight.fill_(float("inf"))
+        module.model.layers[0].input_layernorm.weight.fill_(1e38)
     with pytest.raises(NonFiniteError, match="NaN or infinite activations or gradients") as caught:
         collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
     assert caught.value.message.startswith("model.layers.0.self_attn.q_proj")

@@ -1,5 +1,7 @@
 """Layers by what a model does with its parameters, with weights and without, in memory and in files."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,8 +14,9 @@ from transformers import (
     RobertaPreLayerNormForCausalLM,
 )
 
-from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
+from tests.models.tiny import edit_safetensors, language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
 from theorykit.errors import CalibrationError
+from theorykit.models.analysis import model_spectra
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.causality import require_causal
 from theorykit.models.module_layers import module_layers
@@ -80,6 +83,34 @@ def test_a_head_counts_where_its_numbers_are_its_own(own, tmp_path):
     for source in (open_weights(tmp_path), _without_class(tmp_path)):
         away = [layer.name for layer in source.layers if not layer.factorable]
         assert sorted(away) == (["lm_head", "model.embed_tokens"] if own else ["model.embed_tokens"])
+
+
+@pytest.mark.parametrize(
+    ("make", "lost", "matrix"),
+    [
+        (tiny_llama, "layers.1.mlp.up_proj", "model.layers.1.mlp.up_proj.weight"),
+        (tiny_mixtral, "experts.1.w1", "model.layers.0.mlp.experts.gate_up_proj"),
+    ],
+)
+def test_matrices_that_the_files_lack_are_said(make, lost, matrix, tmp_path):
+    make().save_pretrained(tmp_path)
+    edit_safetensors(tmp_path, lambda tensors: {key: value for key, value in tensors.items() if lost not in key})
+    spectra = model_spectra(open_weights(tmp_path))
+    whole = module_source(make())
+    numbers = sum(layer.parameters for layer in whole.layers if layer.factorable)
+    assert [(part.name, part.parameters) for part in spectra.omitted if part.lacking] == [(matrix, 80 * 48)]
+    assert spectra.linear_parameters == numbers - 80 * 48
+    assert re.search(rf"lacks 1 of the model's matrices \(.*%\), among them {re.escape(matrix)}$", spectra.remark)
+    assert not model_spectra(whole).remark
+
+
+def test_matrices_under_other_names_are_not_lacking(tmp_path):
+    tiny_llama().save_pretrained(tmp_path)
+    edit_safetensors(tmp_path, lambda tensors: {key.replace("up_proj", "upwards"): tensors[key] for key in tensors})
+    spectra = model_spectra(open_weights(tmp_path))
+    assert not spectra.remark
+    assert spectra.linear_parameters == model_spectra(module_source(tiny_llama())).linear_parameters
+    assert "model.layers.1.mlp.upwards" in {part.layer.name for part in spectra.layers}
 
 
 def _without_class(folder):

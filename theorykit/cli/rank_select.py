@@ -131,7 +131,7 @@ def rank_select(
         if evaluation is not None and calibrated is not None:
             step("measuring on held-out text", 0, 1)
             selection = calibrated.measure(selection, evaluation)
-    warnings = remarks + selection.warnings
+    warnings = remarks + tuple(f"{text}." for text in [spectra.remark] if text) + selection.warnings
     if module is not None:
         pattern = checked_lora_arguments(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model

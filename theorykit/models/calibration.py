@@ -55,7 +55,7 @@ class _Moments:
             if not bool(torch.isfinite(moment.diagonal()).all()):
                 raise NonFiniteError(
                     f"{self.layer.name}: NaN or infinite activations or gradients",
-                    "check its weights with: theorykit spectrum MODEL",
+                    "its weights are finite: some product overflows, or its training diverged",
                 )
         # an expert sees only some tokens: its loss per token is A over the rows it sees times G over all tokens
         return LayerStatistics(self.layer.name, weight, self.own / self.rows, self.pulled / count, count)
@@ -149,13 +149,13 @@ def collect_statistics(
     Raises:
         CalibrationError: no layer takes part in the forward pass, or its products cannot be seen.
         InputError: no tokens are given.
-        NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
+        NonFiniteError: NaN or infinite weights anywhere in the model, or activations, with the first that has them.
     """
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise InputError(f"tokens have shape {tuple(tokens.shape)}", "give [blocks, length] with length at least 2")
     layers = [layer for layer in model.source.layers if layer.factorable]
     tensors = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
-    for name, tensor in tensors.items():
+    for name, tensor in model.module.named_parameters():
         # found here and not by the activations: gradients carry a NaN back into the layers before
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(

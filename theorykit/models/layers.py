@@ -53,11 +53,13 @@ class Omitted:
         name: Of the parameter.
         parameters: Numbers in it.
         reason: What it is, or why it cannot be one.
+        lacking: The model has it as a layer, and the files do not hold it.
     """
 
     name: str
     parameters: int
     reason: str
+    lacking: bool = False
 
 
 @dataclass(frozen=True)

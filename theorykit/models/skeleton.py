@@ -106,13 +106,16 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
         shapes: The floating-point tensors of the files.
 
     Returns:
-        The layers, or None where one that may be factored is not in the files as a whole.
+        The layers; what the files lack is omitted by name. None where layers lack and as many numbers lie in the files
+        that no parameter of the model was matched with: then they may be the same under other names.
     """
     parts = module_layers(module)
     views = _views(module, shapes)
     pieces = {layer.name: _pieces(layer, views.get(layer.tensor, ())) for layer in parts.layers}
-    if any(layer.factorable and not pieces[layer.name] for layer in parts.layers):
-        return None
+    lacking: dict[str, int] = {}
+    for layer in parts.layers:
+        if layer.factorable and not pieces[layer.name]:
+            lacking[layer.tensor] = lacking.get(layer.tensor, 0) + layer.parameters
     layers = tuple(layer for layer in parts.layers if pieces[layer.name])
     used = {view.name for stored in views.values() for view in stored}
     stray = [
@@ -120,6 +123,11 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
         for name, shape in shapes.items()
         if name not in used and sum(size > 1 for size in shape) > 1
     ]
+    if lacking and (
+        sum(part.parameters for part in stray) >= sum(lacking.values()) or not any(map(bool, pieces.values()))
+    ):
+        return None
+    stray += [Omitted(name, numbers, "the files lack it", lacking=True) for name, numbers in lacking.items()]
     model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
     kept = {layer.name: pieces[layer.name] for layer in layers}
     whole = {
