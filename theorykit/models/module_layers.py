@@ -24,6 +24,7 @@ from theorykit.models.running import as_judged, run_on, unwrapped
 
 TRACED_TOKENS = 8
 _CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d)
+_TABLES = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 _ROUTER = re.compile(r"router|(^|[._])gate($|[._](?!proj|up))|switch", re.IGNORECASE)
 
 
@@ -52,18 +53,25 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
     module = unwrapped(module)
     settings = _settings(module)
     owners = dict(module.named_modules())
-    parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.dim() >= 2}
+    wide = {name: tensor for name, tensor in module.named_parameters() if tensor.dim() >= 2}
+    parameters = {name: tensor for name, tensor in wide.items() if _is_dense(tensor)}
     away = _embeddings_and_heads(module, owners, settings)
     raw = {
         name: tensor
         for name, tensor in parameters.items()
-        if name not in away and _width(tensor) > 1 and not _is_plain(owners[name.rpartition(".")[0]])
+        if name not in away and _width(tensor) > 1 and not _is_plain(name, owners)
     }
     watched = {name: tensor for name, tensor in parameters.items() if away.get(name) != "embedding"}
     blocks = _traced_blocks(module, watched, TRACED_TOKENS)
     calls = _calls(module, watched, blocks or {})
     layers: list[LinearLayer] = []
-    omitted: list[Omitted] = []
+    omitted = [
+        Omitted(
+            name, tensor.numel(), f"{str(tensor.dtype).removeprefix('torch.')}, {tensor.layout}: no dense real numbers"
+        )
+        for name, tensor in wide.items()
+        if name not in parameters
+    ]
     for name, tensor in parameters.items():
         owner = owners[name.rpartition(".")[0]]
         if name in away:
@@ -81,7 +89,9 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
                 omitted.append(Omitted(name, tensor.numel(), "no map by its name and shape"))
         elif stack := _stack(name, tensor, blocks.get(name, {}), owner, settings, calls.get(name, 0.0)):
             layers += stack
-        elif isinstance(owner, torch.nn.Linear) and name not in blocks:  # not reached by text
+        elif (
+            isinstance(owner, torch.nn.Linear) and name.endswith("weight") and name not in blocks
+        ):  # text does not reach it
             layers.append(_linear(name, tensor, owner, settings, calls, parameters, transposed=False))
         else:
             reason = (
@@ -94,6 +104,10 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
 def _settings(module: torch.nn.Module) -> dict[str, Any]:
     config = getattr(module, "config", None)
     return dict(config.to_dict()) if config is not None and hasattr(config, "to_dict") else {}
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided
 
 
 def _width(tensor: torch.Tensor) -> int:
@@ -111,9 +125,13 @@ def _is_linear(owner: torch.nn.Module) -> bool:
     return linear or is_conv1d(owner)
 
 
-def _is_plain(owner: torch.nn.Module) -> bool:
-    """Return whether a module's class tells all about its weight."""
-    return _is_linear(owner) or isinstance(owner, (torch.nn.Embedding, *_CONVOLUTIONS))
+def _is_plain(name: str, owners: Mapping[str, torch.nn.Module]) -> bool:
+    """Return whether a parameter is the weight of a module whose class tells all about it."""
+    path, _, own = name.rpartition(".")
+    owner = owners[path]
+    if own != "weight":  # what is left of a weight that is pruned, or an addition to it
+        return False
+    return _is_linear(owner) or isinstance(owner, (*_TABLES, *_CONVOLUTIONS))
 
 
 def _embeddings_and_heads(
@@ -122,7 +140,7 @@ def _embeddings_and_heads(
     """Return the names of the parameters that turn ids into states or states into scores, each with its kind."""
     kinds: dict[int, Kind] = {}
     for owner in owners.values():
-        if isinstance(owner, torch.nn.Embedding):
+        if isinstance(owner, _TABLES):
             kinds[id(owner.weight)] = "embedding"
     inputs, outputs = (_part(module, f"get_{side}_embeddings") for side in ("input", "output"))
     for part in inputs:

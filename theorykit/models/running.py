@@ -27,12 +27,13 @@ def run_on(module: torch.nn.Module, tokens: torch.Tensor) -> Any:
 def unwrapped(module: Any) -> Any:
     """Return the model inside what ``torch.compile`` and data parallelism put around it: names and methods are its."""
     wrappers = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    while isinstance(module, torch.nn.Module):
-        inner = module._modules.get("_orig_mod", module.module if isinstance(module, wrappers) else None)
-        if inner is None:
-            break
-        module = inner
-    return module
+    while True:
+        if isinstance(module, wrappers):
+            module = module.module
+        elif type(module).__name__ == "OptimizedModule" and hasattr(module, "_orig_mod"):
+            module = module._orig_mod
+        else:
+            return module
 
 
 @contextmanager

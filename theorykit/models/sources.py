@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from theorykit.errors import CheckpointError
+from theorykit.errors import CheckpointError, InputError
 from theorykit.models.gguf.source import GGUFSource
 from theorykit.models.layers import (
     LinearLayer,
@@ -258,13 +258,28 @@ class ModuleSource:
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
         """Give the stored matrix, a view."""
-        matrix = matrix_of(layer, self.parameters[layer.tensor].detach())
+        parameter = self.parameters[layer.tensor].detach()
+        if parameter.is_meta:
+            raise CheckpointError(f"{layer.name} has no weights (device meta)", "load the model's weights first")
+        matrix = matrix_of(layer, parameter)
         yield matrix.T if layer.transposed else matrix
 
 
 def module_source(module: torch.nn.Module, name: str = "module") -> ModuleSource:
-    """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once.
+
+    Raises:
+        CheckpointError: quantised weights, or no linear layer.
+        InputError: no module, or one whose parameters have no shape yet.
+    """
     module = unwrapped(module)
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(
+            f"a {type(module).__name__} is no torch.nn.Module",
+            "give a module; open_weights takes folders, files and names",
+        )
+    if lazy := [name for name, part in module.named_parameters() if torch.nn.parameter.is_lazy(part)]:
+        raise InputError(f"{lazy[0]} has no shape yet", "run the module on an input first")
     refuse_quantised_module(module)
     return ModuleSource(name, module)
 
