@@ -20,6 +20,7 @@ from theorykit.errors import InputError, NonFiniteError
 from theorykit.models import calibration, statistics
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
+from theorykit.models.causality import require_causal
 from theorykit.models.truncation import log_probabilities
 from theorykit.spectra import whitened_singular_values
 
@@ -197,6 +198,17 @@ def test_however_a_model_is_handed_over_it_is_judged_as_it_is(wrap, mode):
     assert [part.training for part in module.modules()] == before
     assert all(parameter.grad is None for parameter in module.parameters())
     assert {parameter.requires_grad for parameter in module.parameters()} == {wrap is in_training}
+
+
+def test_the_form_of_outputs_does_not_matter():
+    """Some configurations ask for tuples, or for all hidden states."""
+    tokens = random_tokens(2, 8)
+    expected = collect_statistics(language_model(tiny_llama()), tokens, generator=generator())
+    module = tiny_llama(return_dict=False, output_hidden_states=True)
+    require_causal(module, "tiny")
+    found = collect_statistics(language_model(module), tokens, generator=generator())
+    assert all(torch.equal(part.own, other.own) for part, other in zip(found, expected, strict=True))
+    assert (module.config.return_dict, module.config.output_hidden_states) == (False, True)
 
 
 def test_a_model_made_under_inference_mode_is_refused():

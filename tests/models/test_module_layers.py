@@ -98,7 +98,7 @@ def test_matrices_that_the_files_lack_are_said(make, lost, matrix, tmp_path):
     spectra = model_spectra(open_weights(tmp_path))
     whole = module_source(make())
     numbers = sum(layer.parameters for layer in whole.layers if layer.factorable)
-    assert [(part.name, part.parameters) for part in spectra.omitted if part.lacking] == [(matrix, 80 * 48)]
+    assert [(part.name, part.parameters) for part in spectra.omitted if part.state == "lacking"] == [(matrix, 80 * 48)]
     assert spectra.linear_parameters == numbers - 80 * 48
     assert re.search(rf"lacks 1 of the model's matrices \(.*%\), among them {re.escape(matrix)}$", spectra.remark)
     assert not model_spectra(whole).remark

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 
 import gguf
@@ -8,11 +9,11 @@ import pytest
 import torch
 import torch.nn.utils.prune
 
-from tests.models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
+from tests.models.tiny import edit_safetensors, gguf_name, tiny_gpt2, tiny_llama, write_gguf
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models import sources
 from theorykit.models.analysis import model_spectra
-from theorykit.models.sources import fingerprint, module_source, open_weights
+from theorykit.models.sources import fingerprint, module_source, open_weights, unread_remark
 
 Q = gguf.GGMLQuantizationType
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -205,6 +206,19 @@ def test_a_traced_module_is_read_as_it_is():
     """torch.jit hides the classes of its modules: names and shapes have to do."""
     module = torch.jit.trace(torch.nn.Sequential(torch.nn.Linear(8, 6)), torch.ones(2, 8))
     assert [layer.shape for layer in module_source(module).layers] == [(6, 8)]
+
+
+def test_masks_of_older_files_are_nobodys_weights(tmp_path):
+    tiny_gpt2().save_pretrained(tmp_path)
+    mask = torch.ones(1, 1, 16, 16)
+    edit_safetensors(tmp_path, lambda tensors: tensors | {"transformer.h.0.attn.bias": mask})
+    source = open_weights(tmp_path)
+    assert source.omitted == ()
+    assert unread_remark(source) == ""
+    edit_safetensors(tmp_path, lambda tensors: tensors | {"transformer.h.9.attn.c_attn.weight": mask[0, 0]})
+    assert re.search(
+        r": 256 numbers of the files \(0\.2%\) .* among them transformer\.h\.9\.", unread_remark(open_weights(tmp_path))
+    )
 
 
 @pytest.mark.parametrize(

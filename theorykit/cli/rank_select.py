@@ -234,8 +234,14 @@ def _folder_remarks(model: str) -> tuple[str, ...]:
     """Return what lies beside the weights that were read."""
     from theorykit.models.locations import folder_remark
 
-    remark = folder_remark(model)
-    return (f"{remark}.",) if remark else ()
+    return tuple(f"{remark}." for remark in [folder_remark(model)] if remark)
+
+
+def _run_remarks(model: str) -> tuple[str, ...]:
+    """Return what lies in the files of a model that was run, or beside them, and is no part of it."""
+    from theorykit.models.sources import open_weights, unread_remark
+
+    return _folder_remarks(model) + tuple(f"{remark}." for remark in [unread_remark(open_weights(model))] if remark)
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ class _Source:
             try:
                 if not reason:
                     calibrated = self._calibrate(self.model, step)
-                    return calibrated.spectra, calibrated, _folder_remarks(self.model)
+                    return calibrated.spectra, calibrated, _run_remarks(self.model)
             except CalibrationError as error:
                 if self.calibration is not None:
                     raise

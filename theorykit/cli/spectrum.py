@@ -158,7 +158,7 @@ def _print_table(spectra: ModelSpectra) -> None:
         f"{spectra.linear_parameters:,} linear parameters in {len(linear)} layers, "
         f"{spectra.embedding_parameters:,} in embeddings and head."
     )
-    left_out = [part for part in spectra.omitted if not part.lacking]
+    left_out = [part for part in spectra.omitted if part.state != "lacking"]
     omitted = sum(part.parameters for part in left_out)
     if omitted:
         whole = spectra.linear_parameters + spectra.embedding_parameters + omitted

@@ -53,13 +53,14 @@ class Omitted:
         name: Of the parameter.
         parameters: Numbers in it.
         reason: What it is, or why it cannot be one.
-        lacking: The model has it as a layer, and the files do not hold it.
+        state: ``left out`` of the layers; ``lacking``: a layer of the model that the files do not hold; ``unread``: in
+            the files, and in no module of the model.
     """
 
     name: str
     parameters: int
     reason: str
-    lacking: bool = False
+    state: Literal["left out", "lacking", "unread"] = "left out"
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ class ModelSpectra(Result):
     @property
     def remark(self) -> str:
         """Return which layers of the model its files lack, or an empty string."""
-        lacking = [part for part in self.omitted if part.lacking]
+        lacking = [part for part in self.omitted if part.state == "lacking"]
         if not lacking:
             return ""
         numbers = sum(part.parameters for part in lacking)

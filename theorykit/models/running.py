@@ -6,22 +6,42 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from theorykit.errors import InputError
+from theorykit.errors import CalibrationError, InputError
+
+_PLAIN = {
+    "_experts_implementation": "eager",
+    "return_dict": True,
+    "output_hidden_states": False,
+}
+"""Of configurations: gathered copies of experts' matrices could not be told apart, and scores are read by name."""
 
 
 def run_on(module: torch.nn.Module, tokens: torch.Tensor) -> Any:
-    """Run a model on token ids ``[batch, length]`` without a cache, and return its output."""
+    """Run a model on token ids ``[batch, length]`` without a cache, and return its output, whose ``logits`` are scores.
+
+    Raises:
+        CalibrationError: its output is no tensor and has no scores.
+    """
     accepted = inspect.signature(module.forward).parameters
     takes_any = any(part.kind is inspect.Parameter.VAR_KEYWORD for part in accepted.values())
     options = {"use_cache": False} if "use_cache" in accepted or takes_any else {}
     if "input_ids" in accepted or takes_any:
-        return module(input_ids=tokens, **options)
-    embeddings: Any = module.get_input_embeddings()  # type: ignore[operator]
-    return module(inputs_embeds=embeddings(tokens), **options)
+        output = module(input_ids=tokens, **options)
+    else:
+        embeddings: Any = module.get_input_embeddings()  # type: ignore[operator]
+        output = module(inputs_embeds=embeddings(tokens), **options)
+    if isinstance(output, torch.Tensor):
+        return SimpleNamespace(logits=output)
+    if not isinstance(getattr(output, "logits", None), torch.Tensor):
+        raise CalibrationError(
+            f"a {type(module).__name__} gives no scores of the next token", "give a causal language model"
+        )
+    return output
 
 
 def unwrapped(module: Any) -> Any:
@@ -40,8 +60,8 @@ def unwrapped(module: Any) -> Any:
 def as_judged(module: torch.nn.Module) -> Iterator[None]:
     """Let a model be run without dropout, uncompiled, its experts one after another, each from its own matrix.
 
-    Gathered copies of experts' matrices, and products inside a compiled graph, could not be told apart. Recording of
-    gradients is left to the caller, who enters it behind this.
+    Products inside a compiled graph could not be seen. Recording of gradients is left to the caller, who enters it
+    behind this.
 
     Raises:
         InputError: its parameters were made under ``torch.inference_mode``.
@@ -56,7 +76,7 @@ def as_judged(module: torch.nn.Module) -> Iterator[None]:
             stack.enter_context(torch.inference_mode(False))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(_eager_experts(module))
+        stack.enter_context(_plain_configurations(module))
         for part in in_training:
             part.training = False
         try:
@@ -80,14 +100,19 @@ def frozen(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _eager_experts(module: torch.nn.Module) -> Iterator[None]:
-    name = "_experts_implementation"
+def _plain_configurations(module: torch.nn.Module) -> Iterator[None]:
+    """Set what configurations may say of experts and of the form of outputs, and put it back."""
     configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
-    kept = [(config, getattr(config, name)) for config in configs.values() if hasattr(config, name)]
+    kept = [
+        (config, name, getattr(config, name), value)
+        for config in configs.values()
+        for name, value in _PLAIN.items()
+        if hasattr(config, name)
+    ]
     try:
-        for config, _ in kept:
-            setattr(config, name, "eager")
+        for config, name, _, value in kept:
+            setattr(config, name, value)
         yield
     finally:
-        for config, value in kept:
-            setattr(config, name, value)
+        for config, name, before, _ in kept:
+            setattr(config, name, before)

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from theorykit.models.layers import LinearLayer, Omitted
 from theorykit.models.module_layers import module_layers
+from theorykit.models.stored_formats import is_mask
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,15 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
     layers = tuple(layer for layer in parts.layers if pieces[layer.name])
     used = {view.name for stored in views.values() for view in stored}
     stray = [
-        Omitted(name, math.prod(shape), "belongs to no module of the model")
+        Omitted(name, math.prod(shape), "belongs to no module of the model", "unread")
         for name, shape in shapes.items()
-        if name not in used and sum(size > 1 for size in shape) > 1
+        if name not in used and sum(size > 1 for size in shape) > 1 and not is_mask(name, shape)
     ]
     if lacking and (
         sum(part.parameters for part in stray) >= sum(lacking.values()) or not any(map(bool, pieces.values()))
     ):
         return None
-    stray += [Omitted(name, numbers, "the files lack it", lacking=True) for name, numbers in lacking.items()]
+    stray += [Omitted(name, numbers, "the files lack it", "lacking") for name, numbers in lacking.items()]
     model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
     kept = {layer.name: pieces[layer.name] for layer in layers}
     whole = {

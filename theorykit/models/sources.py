@@ -63,6 +63,18 @@ class WeightSource(Protocol):
         """Return a context manager that gives something with ``shape`` that slices like the stored matrix."""
 
 
+def unread_remark(source: WeightSource) -> str:
+    """Return which numbers of a model's files its model does not read, or an empty string."""
+    unread = [part for part in source.omitted if part.state == "unread"]
+    if not unread:
+        return ""
+    numbers = sum(part.parameters for part in unread)
+    tensors = {layer.tensor: layer.parameters * layer.stack for layer in source.layers}
+    whole = sum(tensors.values()) + sum(part.parameters for part in source.omitted if part.state != "lacking")
+    told = f"{source.name}: {numbers:,} numbers of the files ({numbers / whole:.1%})"
+    return f"{told} belong to no module of the model that is run, among them {unread[0].name}"
+
+
 def fingerprint(source: WeightSource) -> str | None:
     """Return a key of the files' contents, wherever they lie and whenever they were written; None without files.
 
