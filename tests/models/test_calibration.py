@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -178,7 +179,9 @@ def in_training(module):
 
 
 @pytest.mark.parametrize("wrap", [in_training, torch.compile, torch.nn.DataParallel])
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode, partial(torch.autocast, "cpu", torch.bfloat16)]
+)
 def test_however_a_model_is_handed_over_it_is_judged_as_it_is(wrap, mode):
     """No dropout, no compiled graph, no gradient kept in a parameter; and it is left as it was."""
     tokens, parameters = random_tokens(2, 16), {"attn_pdrop": 0.3, "resid_pdrop": 0.3, "embd_pdrop": 0.3}

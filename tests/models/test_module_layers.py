@@ -10,6 +10,8 @@ from transformers import (
     BertLMHeadModel,
     DbrxConfig,
     DbrxForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     RobertaPreLayerNormConfig,
     RobertaPreLayerNormForCausalLM,
 )
@@ -21,7 +23,7 @@ from theorykit.models.calibration import collect_statistics
 from theorykit.models.causality import require_causal
 from theorykit.models.module_layers import module_layers
 from theorykit.models.products import ChangedInPlaceError, ParameterProducts
-from theorykit.models.skeleton import skeleton_like
+from theorykit.models.skeleton import skeleton_like, skeleton_of
 from theorykit.models.sources import module_source, open_weights
 from theorykit.rank_selection.budget import parse_budget
 
@@ -59,6 +61,50 @@ def test_norm_in_the_path_of_a_module_is_no_reason():
 def test_a_model_without_weights_has_the_same_layers(make):
     module = make()
     assert module_layers(skeleton_like(module)) == module_layers(module)
+
+
+def tiny_deepseek():
+    """Its router is cast to float32 in each pass."""
+    torch.manual_seed(0)
+    latent = {"kv_lora_rank": 20, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 12}
+    experts = {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+    }
+    settings = SMALL | latent | experts | {"moe_intermediate_size": 40, "num_key_value_heads": 4}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**settings)).eval()
+
+
+@pytest.mark.parametrize("make", [tiny_mixtral, tiny_dbrx, tiny_deepseek])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_precision_changes_no_layers(make, dtype):
+    """Neither that of a live model, nor that which the configuration or the process asks for."""
+    expected = module_layers(make())
+    module = make().to(dtype)
+    assert module_layers(module) == expected
+    module.config.dtype, module.config.architectures = dtype, None
+    usual = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        assert module_layers(skeleton_like(module)) == module_layers(skeleton_of(module.config)) == expected
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def test_what_a_broken_pass_did_not_reach_is_told_by_names():
+    class Broken(Inner):
+        def __init__(self):
+            super().__init__()
+            self.experts = torch.nn.Parameter(torch.randn(4, 8, 5))
+
+        def forward(self, input_ids, pixels):
+            return super().forward(input_ids).logits @ pixels @ self.experts[0]
+
+    layers = {layer.name for layer in module_layers(Broken()).layers}
+    assert {f"experts[{index}]" for index in range(4)} <= layers
 
 
 @pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama, tiny_mixtral, tiny_dbrx])

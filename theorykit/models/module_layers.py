@@ -62,8 +62,8 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
         if name not in away and _width(tensor) > 1 and not _is_plain(name, owners)
     }
     watched = {name: tensor for name, tensor in parameters.items() if away.get(name) != "embedding"}
-    blocks = _traced_blocks(module, watched, TRACED_TOKENS)
-    calls = _calls(module, watched, blocks or {})
+    blocks, whole = _traced_blocks(module, watched, TRACED_TOKENS)
+    calls = _calls(module, watched, blocks)
     layers: list[LinearLayer] = []
     omitted = [
         Omitted(
@@ -82,7 +82,7 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
             elif tensor.dim() == 2 and min(tensor.shape) > 1 and name.endswith("weight") and _is_linear(owner):
                 turned = not isinstance(owner, torch.nn.Linear)
                 layers.append(_linear(name, tensor, owner, settings, calls, parameters, transposed=turned))
-        elif blocks is None:
+        elif not whole and name not in blocks:
             guessed = find_layers({name: tuple(tensor.shape)}, settings)
             layers += guessed
             if not guessed:
@@ -178,8 +178,8 @@ def _part(module: torch.nn.Module, getter: str) -> list[torch.Tensor]:
 
 def _traced_blocks(
     module: torch.nn.Module, watched: Mapping[str, torch.Tensor], length: int
-) -> dict[str, dict[Block, int]] | None:
-    """Return the blocks of each parameter that a short forward pass multiplies by, with their rows; None on failure."""
+) -> tuple[dict[str, dict[Block, int]], bool]:
+    """Return the blocks of each parameter that a short pass multiplies by, with their rows, and if it ran through."""
     mode = ParameterProducts(watched.items())
     device = next((part.device for part in module.parameters() if not part.is_meta), torch.device("cpu"))
     tables = _part(module, "get_input_embeddings") or [
@@ -190,13 +190,13 @@ def _traced_blocks(
     try:
         with torch.random.fork_rng(devices=[]), as_judged(module), torch.no_grad(), mode:
             run_on(module, tokens)
+        whole = True
     except Exception:  # whatever a model stumbles over that lacks its other inputs; what was seen until then counts
-        if not mode.seen:
-            return None
+        whole = False
     blocks: dict[str, dict[Block, int]] = {}
     for block, rows in mode.seen.items():
         blocks.setdefault(block.parameter, {})[block] = rows
-    return blocks
+    return blocks, whole
 
 
 def _calls(
@@ -206,7 +206,7 @@ def _calls(
     calls = {name: _work(part) / (TRACED_TOKENS * watched[name].numel()) for name, part in blocks.items()}
     if any(count >= 2 for count in calls.values()):
         # several calls for each token, or tokens that a model puts in front of any text: a longer text tells
-        longer = _traced_blocks(module, watched, 2 * TRACED_TOKENS) or {}
+        longer, _ = _traced_blocks(module, watched, 2 * TRACED_TOKENS)
         for name, count in calls.items():
             if count >= 2 and name in longer:
                 more = _work(longer[name]) - _work(blocks[name])

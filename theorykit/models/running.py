@@ -74,6 +74,9 @@ def as_judged(module: torch.nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
+        for device in {parameter.device.type for parameter in module.parameters()} - {"meta"}:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_plain_configurations(module))

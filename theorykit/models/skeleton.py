@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,8 @@ def skeleton_of(config: Any) -> torch.nn.Module:
     import transformers
 
     names = [name for name in (getattr(config, "architectures", None) or ()) if hasattr(transformers, str(name))]
-    with torch.device("meta"):
+    config = _in_float32(config)
+    with _on_meta():
         module: Any
         if names:
             module = getattr(transformers, names[0])(config)
@@ -91,9 +94,35 @@ def skeleton_of(config: Any) -> torch.nn.Module:
 
 def skeleton_like(module: torch.nn.Module) -> torch.nn.Module:
     """Build a model of the same class and configuration on the meta device."""
-    with torch.device("meta"):
-        empty: torch.nn.Module = type(module)(module.config)
+    with _on_meta():
+        empty: torch.nn.Module = type(module)(_in_float32(module.config))
     return empty.eval().requires_grad_(False)
+
+
+@contextmanager
+def _on_meta() -> Iterator[None]:
+    """Build on the meta device in float32, whatever precision is usual here."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def _in_float32(config: Any) -> Any:
+    """Return a configuration for a model without numbers: on a walk through it, parts in two precisions do not meet."""
+    from transformers import PreTrainedConfig
+
+    config = copy.deepcopy(config)
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        if hasattr(part, "dtype"):
+            part.dtype = torch.float32
+        parts += [value for value in vars(part).values() if isinstance(value, PreTrainedConfig)]
+    return config
 
 
 def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> StoredLayers | None:
