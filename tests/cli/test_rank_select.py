@@ -201,6 +201,23 @@ def test_evaluation(run, gpt2_folder, calibration, held_out):
     assert "Measured on 4,088 held-out tokens: KL" in table.out
 
 
+def test_an_evaluation_on_the_text_of_the_calibration_is_said(run, gpt2_folder, calibration, text, held_out, tmp_path):
+    """Also where one of the two files begins with a mark of the order of bytes."""
+    marked = tmp_path / "marked.txt"
+    marked.write_text(text.read_text(), encoding="utf-8-sig")
+    said = "The evaluation text is the calibration text: what is measured is not held out."
+    for other, expected in ((text, True), (marked, True), (held_out, False)):
+        done = run("rank-select", "--n", 1000, "--model", gpt2_folder, *calibration, "--evaluate", other, "--json")
+        assert (said in done.document["warnings"]) == expected
+
+
+def test_a_model_of_one_position_is_refused(run, tmp_path, calibration):
+    folder = save_runnable(tiny_llama(max_position_embeddings=1), tmp_path / "llama")
+    done = run("rank-select", "--n", 1000, "--model", folder, *calibration)
+    assert done.code == 2
+    assert "reads at most 1 tokens at once, and a block has 512" in done.err
+
+
 def test_a_model_that_can_run_is_calibrated_on_the_builtin_text(run, llama_folder):
     done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration-tokens", 512, "--json")
     assert (done.code, done.err) == (0, "")
