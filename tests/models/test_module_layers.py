@@ -107,11 +107,16 @@ def test_what_a_broken_pass_did_not_reach_is_told_by_names():
     assert {f"experts[{index}]" for index in range(4)} <= layers
 
 
+@pytest.mark.parametrize("pickled", [False, True])
 @pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama, tiny_mixtral, tiny_dbrx])
-def test_a_folder_holds_the_same_matrices_under_the_same_names(make, tmp_path):
+def test_a_folder_holds_the_same_matrices_under_the_same_names(make, pickled, tmp_path):
     module = make()
     module.save_pretrained(tmp_path)
-    live, stored = module_source(module), open_weights(tmp_path)
+    if pickled:
+        file = tmp_path / "model.safetensors"
+        torch.save(load_file(file), tmp_path / "pytorch_model.bin")
+        file.unlink()
+    live, stored = module_source(module), open_weights(tmp_path, allow_pickle=True)
     assert stored.layers == live.layers
     for layer in live.layers:
         with live.open(layer) as expected, stored.open(layer) as matrix:
