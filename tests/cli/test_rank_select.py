@@ -201,6 +201,23 @@ def test_evaluation(run, gpt2_folder, calibration, held_out):
     assert "Measured on 4,088 held-out tokens: KL" in table.out
 
 
+def test_an_evaluation_on_the_text_of_the_calibration_is_said(run, gpt2_folder, calibration, text, held_out, tmp_path):
+    """Also where one of the two files begins with a mark of the order of bytes."""
+    marked = tmp_path / "marked.txt"
+    marked.write_text(text.read_text(), encoding="utf-8-sig")
+    said = "The evaluation text is the calibration text: what is measured is not held out."
+    for other, expected in ((text, True), (marked, True), (held_out, False)):
+        done = run("rank-select", "--n", 1000, "--model", gpt2_folder, *calibration, "--evaluate", other, "--json")
+        assert (said in done.document["warnings"]) == expected
+
+
+def test_a_model_of_one_position_is_refused(run, tmp_path, calibration):
+    folder = save_runnable(tiny_llama(max_position_embeddings=1), tmp_path / "llama")
+    done = run("rank-select", "--n", 1000, "--model", folder, *calibration)
+    assert done.code == 2
+    assert "reads at most 1 tokens at once, and a block has 512" in done.err
+
+
 def test_a_model_that_can_run_is_calibrated_on_the_builtin_text(run, llama_folder):
     done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration-tokens", 512, "--json")
     assert (done.code, done.err) == (0, "")
@@ -267,6 +284,16 @@ def test_weights_that_are_passed_over_are_said(run, llama_folder, tmp_path):
         done = run("rank-select", "--n", 1000, "--model", folder, "--calibration-tokens", 1024, *options, "--json")
         assert done.document["warnings"][0] == f"{expected}."
     assert run("spectrum", folder, "--json").document["warnings"] == [expected]
+
+
+def test_what_the_files_hold_and_the_model_does_not_read_is_said(run, llama_folder):
+    """A configuration with one layer less: transformers passes over the weights of the other."""
+    file = llama_folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_hidden_layers": 1}))
+    done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration-tokens", 1024, "--json")
+    first = done.document["warnings"][0]
+    assert "18,432 numbers of the files (39.9%) belong to no module of the model that is run" in first
+    assert "model.layers.1." in first
 
 
 def test_the_tokens_that_head_the_blocks_are_said(run, calibration, tmp_path):

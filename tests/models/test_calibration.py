@@ -1,6 +1,8 @@
 """Calibration statistics against brute force: every moment formed densely from inputs and gradients token by token."""
 
 import dataclasses
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from theorykit.errors import InputError, NonFiniteError
 from theorykit.models import calibration, statistics
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
+from theorykit.models.causality import require_causal
+from theorykit.models.truncation import log_probabilities
 from theorykit.spectra import whitened_singular_values
 
 MODELS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
@@ -157,6 +161,86 @@ def test_the_model_is_left_as_it_was(name):
         assert torch.equal(value, before[key])
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float16, 2e-2)])
+def test_moments_in_other_precision(dtype, tolerance, batch, llama):
+    """Sums are kept in float64, each layer's its own, although gate and up read one input."""
+    tokens = random_tokens(4, 16)
+    expected = collect_statistics(language_model(llama), tokens, generator=generator(), batch=batch)
+    found = collect_statistics(language_model(tiny_llama().to(dtype)), tokens, generator=generator(), batch=batch)
+    for part, other in zip(found, expected, strict=True):
+        assert part.own.dtype == torch.float64
+        assert relative(part.own, other.own) < tolerance
+        assert relative(part.pulled, other.pulled) < tolerance
+
+
+def in_training(module):
+    return module.train().requires_grad_()
+
+
+@pytest.mark.parametrize("wrap", [in_training, torch.compile, torch.nn.DataParallel])
+@pytest.mark.parametrize(
+    "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode, partial(torch.autocast, "cpu", torch.bfloat16)]
+)
+def test_however_a_model_is_handed_over_it_is_judged_as_it_is(wrap, mode):
+    """No dropout, no compiled graph, no gradient kept in a parameter; and it is left as it was."""
+    tokens, parameters = random_tokens(2, 16), {"attn_pdrop": 0.3, "resid_pdrop": 0.3, "embd_pdrop": 0.3}
+    expected = collect_statistics(language_model(tiny_gpt2(**parameters)), tokens, generator=generator())
+    module = wrap(tiny_gpt2(**parameters))
+    module.training = not module.training  # of the outermost alone
+    before = [part.training for part in module.modules()]
+    with mode():
+        model = language_model(module)
+        found = collect_statistics(model, tokens.clone(), generator=generator())
+        log_p = log_probabilities(model, tokens)
+    for part, other in zip(found, expected, strict=True):
+        assert part.name == other.name
+        assert torch.equal(part.own, other.own)
+        assert torch.equal(part.pulled, other.pulled)
+    assert torch.equal(log_p, log_probabilities(language_model(tiny_gpt2(**parameters)), tokens))
+    assert [part.training for part in module.modules()] == before
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert {parameter.requires_grad for parameter in module.parameters()} == {wrap is in_training}
+
+
+def test_the_form_of_outputs_does_not_matter():
+    """Some configurations ask for tuples, or for all hidden states."""
+    tokens = random_tokens(2, 8)
+    expected = collect_statistics(language_model(tiny_llama()), tokens, generator=generator())
+    module = tiny_llama(return_dict=False, output_hidden_states=True)
+    require_causal(module, "tiny")
+    found = collect_statistics(language_model(module), tokens, generator=generator())
+    assert all(torch.equal(part.own, other.own) for part, other in zip(found, expected, strict=True))
+    assert (module.config.return_dict, module.config.output_hidden_states) == (False, True)
+
+
+def test_a_model_made_under_inference_mode_is_refused():
+    with torch.inference_mode():
+        model = language_model(tiny_llama())
+    with pytest.raises(InputError, match=r"made under torch\.inference_mode"):
+        collect_statistics(model, random_tokens(2, 8), generator=generator())
+
+
+def test_a_matrix_that_is_also_used_turned_is_left_dense():
+    """The moments of W x tell nothing of the loss of Wᵀ y, which the truncation would cost as well."""
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed_tokens, self.lm_head = torch.nn.Embedding(97, 8), torch.nn.Linear(8, 97, bias=False)
+            self.inner, self.outer = torch.nn.Linear(8, 12, bias=False), torch.nn.Linear(8, 8)
+
+        def forward(self, input_ids):
+            x = self.outer(self.embed_tokens(input_ids))
+            return type("Output", (), {"logits": self.lm_head(x + self.inner(x).relu() @ self.inner.weight)})
+
+    model = language_model(Tied().requires_grad_(False))
+    parts = collect_statistics(model, random_tokens(2, 8), generator=generator())
+    assert [part.name for part in parts] == ["outer"]
+    assert list(calibration.why_left_out(model, parts)) == ["inner"]
+
+
 def test_hooks_go_after_an_error(llama):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -226,19 +310,20 @@ def test_a_token_of_probability_zero_is_never_drawn(monkeypatch):
     assert calibration._sampled_label_gradient(logits, generator()).argmin(dim=-1).tolist() == [[2, 3]]
 
 
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.down_proj", "model.layers.0.input_layernorm", "lm_head"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_name_their_layer(value):
+def test_weights_that_are_not_finite_name_their_layer(name, value):
     module = tiny_llama()
     with torch.no_grad():
-        module.model.layers[1].mlp.down_proj.weight[3, 4] = value
-    with pytest.raises(NonFiniteError, match=r"^model\.layers\.1\.mlp\.down_proj holds NaN or infinite weights$"):
+        module.get_submodule(name).weight.view(-1)[3] = value
+    with pytest.raises(NonFiniteError, match=rf"^{re.escape(name)} holds NaN or infinite weights$"):
         collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
 
 
 def test_activations_that_are_not_finite_name_a_layer():
     module = tiny_llama()
     with torch.no_grad():
-        module.model.layers[0].input_layernorm.weight.fill_(float("inf"))
+        module.model.layers[0].input_layernorm.weight.fill_(1e38)
     with pytest.raises(NonFiniteError, match="NaN or infinite activations or gradients") as caught:
         collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
     assert caught.value.message.startswith("model.layers.0.self_attn.q_proj")
@@ -250,7 +335,7 @@ def test_a_layer_that_is_never_used_is_left_out_with_the_reason():
     model = language_model(module.requires_grad_(False))
     parts = collect_statistics(model, random_tokens(2, 8), generator=generator())
     assert len(parts) == 14
-    assert calibration.why_left_out(model, parts) == {"extra": "takes no part in the forward pass"}
+    assert calibration.why_left_out(model, parts) == {"extra": "its products with the text were not seen"}
     spectra = whitened_spectra(model, parts)
     assert spectra.is_calibrated
     assert [part.layer.name for part in spectra.held] == ["extra"]

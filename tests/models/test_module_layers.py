@@ -1,5 +1,7 @@
 """Layers by what a model does with its parameters, with weights and without, in memory and in files."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -8,18 +10,22 @@ from transformers import (
     BertLMHeadModel,
     DbrxConfig,
     DbrxForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     RobertaPreLayerNormConfig,
     RobertaPreLayerNormForCausalLM,
 )
 
-from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
+from tests.models.tiny import edit_safetensors, language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral
 from theorykit.errors import CalibrationError
+from theorykit.models.analysis import model_spectra
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.causality import require_causal
 from theorykit.models.module_layers import module_layers
 from theorykit.models.products import ChangedInPlaceError, ParameterProducts
-from theorykit.models.skeleton import skeleton_like
+from theorykit.models.skeleton import skeleton_like, skeleton_of
 from theorykit.models.sources import module_source, open_weights
+from theorykit.rank_selection.budget import parse_budget
 
 SMALL = {"vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
 
@@ -57,11 +63,60 @@ def test_a_model_without_weights_has_the_same_layers(make):
     assert module_layers(skeleton_like(module)) == module_layers(module)
 
 
+def tiny_deepseek():
+    """Its router is cast to float32 in each pass."""
+    torch.manual_seed(0)
+    latent = {"kv_lora_rank": 20, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 12}
+    experts = {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+    }
+    settings = SMALL | latent | experts | {"moe_intermediate_size": 40, "num_key_value_heads": 4}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**settings)).eval()
+
+
+@pytest.mark.parametrize("make", [tiny_mixtral, tiny_dbrx, tiny_deepseek])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_precision_changes_no_layers(make, dtype):
+    """Neither that of a live model, nor that which the configuration or the process asks for."""
+    expected = module_layers(make())
+    module = make().to(dtype)
+    assert module_layers(module) == expected
+    module.config.dtype, module.config.architectures = dtype, None
+    usual = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        assert module_layers(skeleton_like(module)) == module_layers(skeleton_of(module.config)) == expected
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def test_what_a_broken_pass_did_not_reach_is_told_by_names():
+    class Broken(Inner):
+        def __init__(self):
+            super().__init__()
+            self.experts = torch.nn.Parameter(torch.randn(4, 8, 5))
+
+        def forward(self, input_ids, pixels):
+            return super().forward(input_ids).logits @ pixels @ self.experts[0]
+
+    layers = {layer.name for layer in module_layers(Broken()).layers}
+    assert {f"experts[{index}]" for index in range(4)} <= layers
+
+
+@pytest.mark.parametrize("pickled", [False, True])
 @pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama, tiny_mixtral, tiny_dbrx])
-def test_a_folder_holds_the_same_matrices_under_the_same_names(make, tmp_path):
+def test_a_folder_holds_the_same_matrices_under_the_same_names(make, pickled, tmp_path):
     module = make()
     module.save_pretrained(tmp_path)
-    live, stored = module_source(module), open_weights(tmp_path)
+    if pickled:
+        file = tmp_path / "model.safetensors"
+        torch.save(load_file(file), tmp_path / "pytorch_model.bin")
+        file.unlink()
+    live, stored = module_source(module), open_weights(tmp_path, allow_pickle=True)
     assert stored.layers == live.layers
     for layer in live.layers:
         with live.open(layer) as expected, stored.open(layer) as matrix:
@@ -79,6 +134,34 @@ def test_a_head_counts_where_its_numbers_are_its_own(own, tmp_path):
     for source in (open_weights(tmp_path), _without_class(tmp_path)):
         away = [layer.name for layer in source.layers if not layer.factorable]
         assert sorted(away) == (["lm_head", "model.embed_tokens"] if own else ["model.embed_tokens"])
+
+
+@pytest.mark.parametrize(
+    ("make", "lost", "matrix"),
+    [
+        (tiny_llama, "layers.1.mlp.up_proj", "model.layers.1.mlp.up_proj.weight"),
+        (tiny_mixtral, "experts.1.w1", "model.layers.0.mlp.experts.gate_up_proj"),
+    ],
+)
+def test_matrices_that_the_files_lack_are_said(make, lost, matrix, tmp_path):
+    make().save_pretrained(tmp_path)
+    edit_safetensors(tmp_path, lambda tensors: {key: value for key, value in tensors.items() if lost not in key})
+    spectra = model_spectra(open_weights(tmp_path))
+    whole = module_source(make())
+    numbers = sum(layer.parameters for layer in whole.layers if layer.factorable)
+    assert [(part.name, part.parameters) for part in spectra.omitted if part.state == "lacking"] == [(matrix, 80 * 48)]
+    assert spectra.linear_parameters == numbers - 80 * 48
+    assert re.search(rf"lacks 1 of the model's matrices \(.*%\), among them {re.escape(matrix)}$", spectra.remark)
+    assert not model_spectra(whole).remark
+
+
+def test_matrices_under_other_names_are_not_lacking(tmp_path):
+    tiny_llama().save_pretrained(tmp_path)
+    edit_safetensors(tmp_path, lambda tensors: {key.replace("up_proj", "upwards"): tensors[key] for key in tensors})
+    spectra = model_spectra(open_weights(tmp_path))
+    assert not spectra.remark
+    assert spectra.linear_parameters == model_spectra(module_source(tiny_llama())).linear_parameters
+    assert "model.layers.1.mlp.upwards" in {part.layer.name for part in spectra.layers}
 
 
 def _without_class(folder):
@@ -117,6 +200,41 @@ def test_raw_parameters_are_layers_where_states_are_multiplied_by_them():
     assert shapes["blocks[0]"] == shapes["blocks[1]"] == ((5, 3), True, 1.0)
     assert shapes["out"] == ((8, 10), False, 1.0)
     assert [(part.name, part.parameters) for part in parts.omitted] == [("table", 20)]
+
+
+class Looped(torch.nn.Module):
+    """Three passes through one map, behind a prompt of twelve states, and experts of which a token sees one of four."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed_tokens, self.lm_head = torch.nn.Embedding(97, 8), torch.nn.Linear(8, 97, bias=False)
+        self.first, self.loop = torch.nn.Linear(8, 6), torch.nn.Linear(6, 6)
+        self.experts = torch.nn.ModuleList(torch.nn.Linear(6, 8) for _ in range(4))
+        self.qkv = torch.nn.Linear(8, 8)
+
+    def forward(self, input_ids):
+        x = self.embed_tokens(input_ids)
+        x = x + torch.cat([torch.nn.functional.linear(x, rows) for rows in self.qkv.weight.split([6, 2])], dim=-1)
+        x = torch.nn.functional.pad(self.first(x), (0, 0, 12, 0))
+        for _ in range(3):
+            x = x + self.loop(x)
+        x = x[:, 12:]
+        chosen = torch.arange(x.shape[1]) % 4
+        outputs = torch.stack([expert(x[:, chosen == index]) for index, expert in enumerate(self.experts)], dim=2)
+        return type("Output", (), {"logits": self.lm_head(outputs.flatten(1, 2))})
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_map_costs_as_often_as_a_token_comes_to_it(device):
+    """Operations of a loop count each time, those of a prompt in front of any text not at all, parts as parts."""
+    module = Looped().to(device)
+    layers = [layer for layer in module_layers(module).layers if layer.factorable]
+    shares = {layer.name: layer.active_share * layer.calls for layer in layers}
+    experts = {f"experts.{index}": 0.25 for index in range(4)}
+    assert shares == {"first": 1.0, "loop": 3.0, "qkv": 1.0} | experts
+    loop = next(layer for layer in layers if layer.name == "loop")
+    assert parse_budget("100 FLOP", [loop]).dense == 2 * 3 * 6 * 6
 
 
 def test_inputs_that_a_model_changes_later_are_copied():

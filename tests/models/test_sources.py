@@ -1,16 +1,19 @@
 import json
 import os
+import re
 import shutil
 
 import gguf
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 
-from tests.models.tiny import gguf_name, tiny_gpt2, tiny_llama, write_gguf
+from tests.models.tiny import edit_safetensors, gguf_name, tiny_gpt2, tiny_llama, write_gguf
+from theorykit.errors import CheckpointError, InputError
 from theorykit.models import sources
 from theorykit.models.analysis import model_spectra
-from theorykit.models.sources import fingerprint, module_source, open_weights
+from theorykit.models.sources import fingerprint, module_source, open_weights, unread_remark
 
 Q = gguf.GGMLQuantizationType
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -167,6 +170,76 @@ def test_a_live_module_without_configuration():
     assert [(layer.name, layer.shape) for layer in source.layers] == [("0", (7, 5)), ("2", (3, 7))]
     assert source.name == "mine"
     assert fingerprint(source) is None
+
+
+class Odd(torch.nn.Module):
+    def __init__(self, tensor):
+        super().__init__()
+        self.odd = torch.nn.Parameter(tensor, requires_grad=False)
+        self.plain = torch.nn.Linear(8, 6)
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(8, 8, dtype=torch.complex64), torch.ones(8, 8, dtype=torch.int64), torch.eye(8).to_sparse()]
+)
+def test_parameters_that_are_no_dense_real_numbers_are_omitted(tensor):
+    source = module_source(Odd(tensor))
+    assert [layer.name for layer in source.layers] == ["plain"]
+    assert [(part.name, part.parameters) for part in source.omitted] == [("odd", 64)]
+
+
+def test_a_table_of_bags_is_no_layer():
+    module = torch.nn.ModuleDict({"words": torch.nn.EmbeddingBag(9, 4), "plain": torch.nn.Linear(8, 6)})
+    assert [(layer.name, layer.kind) for layer in module_source(module).layers if not layer.factorable] == [
+        ("words", "embedding")
+    ]
+
+
+def test_a_pruned_weight_is_said_to_be_left_out():
+    """The product is with the masked copy, so that the numbers behind it are no map of the model."""
+    module = tiny_llama()
+    torch.nn.utils.prune.l1_unstructured(module.model.layers[0].mlp.up_proj, "weight", 0.5)
+    assert [part.name for part in module_source(module).omitted] == ["model.layers.0.mlp.up_proj.weight_orig"]
+
+
+def test_a_traced_module_is_read_as_it_is():
+    """torch.jit hides the classes of its modules: names and shapes have to do."""
+    module = torch.jit.trace(torch.nn.Sequential(torch.nn.Linear(8, 6)), torch.ones(2, 8))
+    assert [layer.shape for layer in module_source(module).layers] == [(6, 8)]
+
+
+def test_masks_of_older_files_are_nobodys_weights(tmp_path):
+    tiny_gpt2().save_pretrained(tmp_path)
+    mask = torch.ones(1, 1, 16, 16)
+    edit_safetensors(tmp_path, lambda tensors: tensors | {"transformer.h.0.attn.bias": mask})
+    source = open_weights(tmp_path)
+    assert source.omitted == ()
+    assert unread_remark(source) == ""
+    edit_safetensors(tmp_path, lambda tensors: tensors | {"transformer.h.9.attn.c_attn.weight": mask[0, 0]})
+    assert re.search(
+        r": 256 numbers of the files \(0\.2%\) .* among them transformer\.h\.9\.", unread_remark(open_weights(tmp_path))
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "match"),
+    [
+        ({"weight": torch.ones(4, 4)}, "a dict is no torch"),
+        ("gpt2", "a str is no torch"),
+        (torch.nn.LazyLinear(4), "weight has no shape yet"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_what_is_no_module_with_weights(module, match):
+    with pytest.raises(InputError, match=match):
+        module_source(module)
+
+
+def test_a_module_without_numbers_has_layers_and_no_spectra():
+    source = module_source(torch.nn.Linear(8, 6, device="meta"))
+    assert [layer.shape for layer in source.layers] == [(6, 8)]
+    with pytest.raises(CheckpointError, match="has no weights"):
+        model_spectra(source)
 
 
 def test_the_fingerprint_follows_the_contents_alone(llama_folder, tmp_path):

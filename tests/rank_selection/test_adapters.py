@@ -1,5 +1,6 @@
 """Ranks as peft builds them: modules, stacked experts, and what peft does not adapt."""
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from tests.rank_selection.synthetic import layer_spectra, model
 from theorykit import model_spectra, module_source, select_ranks
 from theorykit.errors import InputError
 from theorykit.models.skeleton import skeleton_like
-from theorykit.rank_selection.adapters import checked_lora_arguments, stub_of, why_not_adaptable
+from theorykit.rank_selection.adapters import Target, checked_lora_arguments, stub_of, why_not_adaptable
 
 
 def stacked(name, index, decay):
@@ -142,3 +143,28 @@ def test_spectra_without_a_model_are_checked_on_their_names():
     stub = stub_of(part.layer for part in spectra.layers)
     selection = select_ranks(spectra, 1000, budget=0.5, rank_multiple=1)
     assert built(checked(selection, stub), stub) == selection.ranks
+
+
+class Alike(torch.nn.Module):
+    """Names that peft takes for the end of other paths, and for regular expressions."""
+
+    def __init__(self):
+        super().__init__()
+        names = ("a+b", "x[1]", "q|r", "up")
+        self.d = torch.nn.ModuleDict({name: torch.nn.Linear(32, 32) for name in names})
+        self.tower = torch.nn.ModuleDict({"d": torch.nn.ModuleDict({"up": torch.nn.Linear(32, 40)})})
+        self.up = torch.nn.Linear(32, 24)
+
+
+@pytest.mark.parametrize(
+    "ranks", [{"d.up": 6, "d.a+b": 8}, {"up": 6}, {"d.x[1]": 4, "d.q|r": 2}, {"up": 3, "d.up": 4, "tower.d.up": 5}]
+)
+def test_names_that_match_more_than_they_mean_are_anchored(ranks):
+    targets = [Target(name, f"{name}.weight", 1, rank) for name, rank in ranks.items()]
+    arguments = checked_lora_arguments(targets, Alike(), stacked=False, name="alike")
+    assert built(json.loads(json.dumps(arguments)), Alike()) == ranks
+
+
+def test_layers_of_like_names_are_all_adaptable():
+    spectra = model_spectra(module_source(Alike()))
+    assert why_not_adaptable(spectra, Alike(), shared_experts=False) == {}

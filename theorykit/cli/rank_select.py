@@ -140,7 +140,7 @@ def rank_select(
         if evaluation is not None and calibrated is not None:
             step("measuring on held-out text", 0, 1)
             selection = calibrated.measure(selection, evaluation)
-    warnings = remarks + selection.warnings
+    warnings = remarks + tuple(f"{text}." for text in [spectra.remark] if text) + selection.warnings
     if module is not None:
         pattern = checked_lora_arguments(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
@@ -213,7 +213,7 @@ def read_text(path: Path, option: str) -> str:
         InputError: not there, not readable, not UTF-8 text, or empty.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # a mark of the order of bytes is no part of the text
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise InputError(f"{option} {path} cannot be read: {reason}", "give a plain text file in UTF-8") from error
@@ -244,8 +244,14 @@ def _folder_remarks(model: str) -> tuple[str, ...]:
     """Return what lies beside the weights that were read."""
     from theorykit.models.locations import folder_remark
 
-    remark = folder_remark(model)
-    return (f"{remark}.",) if remark else ()
+    return tuple(f"{remark}." for remark in [folder_remark(model)] if remark)
+
+
+def _run_remarks(model: str) -> tuple[str, ...]:
+    """Return what lies in the files of a model that was run, or beside them, and is no part of it."""
+    from theorykit.models.sources import open_weights, unread_remark
+
+    return _folder_remarks(model) + tuple(f"{remark}." for remark in [unread_remark(open_weights(model))] if remark)
 
 
 @dataclass(frozen=True)
@@ -284,7 +290,7 @@ class _Source:
             try:
                 if not reason:
                     calibrated = self._calibrate(self.model, step)
-                    return calibrated.spectra, calibrated, _folder_remarks(self.model)
+                    return calibrated.spectra, calibrated, _run_remarks(self.model) + self._same_text()
             except CalibrationError as error:
                 if self.calibration is not None:
                     raise
@@ -296,6 +302,14 @@ class _Source:
             remarks = _folder_remarks(self.model) + remarks
         options: dict[str, Any] = {"device": self.device, "allow_pickle": self.allow_pickle, "cache": self.cache}
         return read_spectra(self.model, step=step, **options), None, remarks
+
+    def _same_text(self) -> tuple[str, ...]:
+        """Return that the text of the evaluation is that of the calibration, where it is."""
+        if self.evaluation is None or self.calibration in (None, "builtin"):
+            return ()
+        if read_text(Path(str(self.calibration)), "--calibration") != self.evaluation:
+            return ()
+        return ("The evaluation text is the calibration text: what is measured is not held out.",)
 
     def _calibrate(self, model: str, step: Progress) -> CalibratedModel:
         from theorykit.models.language_model import context_length, load_language_model
@@ -316,7 +330,7 @@ class _Source:
         step("loading the model", 0, 1)
         language_model = load_language_model(model, device=self.device)
         longest = context_length(language_model)
-        if longest is not None and longest < settings.block:
+        if longest is not None and 2 <= longest < settings.block:
             settings = replace(settings, block=2 ** (longest.bit_length() - 1))  # divides what the check has passed
         if self.evaluation is not None:  # a text that is too short is refused before the minutes of a calibration
             hint = "give --evaluate a longer text"

@@ -59,6 +59,7 @@ def spectrum(
             model, method=method, device=device, allow_pickle=allow_pickle, cache=not no_cache, step=step
         )
     notes = () if model.endswith(".npz") else tuple(filter(None, [folder_remark(model)]))
+    notes += tuple(filter(None, [spectra.remark]))
     notes += tuple(f"{part.layer.name}: {part.spectrum.note}" for part in spectra.layers if part.spectrum.note)
     notes += tuple(filter(None, [_rounding_note(spectra)]))
     if save_spectra is not None:
@@ -157,10 +158,11 @@ def _print_table(spectra: ModelSpectra) -> None:
         f"{spectra.linear_parameters:,} linear parameters in {len(linear)} layers, "
         f"{spectra.embedding_parameters:,} in embeddings and head."
     )
-    omitted = sum(part.parameters for part in spectra.omitted)
+    left_out = [part for part in spectra.omitted if part.state != "lacking"]
+    omitted = sum(part.parameters for part in left_out)
     if omitted:
         whole = spectra.linear_parameters + spectra.embedding_parameters + omitted
-        names = ", ".join(part.name for part in spectra.omitted[:3]) + (", …" if len(spectra.omitted) > 3 else "")
+        names = ", ".join(part.name for part in left_out[:3]) + (", …" if len(left_out) > 3 else "")
         screen.print(f"{omitted:,} more ({omitted / whole:.1%}) lie in no linear layer: {names}")
 
 

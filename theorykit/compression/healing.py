@@ -12,7 +12,7 @@ from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.report import Healing
 from theorykit.compression.request import HealingLength, HealingSettings
 from theorykit.models.language_model import LanguageModel
-from theorykit.models.module_layers import run_on
+from theorykit.models.running import run_on
 from theorykit.models.truncation import DenseReference, log_probabilities
 
 

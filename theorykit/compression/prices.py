@@ -17,7 +17,8 @@ import torch
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel
-from theorykit.models.module_layers import eager_experts, matrix_of, run_on
+from theorykit.models.module_layers import matrix_of
+from theorykit.models.running import as_judged, run_on
 from theorykit.models.statistics import LayerStatistics
 from theorykit.models.truncation import DenseReference, truncated
 from theorykit.rank_selection.allocation import LayerOptions, allocate
@@ -115,7 +116,7 @@ def measured_shares(
         try:
             for parameter in parameters.values():
                 parameter.requires_grad_()
-            with torch.enable_grad(), eager_experts(model.module):
+            with as_judged(model.module), torch.enable_grad():
                 for log_p, block in chain.from_iterable(reference.batches() for reference in references):
                     logits = run_on(model.module, block).logits[:, :-1].float()
                     log_q = logits.log_softmax(dim=-1)

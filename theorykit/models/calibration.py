@@ -11,8 +11,9 @@ from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
 from theorykit.models.locations import WEIGHTS_ALONE
-from theorykit.models.module_layers import eager_experts, matrix_of, run_on
+from theorykit.models.module_layers import matrix_of
 from theorykit.models.products import Block, ChangedInPlaceError, ParameterProducts, Passed
+from theorykit.models.running import as_judged, frozen, run_on
 from theorykit.models.statistics import LayerStatistics
 
 ROWS = 4
@@ -42,8 +43,9 @@ class _Moments:
 
     def add(self, side: torch.Tensor, pulled: torch.Tensor, rows: int) -> None:
         """Add the moments of the smaller side, and of what the weights carry to it."""
-        self.own = side.double() if self.own is None else self.own.add_(side)
-        self.pulled = pulled.double() if self.pulled is None else self.pulled.add_(pulled)
+        # copies of their own: the moment of an input belongs to all layers that read it
+        self.own = side.to(torch.float64, copy=True) if self.own is None else self.own.add_(side)
+        self.pulled = pulled.to(torch.float64, copy=True) if self.pulled is None else self.pulled.add_(pulled)
         self.rows += rows
 
     def statistics(self, weight: torch.Tensor, count: int) -> LayerStatistics | None:
@@ -54,7 +56,7 @@ class _Moments:
             if not bool(torch.isfinite(moment.diagonal()).all()):
                 raise NonFiniteError(
                     f"{self.layer.name}: NaN or infinite activations or gradients",
-                    "check its weights with: theorykit spectrum MODEL",
+                    "its weights are finite: some product overflows, or its training diverged",
                 )
         # an expert sees only some tokens: its loss per token is A over the rows it sees times G over all tokens
         return LayerStatistics(self.layer.name, weight, self.own / self.rows, self.pulled / count, count)
@@ -64,14 +66,17 @@ class _Recorder:
     """Takes what went through every block and adds it to the moments of its layer."""
 
     def __init__(self, layers: Iterable[LinearLayer]) -> None:
-        self.moments = {layer.name: _Moments(layer) for layer in layers}
-        self._layers = {_place(layer): self.moments[layer.name] for layer in layers}
+        moments = [_Moments(layer) for layer in layers]
+        self._layers = {_place(part.layer): part for part in moments}
+        self._otherwise: set[str] = set()
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, block: Block, passed: Passed) -> None:
         """Add one call to the moments of its layer."""
         moments = self._layers.get((block.parameter, block.offset, block.shape, block.transposed))
         if moments is None:
+            # parts of the matrix, or its transpose: the moments of its own products tell not all of its loss
+            self._otherwise.add(block.parameter)
             return
         x, gradient = passed.inputs, passed.gradient
         rows = int(x.shape[0])
@@ -79,6 +84,12 @@ class _Recorder:
             moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
         else:
             moments.add(_second_moment(gradient), _second_moment(passed.outputs), rows)
+
+    @property
+    def moments(self) -> dict[str, _Moments]:
+        """Return the moments of the layers whose parameters took part in no other way, by name."""
+        parts = self._layers.values()
+        return {part.layer.name: part for part in parts if part.layer.tensor not in self._otherwise}
 
     def _shared_moment(self, x: torch.Tensor) -> torch.Tensor:
         """Return the moment of an input; q, k and v (gate and up) read the same tensor, whose moment is formed once."""
@@ -95,7 +106,11 @@ def _place(layer: LinearLayer) -> tuple[str, int, tuple[int, int], bool]:
 
 
 def _second_moment(rows: torch.Tensor) -> torch.Tensor:
-    """Return Σ x xᵀ over rows ``[count, k]``: the blocks on and above the diagonal are formed, the others mirrored."""
+    """Return Σ x xᵀ over rows ``[count, k]``, in float32 at least.
+
+    The blocks on and above the diagonal are formed, the others mirrored.
+    """
+    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows  # a sum of halves loses or overflows
     width = rows.shape[-1]
     if width < MIRRORED_WIDTH:
         return rows.mT @ rows
@@ -123,7 +138,7 @@ def collect_statistics(
     model's float32 and summed in float64.
 
     Args:
-        model: In evaluation mode, parameters without gradients.
+        model: Run in evaluation mode and without gradients of its parameters, and left as it was.
         tokens: ``[blocks, length]`` int64.
         generator: Draws the labels.
         batch: Blocks per pass.
@@ -135,13 +150,13 @@ def collect_statistics(
     Raises:
         CalibrationError: no layer takes part in the forward pass, or its products cannot be seen.
         InputError: no tokens are given.
-        NonFiniteError: NaN or infinite weights, or activations, with the first layer that has them.
+        NonFiniteError: NaN or infinite weights anywhere in the model, or activations, with the first that has them.
     """
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 2:
         raise InputError(f"tokens have shape {tuple(tokens.shape)}", "give [blocks, length] with length at least 2")
     layers = [layer for layer in model.source.layers if layer.factorable]
     tensors = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
-    for name, tensor in tensors.items():
+    for name, tensor in model.module.named_parameters():
         # found here and not by the activations: gradients carry a NaN back into the layers before
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(
@@ -149,13 +164,16 @@ def collect_statistics(
                 "the checkpoint is damaged or its training diverged",
             )
     state = generator.get_state()
+    tokens = tokens.clone()  # ids that were made under inference mode cannot be looked up with gradients
     try:
         moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=False)
     except ChangedInPlaceError:  # some family writes into what a layer has read
         generator.set_state(state)
         moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=True)
     weights = ((layer, matrix_of(layer, tensors[layer.tensor].detach())) for layer in layers)
-    statistics = [moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights]
+    statistics = [
+        moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights if layer.name in moments
+    ]
     calibrated = [part for part in statistics if part is not None]
     if not calibrated:
         raise CalibrationError(
@@ -177,7 +195,7 @@ def _moments(
 ) -> dict[str, _Moments]:
     """Return the sums of all layers over all tokens."""
     recorder = _Recorder(layers)
-    with eager_experts(model.module), torch.enable_grad():
+    with as_judged(model.module), frozen(model.module), torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
             with ParameterProducts(watched.items(), show=recorder, copied=copied):
@@ -198,7 +216,9 @@ def why_left_out(model: LanguageModel, statistics: Iterable[LayerStatistics]) ->
     """Return the layers that a calibration has no moments of, each with the reason."""
     names = {part.name for part in statistics}
     return {
-        layer.name: "no token of the text came to it" if layer.active_share < 1 else "takes no part in the forward pass"
+        layer.name: "no token of the text came to it"
+        if layer.active_share < 1
+        else "its products with the text were not seen"
         for layer in model.source.layers
         if layer.factorable and layer.name not in names
     }

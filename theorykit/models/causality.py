@@ -6,7 +6,7 @@ import torch
 
 from theorykit.errors import CalibrationError
 from theorykit.models.locations import WEIGHTS_ALONE
-from theorykit.models.module_layers import eager_experts, run_on
+from theorykit.models.running import as_judged, run_on
 
 LENGTHS = (24, 8, 4)
 """Tokens that are tried, half of them changed; a model of few positions reads no more."""
@@ -33,7 +33,7 @@ def require_causal(module: torch.nn.Module, name: str) -> None:
         second = first.clone()
         second[:, length // 2 :] = torch.randint(0, words, (1, length - length // 2), generator=generator)
         try:
-            with torch.no_grad(), eager_experts(module):
+            with as_judged(module), torch.no_grad():
                 before, after = (
                     run_on(module, tokens.to(device)).logits[:, : length // 2].float() for tokens in (first, second)
                 )

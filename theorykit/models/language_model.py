@@ -18,6 +18,7 @@ from theorykit.errors import CalibrationError, CheckpointError, InputError
 from theorykit.models.causality import require_causal
 from theorykit.models.gguf.settings import read_settings, require_all_read, restored_config
 from theorykit.models.locations import INDEX, SINGLE, WEIGHTS_ALONE, locate, read_config, reason_of, weight_files
+from theorykit.models.running import as_judged, run_on, unwrapped
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
 _SAMPLES = ("a", "The sea, 1 and 2.")
@@ -53,6 +54,10 @@ class LanguageModel:
     module: Any
     tokenizer: Any
     device: torch.device
+
+    def __post_init__(self) -> None:
+        # torch.compile and data parallelism put a module around it that has other names and no configuration
+        object.__setattr__(self, "module", unwrapped(self.module))
 
     @cached_property
     def source(self) -> ModuleSource:
@@ -274,8 +279,8 @@ def _rows_for_text(model: LanguageModel) -> list[int]:
     tokens = torch.full((1, 3), known // 2, dtype=torch.int64, device=model.device)
     lookups = _Lookups()
     try:
-        with torch.no_grad(), lookups:
-            model.module(input_ids=tokens)
+        with as_judged(model.module), torch.no_grad(), lookups:
+            run_on(model.module, tokens)
     except Exception:  # what stops the model here is told where it is run in earnest
         return []
     steps = torch.arange(tokens.shape[1])

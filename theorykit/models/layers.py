@@ -53,11 +53,14 @@ class Omitted:
         name: Of the parameter.
         parameters: Numbers in it.
         reason: What it is, or why it cannot be one.
+        state: ``left out`` of the layers; ``lacking``: a layer of the model that the files do not hold; ``unread``: in
+            the files, and in no module of the model.
     """
 
     name: str
     parameters: int
     reason: str
+    state: Literal["left out", "lacking", "unread"] = "left out"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class LinearLayer:
         fused: Several projections share the matrix (fused q, k, v; fused gate and up); it is factored as one.
         active_share: Share of tokens that use the layer: experts per token / experts, else 1.
         stack: How many maps of this shape lie one behind the other in the tensor.
+        calls: How often one pass sends a token through the layer: more than once where it is shared or looped.
     """
 
     name: str
@@ -85,6 +89,7 @@ class LinearLayer:
     fused: bool = False
     active_share: float = 1.0
     stack: int = 1
+    calls: int = 1
 
     @property
     def parameters(self) -> int:

@@ -205,6 +205,16 @@ class ModelSpectra(Result):
         return replace(self, layers=tuple(parts))
 
     @property
+    def remark(self) -> str:
+        """Return which layers of the model its files lack, or an empty string."""
+        lacking = [part for part in self.omitted if part.state == "lacking"]
+        if not lacking:
+            return ""
+        numbers = sum(part.parameters for part in lacking)
+        share = numbers / (self.linear_parameters + numbers)
+        return f"{self.name} lacks {len(lacking)} of the model's matrices ({share:.1%}), among them {lacking[0].name}"
+
+    @property
     def linear_parameters(self) -> int:
         """Return the numbers in the factorable layers."""
         return sum(part.layer.parameters for part in self.factorable)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +20,11 @@ from theorykit.models.layers import (
     kind_of,
 )
 from theorykit.models.products import Block, ParameterProducts
+from theorykit.models.running import as_judged, run_on, unwrapped
 
 TRACED_TOKENS = 8
 _CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d)
+_TABLES = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 _ROUTER = re.compile(r"router|(^|[._])gate($|[._](?!proj|up))|switch", re.IGNORECASE)
 
 
@@ -47,20 +47,31 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
     A module's class tells what a matrix is for: ``nn.Linear`` and ``Conv1D`` are maps, ``nn.Embedding`` is a table,
     what the model calls its output embeddings is a head. Any other parameter of two or more dimensions is a map, or a
     stack of them, where a forward pass over a few tokens multiplies activations by it; orientation, number of maps and
-    share of tokens are read from these products. Where no such pass is possible, names and shapes have to do.
+    share of tokens are read from these products, and for every map how often a token comes to it. Where no such pass is
+    possible, names and shapes have to do, and every map is taken to be called once.
     """
+    module = unwrapped(module)
     settings = _settings(module)
     owners = dict(module.named_modules())
-    parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.dim() >= 2}
+    wide = {name: tensor for name, tensor in module.named_parameters() if tensor.dim() >= 2}
+    parameters = {name: tensor for name, tensor in wide.items() if _is_dense(tensor)}
     away = _embeddings_and_heads(module, owners, settings)
     raw = {
         name: tensor
         for name, tensor in parameters.items()
-        if name not in away and _width(tensor) > 1 and not _is_plain(owners[name.rpartition(".")[0]])
+        if name not in away and _width(tensor) > 1 and not _is_plain(name, owners)
     }
-    blocks = _traced_blocks(module, raw) if raw else {}
+    watched = {name: tensor for name, tensor in parameters.items() if away.get(name) != "embedding"}
+    blocks, whole = _traced_blocks(module, watched, TRACED_TOKENS)
+    calls = _calls(module, watched, blocks)
     layers: list[LinearLayer] = []
-    omitted: list[Omitted] = []
+    omitted = [
+        Omitted(
+            name, tensor.numel(), f"{str(tensor.dtype).removeprefix('torch.')}, {tensor.layout}: no dense real numbers"
+        )
+        for name, tensor in wide.items()
+        if name not in parameters
+    ]
     for name, tensor in parameters.items():
         owner = owners[name.rpartition(".")[0]]
         if name in away:
@@ -70,50 +81,33 @@ def module_layers(module: torch.nn.Module) -> ModuleLayers:
                 omitted.append(Omitted(name, tensor.numel(), "a convolution"))
             elif tensor.dim() == 2 and min(tensor.shape) > 1 and name.endswith("weight") and _is_linear(owner):
                 turned = not isinstance(owner, torch.nn.Linear)
-                layers.append(_linear(name, tensor, owner, settings, parameters, transposed=turned))
-        elif blocks is None:
+                layers.append(_linear(name, tensor, owner, settings, calls, parameters, transposed=turned))
+        elif not whole and name not in blocks:
             guessed = find_layers({name: tuple(tensor.shape)}, settings)
             layers += guessed
             if not guessed:
                 omitted.append(Omitted(name, tensor.numel(), "no map by its name and shape"))
-        elif stack := _stack(name, tensor, blocks.get(name, {}), owner, settings):
+        elif stack := _stack(name, tensor, blocks.get(name, {}), owner, settings, calls.get(name, 0.0)):
             layers += stack
-        elif isinstance(owner, torch.nn.Linear) and name not in blocks:  # not reached by text
-            layers.append(_linear(name, tensor, owner, settings, parameters, transposed=False))
+        elif (
+            isinstance(owner, torch.nn.Linear) and name.endswith("weight") and name not in blocks
+        ):  # text does not reach it
+            layers.append(_linear(name, tensor, owner, settings, calls, parameters, transposed=False))
         else:
-            omitted.append(Omitted(name, tensor.numel(), "enters no product with the tokens' states"))
+            reason = (
+                "only parts of it are multiplied by" if name in blocks else "no product with tokens' states was seen"
+            )
+            omitted.append(Omitted(name, tensor.numel(), reason))
     return ModuleLayers(tuple(layers), tuple(omitted))
-
-
-def run_on(module: torch.nn.Module, tokens: torch.Tensor) -> Any:
-    """Run a model on token ids ``[batch, length]`` without a cache, and return its output."""
-    accepted = inspect.signature(module.forward).parameters
-    takes_any = any(part.kind is inspect.Parameter.VAR_KEYWORD for part in accepted.values())
-    options = {"use_cache": False} if "use_cache" in accepted or takes_any else {}
-    if "input_ids" in accepted or takes_any:
-        return module(input_ids=tokens, **options)
-    embeddings: Any = module.get_input_embeddings()  # type: ignore[operator]
-    return module(inputs_embeds=embeddings(tokens), **options)
-
-
-@contextmanager
-def eager_experts(module: torch.nn.Module) -> Iterator[None]:
-    """Let experts be computed one after another, each from its own matrix; gathered copies could not be told apart."""
-    name = "_experts_implementation"
-    configs = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
-    kept = [(config, getattr(config, name)) for config in configs.values() if hasattr(config, name)]
-    try:
-        for config, _ in kept:
-            setattr(config, name, "eager")
-        yield
-    finally:
-        for config, value in kept:
-            setattr(config, name, value)
 
 
 def _settings(module: torch.nn.Module) -> dict[str, Any]:
     config = getattr(module, "config", None)
     return dict(config.to_dict()) if config is not None and hasattr(config, "to_dict") else {}
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided
 
 
 def _width(tensor: torch.Tensor) -> int:
@@ -131,9 +125,13 @@ def _is_linear(owner: torch.nn.Module) -> bool:
     return linear or is_conv1d(owner)
 
 
-def _is_plain(owner: torch.nn.Module) -> bool:
-    """Return whether a module's class tells all about its weight."""
-    return _is_linear(owner) or isinstance(owner, (torch.nn.Embedding, *_CONVOLUTIONS))
+def _is_plain(name: str, owners: Mapping[str, torch.nn.Module]) -> bool:
+    """Return whether a parameter is the weight of a module whose class tells all about it."""
+    path, _, own = name.rpartition(".")
+    owner = owners[path]
+    if own != "weight":  # what is left of a weight that is pruned, or an addition to it
+        return False
+    return _is_linear(owner) or isinstance(owner, (*_TABLES, *_CONVOLUTIONS))
 
 
 def _embeddings_and_heads(
@@ -142,7 +140,7 @@ def _embeddings_and_heads(
     """Return the names of the parameters that turn ids into states or states into scores, each with its kind."""
     kinds: dict[int, Kind] = {}
     for owner in owners.values():
-        if isinstance(owner, torch.nn.Embedding):
+        if isinstance(owner, _TABLES):
             kinds[id(owner.weight)] = "embedding"
     inputs, outputs = (_part(module, f"get_{side}_embeddings") for side in ("input", "output"))
     for part in inputs:
@@ -178,29 +176,52 @@ def _part(module: torch.nn.Module, getter: str) -> list[torch.Tensor]:
     return [tensor for tensor in part.parameters() if tensor.dim() >= 2] if isinstance(part, torch.nn.Module) else []
 
 
-def _traced_blocks(module: torch.nn.Module, raw: Mapping[str, torch.Tensor]) -> dict[str, dict[Block, int]] | None:
-    """Return the blocks of each parameter that a short forward pass multiplies by, with their rows; None on failure."""
-    mode = ParameterProducts(raw.items())
-    training = module.training
+def _traced_blocks(
+    module: torch.nn.Module, watched: Mapping[str, torch.Tensor], length: int
+) -> tuple[dict[str, dict[Block, int]], bool]:
+    """Return the blocks of each parameter that a short pass multiplies by, with their rows, and if it ran through."""
+    mode = ParameterProducts(watched.items())
     device = next((part.device for part in module.parameters() if not part.is_meta), torch.device("cpu"))
     tables = _part(module, "get_input_embeddings") or [
         part.weight for part in module.modules() if isinstance(part, torch.nn.Embedding)
     ]
-    words = min((int(table.shape[0]) for table in tables[:1]), default=3 + TRACED_TOKENS)
-    tokens = torch.arange(3, 3 + TRACED_TOKENS, device=device)[None] % words
+    words = min((int(table.shape[0]) for table in tables[:1]), default=3 + length)
+    tokens = torch.arange(3, 3 + length, device=device)[None] % words
     try:
-        module.eval()
-        with torch.random.fork_rng(devices=[]), eager_experts(module), torch.no_grad(), mode:
+        with torch.random.fork_rng(devices=[]), as_judged(module), torch.no_grad(), mode:
             run_on(module, tokens)
+        whole = True
     except Exception:  # whatever a model stumbles over that lacks its other inputs; what was seen until then counts
-        if not mode.seen:
-            return None
-    finally:
-        module.train(training)
+        whole = False
     blocks: dict[str, dict[Block, int]] = {}
     for block, rows in mode.seen.items():
         blocks.setdefault(block.parameter, {})[block] = rows
-    return blocks
+    return blocks, whole
+
+
+def _calls(
+    module: torch.nn.Module, watched: Mapping[str, torch.Tensor], blocks: Mapping[str, Mapping[Block, int]]
+) -> dict[str, float]:
+    """Return how often a token is multiplied by each parameter that a pass met, parts counted by their size."""
+    calls = {name: _work(part) / (TRACED_TOKENS * watched[name].numel()) for name, part in blocks.items()}
+    if any(count >= 2 for count in calls.values()):
+        # several calls for each token, or tokens that a model puts in front of any text: a longer text tells
+        longer, _ = _traced_blocks(module, watched, 2 * TRACED_TOKENS)
+        for name, count in calls.items():
+            if count >= 2 and name in longer:
+                more = _work(longer[name]) - _work(blocks[name])
+                calls[name] = more / (TRACED_TOKENS * watched[name].numel())
+    return calls
+
+
+def _whole(calls: float) -> int:
+    """Return a number of calls, at least 1: a few tokens more, for the edges of a text, are no second call."""
+    return max(1, int(calls))
+
+
+def _work(blocks: Mapping[Block, int]) -> int:
+    """Return the multiplications of products with blocks."""
+    return sum(rows * block.shape[0] * block.shape[1] for block, rows in blocks.items())
 
 
 def _single(name: str, tensor: torch.Tensor, kind: Kind) -> LinearLayer:
@@ -218,6 +239,7 @@ def _linear(
     tensor: torch.Tensor,
     owner: torch.nn.Module,
     settings: Mapping[str, Any],
+    calls: Mapping[str, float],
     parameters: Mapping[str, torch.Tensor],
     *,
     transposed: bool,
@@ -225,14 +247,18 @@ def _linear(
     path = name.removesuffix(".weight")
     outputs = int(tensor.shape[1] if transposed else tensor.shape[0])
     kind = kind_of(path)
-    share = 1.0
+    share, often = 1.0, _whole(calls.get(name, 1.0))
     if _routes(path, owner, outputs, settings):
         kind = "router"
     elif kind in ("embedding", "head", "router"):
         kind = "other"  # its class says that it is a map
-    if numbered := re.match(r"(.*?(?<!shared_)experts\.)(\d+)\.", path):
-        stem = re.compile(re.escape(numbered[1]) + r"(\d+)\.")
-        share = active_share(settings, len({match[1] for key in parameters if (match := stem.match(key))}))
+    if numbered := re.match(r"(.*?(?<!shared_)experts\.)\d+(?=\.|$)", path):
+        stem = re.compile(re.escape(numbered[1]) + r"\d+" + re.escape(name[numbered.end() :]) + "$")
+        alike = [key for key in parameters if stem.match(key)]
+        # what the configuration says, else what a few tokens did
+        used = sum(calls.get(key, 0.0) for key in alike) / len(alike)
+        share = active_share(settings, len(alike))
+        share, often = used if share == 1 and 0 < used < 1 else share, 1
     return LinearLayer(
         name=path,
         tensor=name,
@@ -243,6 +269,7 @@ def _linear(
         transposed=transposed,
         fused=bool(FUSED.search(path)),
         active_share=share,
+        calls=often,
     )
 
 
@@ -259,6 +286,7 @@ def _stack(
     blocks: Mapping[Block, int],
     owner: torch.nn.Module,
     settings: Mapping[str, Any],
+    used: float,
 ) -> list[LinearLayer]:
     """Turn the blocks that were seen of one parameter into layers, those that no token met included."""
     shapes = {(block.shape, block.transposed) for block in blocks}
@@ -275,7 +303,6 @@ def _stack(
     share = 1.0
     if count > 1 and kind != "router":
         # what the configuration says, else what a few tokens did
-        used = sum(blocks.values()) / (count * TRACED_TOKENS)
         share = active_share(settings, count)
         share = share if share < 1 and (used < 1 or count in expert_counts(settings)) else min(used, 1.0)
         if share < 1:
@@ -293,6 +320,7 @@ def _stack(
             fused=bool(FUSED.search(path)),
             active_share=share,
             stack=count,
+            calls=1 if share < 1 else _whole(used),
         )
         for index in range(count)
     ]

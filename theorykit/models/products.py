@@ -19,6 +19,15 @@ _MATMUL = {
     torch.bmm,
     torch.Tensor.bmm,
 }
+_CASTS = {
+    torch.Tensor.to,
+    torch.Tensor.type,
+    torch.Tensor.type_as,
+    torch.Tensor.float,
+    torch.Tensor.double,
+    torch.Tensor.half,
+    torch.Tensor.bfloat16,
+}
 _ADDED = {torch.addmm, torch.Tensor.addmm, torch.baddbmm, torch.Tensor.baddbmm}
 
 
@@ -149,10 +158,12 @@ class ParameterProducts(TorchFunctionMode):
         self.seen: dict[Block, int] = {}
         """Rows that went through each block, over all calls so far."""
         self._show, self._copied = show, copied
-        self._owners: dict[int, list[tuple[int, int, str]]] = {}
+        # by storage: where a parameter begins, which part of it lies there, and its name
+        self._owners: dict[int, list[tuple[int, int, int, str]]] = {}
+        self._casts: list[torch.Tensor] = []
         for name, tensor in parameters:
             start = int(tensor.storage_offset())
-            self._owners.setdefault(_storage(tensor), []).append((start, start + int(tensor.numel()), name))
+            self._owners.setdefault(_storage(tensor), []).append((start, start, start + int(tensor.numel()), name))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -165,19 +176,35 @@ class ParameterProducts(TorchFunctionMode):
         if func is torch.nn.functional.embedding and _is_meta(kwargs.get("weight", args[1] if len(args) > 1 else None)):
             weight: Any = kwargs.get("weight", args[1] if len(args) > 1 else None)
             ids: Any = kwargs.get("input", args[0] if args else None)
-            return torch.zeros(*ids.shape, weight.shape[-1])
+            return torch.zeros(*ids.shape, weight.shape[-1], dtype=weight.dtype)
+        if (rows := _rows_of_meta_product(func, args, kwargs)) is not None:
+            return rows
         if func is torch.Tensor.__getitem__ and _is_meta(args[0]):
             args = (args[0], _plain_index(args[1]))
         tensors = list(_tensors((args, kwargs)))
         if any(_is_meta(tensor) for tensor in tensors) and not all(_is_meta(tensor) for tensor in tensors):
             args, kwargs = _without_meta((args, kwargs))
         try:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if func in _CASTS:
+                self._follow(args[0], result)
+            return result
         except NotImplementedError:  # a meta tensor on its way to a device that has numbers
             if not any(_is_meta(tensor) for tensor in tensors):
                 raise
             args, kwargs = _without_meta((args, kwargs))
             return func(*args, **kwargs)
+
+    def _follow(self, tensor: torch.Tensor, cast: torch.Tensor) -> None:
+        """Know a parameter in another precision for what it is: half-precision models cast their routers."""
+        owner = self._owner(tensor)
+        if owner is None or self._owner(cast) is not None or cast.stride() != tensor.stride():
+            return
+        start, name = owner
+        place = int(cast.storage_offset())
+        first = place - int(tensor.storage_offset() - start)
+        self._owners.setdefault(_storage(cast), []).append((first, place, place + int(cast.numel()), name))
+        self._casts.append(cast)  # so that its memory is nothing else's
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
         """Return the result of a product with a watched parameter, or None where the call is none."""
@@ -296,10 +323,19 @@ class ParameterProducts(TorchFunctionMode):
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
             return None
         place = tensor.storage_offset()
-        for start, stop, name in self._owners.get(_storage(tensor), ()):
-            if start <= place < stop:
+        for start, low, high, name in self._owners.get(_storage(tensor), ()):
+            if low <= place < high:
                 return start, name
         return None
+
+
+def _rows_of_meta_product(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the zeros of a product with a matrix without numbers, such as a tied head: nothing is multiplied."""
+    given = dict(zip(("input", "weight"), args, strict=False)) | dict(kwargs)
+    if func is not torch.nn.functional.linear or not _is_meta(given["weight"]) or _is_meta(given["input"]):
+        return None
+    zeros: torch.Tensor = given["input"].new_zeros(*given["input"].shape[:-1], given["weight"].shape[0])
+    return zeros
 
 
 def _plus(result: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from theorykit.models.layers import LinearLayer, Omitted
 from theorykit.models.module_layers import module_layers
+from theorykit.models.stored_formats import is_mask
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def skeleton_of(config: Any) -> torch.nn.Module:
     import transformers
 
     names = [name for name in (getattr(config, "architectures", None) or ()) if hasattr(transformers, str(name))]
-    with torch.device("meta"):
+    config = _in_float32(config)
+    with _on_meta():
         module: Any
         if names:
             module = getattr(transformers, names[0])(config)
@@ -90,9 +94,35 @@ def skeleton_of(config: Any) -> torch.nn.Module:
 
 def skeleton_like(module: torch.nn.Module) -> torch.nn.Module:
     """Build a model of the same class and configuration on the meta device."""
-    with torch.device("meta"):
-        empty: torch.nn.Module = type(module)(module.config)
+    with _on_meta():
+        empty: torch.nn.Module = type(module)(_in_float32(module.config))
     return empty.eval().requires_grad_(False)
+
+
+@contextmanager
+def _on_meta() -> Iterator[None]:
+    """Build on the meta device in float32, whatever precision is usual here."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def _in_float32(config: Any) -> Any:
+    """Return a configuration for a model without numbers: on a walk through it, parts in two precisions do not meet."""
+    from transformers import PreTrainedConfig
+
+    config = copy.deepcopy(config)
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        if hasattr(part, "dtype"):
+            part.dtype = torch.float32
+        parts += [value for value in vars(part).values() if isinstance(value, PreTrainedConfig)]
+    return config
 
 
 def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> StoredLayers | None:
@@ -106,20 +136,28 @@ def stored_layers(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]
         shapes: The floating-point tensors of the files.
 
     Returns:
-        The layers, or None where one that may be factored is not in the files as a whole.
+        The layers; what the files lack is omitted by name. None where layers lack and as many numbers lie in the files
+        that no parameter of the model was matched with: then they may be the same under other names.
     """
     parts = module_layers(module)
     views = _views(module, shapes)
     pieces = {layer.name: _pieces(layer, views.get(layer.tensor, ())) for layer in parts.layers}
-    if any(layer.factorable and not pieces[layer.name] for layer in parts.layers):
-        return None
+    lacking: dict[str, int] = {}
+    for layer in parts.layers:
+        if layer.factorable and not pieces[layer.name]:
+            lacking[layer.tensor] = lacking.get(layer.tensor, 0) + layer.parameters
     layers = tuple(layer for layer in parts.layers if pieces[layer.name])
     used = {view.name for stored in views.values() for view in stored}
     stray = [
-        Omitted(name, math.prod(shape), "belongs to no module of the model")
+        Omitted(name, math.prod(shape), "belongs to no module of the model", "unread")
         for name, shape in shapes.items()
-        if name not in used and sum(size > 1 for size in shape) > 1
+        if name not in used and sum(size > 1 for size in shape) > 1 and not is_mask(name, shape)
     ]
+    if lacking and (
+        sum(part.parameters for part in stray) >= sum(lacking.values()) or not any(map(bool, pieces.values()))
+    ):
+        return None
+    stray += [Omitted(name, numbers, "the files lack it", "lacking") for name, numbers in lacking.items()]
     model_type = str(getattr(getattr(module, "config", None), "model_type", "") or "")
     kept = {layer.name: pieces[layer.name] for layer in layers}
     whole = {

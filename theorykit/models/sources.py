@@ -7,13 +7,13 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from theorykit.errors import CheckpointError
+from theorykit.errors import CheckpointError, InputError
 from theorykit.models.gguf.source import GGUFSource
 from theorykit.models.layers import (
     LinearLayer,
@@ -26,6 +26,7 @@ from theorykit.models.layers import (
 )
 from theorykit.models.locations import locate, read_config, reason_of, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
+from theorykit.models.running import unwrapped
 from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
 from theorykit.models.stored_formats import (
     refuse_adapter_folder,
@@ -62,6 +63,18 @@ class WeightSource(Protocol):
         """Return a context manager that gives something with ``shape`` that slices like the stored matrix."""
 
 
+def unread_remark(source: WeightSource) -> str:
+    """Return which numbers of a model's files its model does not read, or an empty string."""
+    unread = [part for part in source.omitted if part.state == "unread"]
+    if not unread:
+        return ""
+    numbers = sum(part.parameters for part in unread)
+    tensors = {layer.tensor: layer.parameters * layer.stack for layer in source.layers}
+    whole = sum(tensors.values()) + sum(part.parameters for part in source.omitted if part.state != "lacking")
+    told = f"{source.name}: {numbers:,} numbers of the files ({numbers / whole:.1%})"
+    return f"{told} belong to no module of the model that is run, among them {unread[0].name}"
+
+
 def fingerprint(source: WeightSource) -> str | None:
     """Return a key of the files' contents, wherever they lie and whenever they were written; None without files.
 
@@ -92,7 +105,83 @@ def _hash_of_block(path: Path, start: int) -> bytes:
     return digest.digest()
 
 
-class SafetensorsSource:
+class _FileTensors:
+    """Named tensors of a folder: the layers of the model that transformers builds for it, else told by names alone."""
+
+    name: str
+    files: tuple[Path, ...]
+
+    def _find(self, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any]) -> None:
+        """Set layers, omitted parameters and the family, from the tensors of floating-point numbers."""
+        ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
+        skeleton = build_skeleton(self.files[0].parent) if settings and self.files else None
+        stored = stored_layers(skeleton, ordered) if skeleton is not None else None
+        self._pieces: dict[str, tuple[Piece, ...]] = {}
+        if stored is None:
+            listed = find_layers(ordered, settings)
+            names = {layer.tensor for layer in listed}
+            # the configuration calls a head tied: its numbers tell
+            embeddings = [layer for layer in listed if layer.kind == "embedding"]
+            untied = [layer for layer in find_layers(ordered, dict(settings) | _UNTIED) if layer.tensor not in names]
+            pairs = ((part.tensor, head.tensor) for head in untied for part in embeddings if part.shape == head.shape)
+            listed += self._own_heads(pairs, shapes)
+            self.layers = tuple(require_layers(listed, self.name))
+            self.omitted = omitted_tensors(shapes, self.layers)
+            self.model_type = str(settings.get("model_type") or "")
+        else:
+            self.layers = tuple(require_layers(list(stored.layers), self.name))
+            self.omitted, self.model_type, self._pieces = stored.omitted, stored.model_type, stored.pieces
+            self.layers += tuple(self._own_heads(stored.tied, shapes))
+
+    def _own_heads(
+        self, tied: Iterable[tuple[str, str]], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Iterator[LinearLayer]:
+        """Find heads that the configuration ties to the embedding, and that hold other numbers all the same."""
+        for tensors in tied:
+            embedding, head = sorted(tensors, key=lambda tensor: kind_of(tensor.removesuffix(".weight")) == "head")
+            if not self._same(embedding, head):
+                m, n = shapes[head]
+                yield LinearLayer(head.removesuffix(".weight"), head, (m, n), "head")
+
+    def _same(self, first: str, second: str) -> bool:
+        """Return whether two tensors hold the same numbers, read a block at a time."""
+        with self._stored(first) as left, self._stored(second) as right:
+            rows = int(left.shape[0])
+            blocks = (slice(start, start + _COMPARED_ROWS) for start in range(0, rows, _COMPARED_ROWS))
+            return all(torch.equal(left[block], right[block]) for block in blocks)
+
+    def _stored(self, tensor: str) -> AbstractContextManager[Any]:
+        """Give a tensor as something with ``shape`` that can be sliced."""
+        raise NotImplementedError
+
+    @contextmanager
+    def open(self, layer: LinearLayer) -> Iterator[Any]:
+        """Give the part of the files that holds the layer; blocks are read when it is sliced."""
+        pieces = self._pieces.get(layer.name, ())
+        m, n = layer.shape
+        shape = (n, m) if layer.transposed else (m, n)
+        tensor = pieces[0].tensor if len(pieces) == 1 else layer.tensor if not pieces else None
+        if tensor is not None:
+            with self._stored(tensor) as part:
+                if tuple(part.shape) == shape and not any(piece.transposed for piece in pieces):
+                    yield part
+                    return
+                if not pieces:
+                    yield part[layer.expert]
+                    return
+        yield assembled(pieces, shape, self._read)
+
+    def _read(self, piece: Piece) -> torch.Tensor:
+        """Return one piece of a matrix as the file holds it."""
+        with self._stored(piece.tensor) as stored:
+            matrix: torch.Tensor = stored[:] if piece.index is None else stored[piece.index]
+            if matrix.dim() != 2:
+                return matrix
+            rows = piece.shape[1] if piece.transposed else piece.shape[0]
+            return matrix[piece.first : piece.first + rows]
+
+
+class SafetensorsSource(_FileTensors):
     """One or several safetensors files, opened anew for each tensor so that no mapped pages pile up."""
 
     def __init__(
@@ -102,7 +191,6 @@ class SafetensorsSource:
         config: Mapping[str, Any] | None = None,
         places: Mapping[str, Path] | None = None,
     ) -> None:
-        settings = config or {}
         self.name = name
         self.files = tuple(files)
         self._where: dict[str, Path] = {}
@@ -124,80 +212,14 @@ class SafetensorsSource:
                     f"the index of {path.parent} places {tensor} in {path.name}, which does not hold it",
                     "shards and index are of different revisions; fetch the model again",
                 )
-        ordered = {tensor: shapes[tensor] for tensor in sorted(shapes, key=by_number)}
-        skeleton = build_skeleton(self.files[0].parent) if settings and self.files else None
-        stored = stored_layers(skeleton, ordered) if skeleton is not None else None
-        self._pieces: dict[str, tuple[Piece, ...]] = {}
-        if stored is None:
-            listed = find_layers(ordered, settings)
-            names = {layer.tensor for layer in listed}
-            # the configuration calls a head tied: its numbers tell
-            embeddings = [layer for layer in listed if layer.kind == "embedding"]
-            untied = [layer for layer in find_layers(ordered, dict(settings) | _UNTIED) if layer.tensor not in names]
-            pairs = ((part.tensor, head.tensor) for head in untied for part in embeddings if part.shape == head.shape)
-            listed += self._own_heads(pairs, shapes)
-            self.layers = tuple(require_layers(listed, name))
-            self.omitted = omitted_tensors(shapes, self.layers)
-            self.model_type = str(settings.get("model_type") or "")
-        else:
-            self.layers = tuple(require_layers(list(stored.layers), name))
-            self.omitted, self.model_type, self._pieces = stored.omitted, stored.model_type, stored.pieces
-            self.layers += tuple(self._own_heads(stored.tied, shapes))
-
-    def _own_heads(
-        self, tied: Iterable[tuple[str, str]], shapes: Mapping[str, tuple[int, ...]]
-    ) -> Iterator[LinearLayer]:
-        """Find heads that the configuration ties to the embedding, and that hold other numbers all the same."""
-        for tensors in tied:
-            embedding, head = sorted(tensors, key=lambda tensor: kind_of(tensor.removesuffix(".weight")) == "head")
-            if not self._same(embedding, head):
-                m, n = shapes[head]
-                yield LinearLayer(head.removesuffix(".weight"), head, (m, n), "head")
-
-    def _same(self, first: str, second: str) -> bool:
-        """Return whether two tensors hold the same numbers, read a block at a time."""
-        from safetensors import safe_open
-
-        with (
-            safe_open(str(self._where[first]), framework="pt") as left,
-            safe_open(str(self._where[second]), framework="pt") as right,
-        ):
-            parts = left.get_slice(first), right.get_slice(second)
-            rows = int(parts[0].get_shape()[0])
-            blocks = (slice(start, start + _COMPARED_ROWS) for start in range(0, rows, _COMPARED_ROWS))
-            return all(torch.equal(parts[0][block], parts[1][block]) for block in blocks)
+        self._find(shapes, config or {})
 
     @contextmanager
-    def open(self, layer: LinearLayer) -> Iterator[Any]:
-        """Give the slice of the file that holds the layer; blocks are read when it is sliced."""
+    def _stored(self, tensor: str) -> Iterator[Any]:
         from safetensors import safe_open
 
-        pieces = self._pieces.get(layer.name, ())
-        m, n = layer.shape
-        shape = (n, m) if layer.transposed else (m, n)
-        tensor = pieces[0].tensor if len(pieces) == 1 else layer.tensor if not pieces else None
-        if tensor is not None:
-            with safe_open(str(self._where[tensor]), framework="pt") as handle:
-                part = handle.get_slice(tensor)
-                if tuple(part.get_shape()) == shape and not any(piece.transposed for piece in pieces):
-                    yield _FileSlice(part)
-                    return
-                if not pieces:
-                    yield part[layer.expert]
-                    return
-        yield assembled(pieces, shape, self._read)
-
-    def _read(self, piece: Piece) -> torch.Tensor:
-        """Return one piece of a matrix as the file holds it."""
-        from safetensors import safe_open
-
-        with safe_open(str(self._where[piece.tensor]), framework="pt") as handle:
-            stored = handle.get_slice(piece.tensor)
-            matrix: torch.Tensor = stored[:] if piece.index is None else stored[piece.index]
-            if matrix.dim() != 2:
-                return matrix
-            rows = piece.shape[1] if piece.transposed else piece.shape[0]
-            return matrix[piece.first : piece.first + rows]
+        with safe_open(str(self._where[tensor]), framework="pt") as handle:
+            yield _FileSlice(handle.get_slice(tensor))
 
 
 class _FileSlice:
@@ -212,7 +234,7 @@ class _FileSlice:
         return block
 
 
-class TensorSource:
+class TensorSource(_FileTensors):
     """Tensors that are already in memory: pickled weights that were asked for."""
 
     def __init__(
@@ -222,22 +244,15 @@ class TensorSource:
         config: Mapping[str, Any] | None = None,
         files: tuple[Path, ...] = (),
     ) -> None:
-
         self.name = name
         self.files = files
-        self._tensors = {key: value for key, value in tensors.items() if value.dtype in _FLOAT_TYPES}
+        self._tensors = {key: value.detach() for key, value in tensors.items() if value.dtype in _FLOAT_TYPES}
         for key, value in tensors.items():
             refuse_unreadable(key, tuple(value.shape), str(value.dtype).removeprefix("torch."))
-        shapes = {key: tuple(value.shape) for key, value in self._tensors.items()}
-        self.layers = tuple(require_layers(find_layers(shapes, config), name))
-        self.omitted = omitted_tensors(shapes, self.layers)
-        self.model_type = str((config or {}).get("model_type") or "")
+        self._find({key: tuple(value.shape) for key, value in self._tensors.items()}, config or {})
 
-    @contextmanager
-    def open(self, layer: LinearLayer) -> Iterator[Any]:
-        """Give the tensor itself."""
-        tensor = self._tensors[layer.tensor].detach()
-        yield tensor if layer.expert is None else tensor[layer.expert]
+    def _stored(self, tensor: str) -> AbstractContextManager[Any]:
+        return nullcontext(self._tensors[tensor])
 
 
 class ModuleSource:
@@ -257,12 +272,28 @@ class ModuleSource:
     @contextmanager
     def open(self, layer: LinearLayer) -> Iterator[Any]:
         """Give the stored matrix, a view."""
-        matrix = matrix_of(layer, self.parameters[layer.tensor].detach())
+        parameter = self.parameters[layer.tensor].detach()
+        if parameter.is_meta:
+            raise CheckpointError(f"{layer.name} has no weights (device meta)", "load the model's weights first")
+        matrix = matrix_of(layer, parameter)
         yield matrix.T if layer.transposed else matrix
 
 
 def module_source(module: torch.nn.Module, name: str = "module") -> ModuleSource:
-    """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once."""
+    """List the linear layers of a live module; a parameter that appears twice (a tied head) counts once.
+
+    Raises:
+        CheckpointError: quantised weights, or no linear layer.
+        InputError: no module, or one whose parameters have no shape yet.
+    """
+    module = unwrapped(module)
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(
+            f"a {type(module).__name__} is no torch.nn.Module",
+            "give a module; open_weights takes folders, files and names",
+        )
+    if lazy := [name for name, part in module.named_parameters() if torch.nn.parameter.is_lazy(part)]:
+        raise InputError(f"{lazy[0]} has no shape yet", "run the module on an input first")
     refuse_quantised_module(module)
     return ModuleSource(name, module)
 

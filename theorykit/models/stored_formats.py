@@ -64,9 +64,15 @@ def _is_harmless(name: str, shape: tuple[int, ...], kind: str) -> bool:
     sides = [size for size in shape if size != 1]
     if not sides or _IDS.search(name):
         return True
-    if _MASK.search(name) and len(sides) == 2 and sides[0] == sides[1]:
+    if is_mask(name, shape):
         return True
     return len(sides) == 1 and kind in _WIDE
+
+
+def is_mask(name: str, shape: tuple[int, ...]) -> bool:
+    """Tell whether a stored tensor is a mask of attention, as older files of GPT-2 hold one in each layer."""
+    sides = [size for size in shape if size != 1]
+    return bool(_MASK.search(name)) and len(sides) == 2 and sides[0] == sides[1]
 
 
 def refuse_quantised_config(name: str, folder: Path, config: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ from theorykit.arguments import positive_integer
 from theorykit.errors import InputError
 from theorykit.models.calibration import ROWS
 from theorykit.models.language_model import LanguageModel
-from theorykit.models.module_layers import eager_experts, matrix_of, run_on
+from theorykit.models.module_layers import matrix_of
+from theorykit.models.running import as_judged, run_on
 from theorykit.models.statistics import LayerStatistics
 from theorykit.results import Result
 from theorykit.spectra.whitening import Metric
@@ -114,7 +115,7 @@ def truncated(
 
 def log_probabilities(model: LanguageModel, block: torch.Tensor) -> torch.Tensor:
     """Return log p of every next token, ``[batch, length − 1, vocabulary]`` float32, natural logarithm."""
-    with torch.no_grad(), eager_experts(model.module):
+    with as_judged(model.module), torch.no_grad():
         logits: torch.Tensor = run_on(model.module, block.to(model.device)).logits[:, :-1].float()
         for block_logits in logits:
             for part in torch.split(block_logits, ROWS):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from theorykit.errors import InputError
@@ -61,6 +62,20 @@ def lora_arguments(targets: Iterable[Target], *, stacked: bool) -> dict[str, Any
     return arguments | ({"target_parameters": list(parameters)} if parameters else {})
 
 
+def anchored(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same arguments as expressions that match whole paths alone.
+
+    peft takes a name for the end of any path, and in its patterns for a regular expression: ``layers.0`` is meant for
+    ``tower.layers.0`` as well, and ``a+b`` for ``aab``.
+    """
+    patterns = {
+        key: {f"^{re.escape(name)}": rank for name, rank in arguments[key].items()}
+        for key in ("rank_pattern", "alpha_pattern")
+    }
+    modules = "|".join(map(re.escape, arguments["target_modules"]))
+    return dict(arguments) | patterns | ({"target_modules": modules} if modules else {})
+
+
 def why_not_adaptable(spectra: ModelSpectra, module: Any, *, shared_experts: bool) -> dict[str, str]:
     """Return the layers that peft cannot give a rank of their own, each with the reason.
 
@@ -79,7 +94,8 @@ def why_not_adaptable(spectra: ModelSpectra, module: Any, *, shared_experts: boo
     whole = any(part.layer.stack > 1 for part in spectra.layers)
     arguments = lora_arguments(trial, stacked=whole)
     refused = _drop_refused(arguments, module)
-    refused |= dict.fromkeys(_not_built(arguments, module, trial), "peft does not build an adapter for it")
+    wrong = _not_built(arguments, module, trial) and _not_built(arguments, module, trial, written=anchored)
+    refused |= dict.fromkeys(wrong, "peft does not build an adapter for it")
     return reasons | {
         target.layer: refused[key] for target in trial for key in (target.layer, target.tensor) if key in refused
     }
@@ -103,12 +119,14 @@ def checked_lora_arguments(targets: list[Target], module: Any, *, stacked: bool,
         raise InputError(
             "there is nothing for peft to adapt: every layer stays dense", "give a smaller --budget, or no --peft"
         )
-    if wrong := _not_built(arguments, module, targets):
+    if not _not_built(arguments, module, targets):
+        return arguments
+    if wrong := _not_built(arguments, module, targets, written=anchored):
         raise InputError(
             f"peft does not build the chosen ranks on {name}: {wrong[0]}",
             "leave out --peft and use the ranks of the JSON document",
         )
-    return arguments
+    return anchored(arguments)
 
 
 def stub_of(layers: Iterable[LinearLayer]) -> Any:
@@ -184,17 +202,30 @@ def _adapted(arguments: Mapping[str, Any], module: Any) -> Any:
         return get_peft_model(copy.deepcopy(module), LoraConfig(**arguments), low_cpu_mem_usage=True)
 
 
-def _not_built(arguments: Mapping[str, Any], module: Any, targets: Iterable[Target]) -> list[str]:
-    """Return the targets that do not get their rank, and the modules that get an adapter without being targets."""
+def _not_built(
+    arguments: Mapping[str, Any],
+    module: Any,
+    targets: Iterable[Target],
+    *,
+    written: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> list[str]:
+    """Return the targets that do not get their rank, and the modules that get an adapter without being targets.
+
+    Args:
+        arguments: From :func:`lora_arguments`.
+        module: The model without weights.
+        targets: What the arguments are for.
+        written: How they are handed to peft: as they are, or :func:`anchored`.
+    """
     wanted = {name: _rank(arguments, name) for name in arguments["target_modules"]}
     wanted |= {name: _rank(arguments, name) for name in arguments.get("target_parameters", ())}
     if not wanted:
         return []
-    if error := _error(arguments, module):
+    if error := _error(written(arguments), module):
         return [error]
     built: dict[str, int] = {}
     stacks = {target.tensor: target.stack for target in targets}
-    for path, part in _adapted(arguments, module).named_modules():
+    for path, part in _adapted(written(arguments), module).named_modules():
         ranks = getattr(part, "r", None)
         if not isinstance(ranks, dict) or "default" not in ranks:
             continue

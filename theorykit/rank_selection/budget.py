@@ -31,8 +31,8 @@ class Budget:
 
 
 def cost_per_parameter(layer: LinearLayer, unit: str) -> float:
-    """Return what one stored number of a layer costs: 1 parameter, or 2 operations for the tokens that use it."""
-    return 1.0 if unit == "parameters" else 2.0 * layer.active_share
+    """Return what one stored number of a layer costs: 1 parameter, or 2 operations per visit of a token."""
+    return 1.0 if unit == "parameters" else 2.0 * layer.active_share * layer.calls
 
 
 def read_budget(text: str | float) -> tuple[float, Literal["share", "parameters", "flop"]]:

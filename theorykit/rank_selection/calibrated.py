@@ -11,6 +11,7 @@ from theorykit.arguments import Progress, positive_integer
 from theorykit.errors import InputError
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
+from theorykit.models.causality import require_causal
 from theorykit.models.language_model import LanguageModel, heading_tokens, token_blocks
 from theorykit.models.model_spectra import ANCHOR_SHARES, LossAnchor, LossCalibration, ModelSpectra
 from theorykit.models.statistics import RIDGE, LayerStatistics
@@ -109,11 +110,13 @@ def calibrate(
         progress: Called with (what is being done, steps done, steps in all).
 
     Raises:
-        InputError: the text is empty or too short, or the model cannot be calibrated.
+        InputError: the text is empty or too short.
+        CalibrationError: the model cannot be calibrated, or its scores change with later tokens.
         NonFiniteError: NaN or infinite activations.
     """
     settings = settings or CalibrationSettings()
     settings.check()
+    require_causal(model.module, model.name)
     hint = f"give a longer text, or fewer calibration tokens; {settings.anchor_tokens:,} more measure the loss's scale"
     wanted = settings.n_tokens + settings.anchor_tokens
     tokens = token_blocks(model, text, wanted, settings.block, name=name, hint=hint)

@@ -184,7 +184,7 @@ def select_ranks(
         embedding_parameters=spectra.embedding_parameters,
         experts=experts,
         held=tuple(_held(part) for part in spectra.held),
-        omitted_parameters=sum(part.parameters for part in spectra.omitted),
+        omitted_parameters=sum(part.parameters for part in spectra.omitted if part.state != "lacking"),
         model_type=str(spectra.origin.get("model_type") or ""),
         calibration=spectra.calibration,
     )
