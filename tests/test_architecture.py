@@ -38,11 +38,24 @@ HEAVY = (
 CIRCLE_FREE = ("theorykit", "validation", "paper_figs")
 RUNS_MODELS = {
     *(f"models/{name}.py" for name in ("analysis", "calibration", "causality", "hidden_states", "language_model")),
-    *(f"models/{name}.py" for name in ("module_layers", "products", "skeleton", "sources", "statistics", "truncation")),
+    *(
+        f"models/{name}.py"
+        for name in ("module_layers", "products", "running", "skeleton", "sources", "statistics", "truncation")
+    ),
     "rank_selection/calibrated.py",
     *(
         f"compression/{name}.py"
-        for name in ("checkpoint", "compress", "folder", "healing", "linear", "planning", "prices", "texts")
+        for name in (
+            "checkpoint",
+            "compress",
+            "difference",
+            "folder",
+            "healing",
+            "linear",
+            "planning",
+            "prices",
+            "texts",
+        )
     ),
 }
 """Who calls these needs torch in any case."""

@@ -108,6 +108,7 @@ _PUBLIC: dict[str, str] = {
     **dict.fromkeys(_CONVERGENCE, "theorykit.convergence"),
     **dict.fromkeys(_VERDICTS, "theorykit.verdicts"),
     **dict.fromkeys(("compress", "compress_prepared"), "theorykit.compression.compress"),
+    **dict.fromkeys(("DifferenceReport", "compress_difference", "save_adapter"), "theorykit.compression.difference"),
     "CompressionSettings": "theorykit.compression.request",
     "prepare_compression": "theorykit.compression.planning",
     **dict.fromkeys(("expand", "load_compressed", "save_compressed"), "theorykit.compression.folder"),

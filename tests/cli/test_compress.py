@@ -1,6 +1,9 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
 from tests.models.tiny import save_runnable, tiny_llama, words
 
@@ -112,3 +115,29 @@ def test_the_first_line_says_that_n_decides(run, model, text):
     few = ("--n", "20", "--unit", "tokens", "--objective", "lm")
     result = run(*arguments(model, text, "--plan", "--no-own-text", *few))
     assert result.out.startswith("n decides, not the budget: ")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21 asks by that name
+def test_base_writes_the_change_as_an_adapter(run, model, text, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    tuned = AutoModelForCausalLM.from_pretrained(model)
+    with torch.no_grad():
+        for owner in (layer.mlp.up_proj for layer in tuned.model.layers):
+            owner.weight += 0.2 * torch.outer(torch.ones(owner.out_features), torch.linspace(0, 1, owner.in_features))
+    tuned.save_pretrained(tmp_path / "tuned")
+    for file in Path(model).glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "tuned")
+    given = ("--base", str(model), "--budget", "0.2", "--rank-multiple", "1", "--no-own-text")
+    usual = ("--text", str(text), "--calibration-tokens", "512")
+    result = run("compress", str(tmp_path / "tuned"), *usual, *given, "-o", str(tmp_path / "adapter"))
+    assert result.code == 0, result.err
+    assert result.out.startswith("an adapter of ")
+    assert "2 of 14 with an adapter of rank 1 to 1" in result.out
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), tmp_path / "adapter")
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(adapted(tokens).logits, tuned(tokens).logits, rtol=0, atol=1e-4)
+    refused = run("compress", str(tmp_path / "tuned"), *usual, "--base", str(model), "--plan", "--heal", "2steps")
+    assert refused.err.startswith("error: --heal says nothing of the adapter")

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from theorykit.cli.difference import BUDGET as ADAPTER_BUDGET
+from theorykit.cli.difference import UNITS as ADAPTER_UNITS
+from theorykit.cli.difference import compress_to_adapter, print_difference, refuse_others
 from theorykit.cli.options import Debug, Device, Json, Quiet, Seed
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
     from theorykit.compression.folder import StoredNumbers
-    from theorykit.compression.report import CompressionReport, Interval
+    from theorykit.compression.report import CompressionReport
 
 UNITS = {
     "kl": "nats per token, KL(dense ‖ compressed)",
@@ -20,6 +23,7 @@ UNITS = {
     "numbers": "stored numbers",
     "seconds": "seconds",
 }
+_BUDGET = 0.8
 _COLUMNS = ("text", "tokens", "before", "after", "ratio", "KL")
 _OPTIONAL = ("tokens", "KL", "before")
 
@@ -29,7 +33,14 @@ def compress(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="New folder for the smaller model.")
     ] = None,
-    budget: Annotated[float, typer.Option(help="Share of the numbers of the linear layers to keep.")] = 0.8,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Share of the linear layers' numbers to keep, 0.8 by default; of an adapter 0.1."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="BASE", help="What MODEL was fine-tuned from: write the change as an adapter for peft."),
+    ] = None,
     text: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Text for the calibration, one kind per file; prose and documentation else."),
@@ -68,7 +79,8 @@ def compress(
 ) -> None:
     """Make a model smaller: choose a rank for every linear layer, write the model, and say what it costs.
 
-    Losses are measured on text that took no part in any choice.
+    With --base it is the change from another model that is made small, and an adapter that is written. Losses are
+    measured on text that took no part in any choice.
     """
     from theorykit.cli.output import document, progress, warn
     from theorykit.cli.rank_select import read_text, sample_count
@@ -96,7 +108,11 @@ def compress(
         require_dtype(dtype)
     if heal is not None:
         read_healing(heal)
-    require_share(budget)
+    if base is not None:
+        refuse_others(
+            {"--heal": (heal, None), "--format": (form, "factored"), "--dtype": (dtype, "auto"), "--n": (n, None)}
+        )
+    share = require_share(budget if budget is not None else _BUDGET if base is None else ADAPTER_BUDGET)
     require_multiple(rank_multiple)
     if calibration_tokens < 512 or calibration_tokens % 512:
         raise InputError(f"calibration tokens = {calibration_tokens} is no multiple of 512", "give 4096")
@@ -118,14 +134,45 @@ def compress(
 
     kinds = [Text(file.name, content) for file, content in read.items()]
     judged_on = [Text(file.name, content) for file, content in read_judges.items()]
-    stored = stored_numbers(model)
     settings = CompressionSettings(sizes, own_text, rank_multiple, seed=seed, samples=samples, objective=goal)
+    inputs: dict[str, Any] = {
+        "model": model,
+        "output": output and str(output),
+        "budget": share,
+        "base": base,
+        "format": form,
+        "heal": heal,
+    }
+    inputs |= {"dtype": dtype, "rank_multiple": rank_multiple, "seed": seed, "device": device, "own_text": own_text}
+    inputs |= {"text": [str(file) for file in text or []], "judge": [str(file) for file in judge or []]}
+    inputs |= {"n": samples and samples.count, "unit": unit, "seq_len": seq_len, "objective": objective}
+    inputs |= {"calibration_tokens": calibration_tokens}
+    if base is not None:
+        with progress(quiet=quiet, lines=True) as step:
+            found = compress_to_adapter(
+                model,
+                base,
+                kinds,
+                judged_on,
+                budget=share,
+                settings=settings,
+                device=device,
+                output=output,
+                step=step,
+            )
+        if json:
+            typer.echo(document("compress", inputs, found, units=ADAPTER_UNITS, warnings=found.warnings))
+            return
+        warn(found.warnings, quiet=quiet)
+        print_difference(found, output)
+        return
+    stored = stored_numbers(model)
     with progress(quiet=quiet, lines=True) as step:
         step("loading the model", 0, 1)
         smaller, report = make_smaller(
             load_language_model(model, device=device),
             kinds or None,
-            budget=budget,
+            budget=share,
             dtype=stored.dtype if dtype == "auto" else dtype,
             heal_for=heal,
             settings=settings,
@@ -138,17 +185,6 @@ def compress(
             size = save_compressed(
                 smaller, report, output, form=written_as, source=model, command=command_line(), commit=commit()
             )
-    inputs: dict[str, Any] = {
-        "model": model,
-        "output": output and str(output),
-        "budget": budget,
-        "format": form,
-        "heal": heal,
-    }
-    inputs |= {"dtype": dtype, "rank_multiple": rank_multiple, "seed": seed, "device": device, "own_text": own_text}
-    inputs |= {"text": [str(file) for file in text or []], "judge": [str(file) for file in judge or []]}
-    inputs |= {"n": samples and samples.count, "unit": unit, "seq_len": seq_len, "objective": objective}
-    inputs |= {"calibration_tokens": calibration_tokens}
     if json:
         result = report.to_dict() | {"stored_bytes_before": stored.bytes, "stored_bytes_after": size}
         typer.echo(document("compress", inputs, result, units=UNITS, warnings=report.warnings))
@@ -176,7 +212,7 @@ def expand(
 def _print_report(
     report: CompressionReport, stored: StoredNumbers, size: int | None, output: Path | None, form: str
 ) -> None:
-    from theorykit.cli.output import console, duration, fitted_table, print_lines
+    from theorykit.cli.output import console, duration, fitted_table, interval_text, print_lines
 
     worst = max(report.losses, key=lambda loss: loss.ratio.value)
     if report.binding == "samples" and report.samples is not None:
@@ -192,8 +228,8 @@ def _print_report(
             f"{loss.n_tokens:,}",
             f"{loss.dense_perplexity.value:.1f}",
             f"{loss.perplexity.value:.1f}",
-            _told(loss.ratio, ".3f"),
-            _told(loss.kl, ".3f"),
+            interval_text(loss.ratio, ".3f"),
+            interval_text(loss.kl, ".3f"),
         ]
         for loss in report.losses
     ]
@@ -238,11 +274,6 @@ def _print_report(
         )
     else:
         print_lines(f"Next: AutoModelForCausalLM.from_pretrained({str(output)!r}).")
-
-
-def _told(interval: Interval, form: str) -> str:
-    value, low, high = (format(part, form) for part in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"
 
 
 def _bytes(count: int) -> str:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import PrefixChange, WeightRenaming
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -67,6 +65,8 @@ class LowRankQuantizer(HfQuantizer):  # type: ignore[misc]
         Without theorykit transformers then meets a matrix of another shape there and refuses; under a name of its own
         it would pass B over and fill the dense matrix with random numbers.
         """
+        from transformers.core_model_loading import WeightRenaming
+
         return [WeightRenaming(f"^{path}.weight", f"{path}.basis") for path in self.quantization_config.ranks]
 
     def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
@@ -96,6 +96,9 @@ def low_rank_layers(model: torch.nn.Module) -> dict[str, GaugeFreeLinear]:
 
 def mark(model: Any) -> None:
     """Tell transformers that a model holds low-rank layers, so that ``save_pretrained`` writes how to load it."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import PrefixChange
+
     register()
     config = LowRankConfig({path: layer.rank for path, layer in low_rank_layers(model).items()})
     model.hf_quantizer = LowRankQuantizer(config, pre_quantized=True)

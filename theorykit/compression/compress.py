@@ -84,7 +84,7 @@ def compress(
     require_share(budget)
     require_dtype(dtype)
     stages = Stages(progress)
-    further = _judging_pieces(model, judged_on, settings.sizes)
+    further = judging_pieces(model, judged_on, settings.sizes)
     prepared = prepare_compression(model, text, settings=settings, budget=budget, stages=stages)
     return _compressed(prepared, budget, dtype, further, stages)
 
@@ -103,7 +103,7 @@ def compress_prepared(
     """
     require_share(budget)
     require_dtype(dtype)
-    further = _judging_pieces(prepared.model, judged_on, prepared.settings.sizes)
+    further = judging_pieces(prepared.model, judged_on, prepared.settings.sizes)
     return _compressed(prepared, budget, dtype, further, Stages(progress))
 
 
@@ -182,7 +182,7 @@ def _healed(prepared: PreparedModel, student: LanguageModel, plan: CompressionPl
         )
 
 
-def _judging_pieces(model: LanguageModel, texts: Sequence[Text], sizes: PieceSizes) -> list[TextPieces]:
+def judging_pieces(model: LanguageModel, texts: Sequence[Text], sizes: PieceSizes) -> list[TextPieces]:
     """Return kinds of text that are only judged on."""
     judging = replace(fitting_sizes(model, sizes), moments=0, prices=0, healing=0)
     return [text_pieces(model, text, judging) for text in texts]

@@ -165,11 +165,9 @@ def prepare_compression(
     if budget is not None:
         _require_reachable(model, require_share(budget), multiple, held)
     generator = torch.Generator().manual_seed(settings.seed)
-    texts = [text] if isinstance(text, Text) else list(text or default_texts())
-    pieces = [text_pieces(model, kind, settings.sizes) for kind in texts]
-    if settings.own_text:
-        with stages.stage("writing text of its own"):
-            pieces.append(own_pieces(model, pieces, settings.sizes, generator=generator))
+    pieces = calibration_pieces(
+        model, text, settings.sizes, own_text=settings.own_text, generator=generator, stages=stages
+    )
     moments = torch.cat([kind.moments for kind in pieces])
     with stages.stage("calibrating") as step:
         statistics = collect_statistics(model, moments, generator=generator, progress=step)
@@ -184,6 +182,24 @@ def prepare_compression(
     with stages.stage("the dense model's predictions"):
         references = {kind.name: DenseReference(model, kind.prices) for kind in pieces}
     return PreparedModel(model, settings, tuple(pieces), statistics, priced, held, references)
+
+
+def calibration_pieces(
+    model: LanguageModel,
+    text: Text | Sequence[Text] | None,
+    sizes: PieceSizes,
+    *,
+    own_text: bool,
+    generator: torch.Generator,
+    stages: Stages,
+) -> list[TextPieces]:
+    """Cut the texts of a calibration into pieces, and let the model write one more where it is to."""
+    texts = [text] if isinstance(text, Text) else list(text or default_texts())
+    pieces = [text_pieces(model, kind, sizes) for kind in texts]
+    if own_text:
+        with stages.stage("writing text of its own"):
+            pieces.append(own_pieces(model, pieces, sizes, generator=generator))
+    return pieces
 
 
 def fitting_sizes(model: LanguageModel, sizes: PieceSizes) -> PieceSizes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 
@@ -65,8 +66,9 @@ class _Moments:
 class _Recorder:
     """Takes what went through every block and adds it to the moments of its layer."""
 
-    def __init__(self, layers: Iterable[LinearLayer]) -> None:
+    def __init__(self, layers: Iterable[LinearLayer], matrices: Mapping[str, torch.Tensor]) -> None:
         moments = [_Moments(layer) for layer in layers]
+        self._matrices = matrices
         self._layers = {_place(part.layer): part for part in moments}
         self._otherwise: set[str] = set()
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -80,10 +82,13 @@ class _Recorder:
             return
         x, gradient = passed.inputs, passed.gradient
         rows = int(x.shape[0])
+        other = self._matrices.get(moments.layer.name)
         if moments.on_inputs:
-            moments.add(self._shared_moment(x), _second_moment(passed.pulled_gradient), rows)
+            pulled = passed.pulled_gradient if other is None else gradient @ other
+            moments.add(self._shared_moment(x), _second_moment(pulled), rows)
         else:
-            moments.add(_second_moment(gradient), _second_moment(passed.outputs), rows)
+            outputs = passed.outputs if other is None else x @ other.mT
+            moments.add(_second_moment(gradient), _second_moment(outputs), rows)
 
     @property
     def moments(self) -> dict[str, _Moments]:
@@ -129,6 +134,7 @@ def collect_statistics(
     *,
     generator: torch.Generator,
     batch: int = 2,
+    matrices: Mapping[str, torch.Tensor] = MappingProxyType({}),
     progress: Callable[[int, int], None] | None = None,
 ) -> list[LayerStatistics]:
     """Collect the second moments of all factorable layers in one forward and one backward pass.
@@ -142,6 +148,8 @@ def collect_statistics(
         tokens: ``[blocks, length]`` int64.
         generator: Draws the labels.
         batch: Blocks per pass.
+        matrices: By layer name, ``[m, n]``: what is to be truncated in the place of the layer's own matrix, such as the
+            part of it that a fine-tuning added.
         progress: Called with (blocks done, blocks in all).
 
     Returns:
@@ -166,11 +174,12 @@ def collect_statistics(
     state = generator.get_state()
     tokens = tokens.clone()  # ids that were made under inference mode cannot be looked up with gradients
     try:
-        moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=False)
+        moments = _moments(model, tokens, layers, tensors, generator, batch, matrices, progress, copied=False)
     except ChangedInPlaceError:  # some family writes into what a layer has read
         generator.set_state(state)
-        moments = _moments(model, tokens, layers, tensors, generator, batch, progress, copied=True)
-    weights = ((layer, matrix_of(layer, tensors[layer.tensor].detach())) for layer in layers)
+        moments = _moments(model, tokens, layers, tensors, generator, batch, matrices, progress, copied=True)
+    own = {layer.name: matrix_of(layer, tensors[layer.tensor].detach()) for layer in layers}
+    weights = ((layer, matrices.get(layer.name, own[layer.name])) for layer in layers)
     statistics = [
         moments[layer.name].statistics(weight, tokens.numel()) for layer, weight in weights if layer.name in moments
     ]
@@ -189,12 +198,13 @@ def _moments(
     watched: Mapping[str, torch.Tensor],
     generator: torch.Generator,
     batch: int,
+    matrices: Mapping[str, torch.Tensor],
     progress: Callable[[int, int], None] | None,
     *,
     copied: bool,
 ) -> dict[str, _Moments]:
     """Return the sums of all layers over all tokens."""
-    recorder = _Recorder(layers)
+    recorder = _Recorder(layers, matrices)
     with as_judged(model.module), frozen(model.module), torch.enable_grad():
         for start in range(0, tokens.shape[0], batch):
             part = tokens[start : start + batch].to(model.device)
