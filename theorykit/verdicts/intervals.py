@@ -44,7 +44,7 @@ def skewed_critical(alpha: Any, n: Any) -> Any:
         4.84
     """
     base, slope, least = _REACH
-    level = np.asarray(alpha, dtype=np.float64)
+    level = np.maximum(alpha, _LEAST_LEVEL)
     reach = np.maximum(base - slope * np.log(level), least)
     return -stdtrit(n - 1, level) * (1 + reach / np.sqrt(n))
 
