@@ -85,6 +85,7 @@ benchmarks: $(VENV)/dev $(VENV)/smollm2 .work/weightwatcher .work/benchmark-mi
 	$(VENV)/bin/python benchmarks/step_speed.py
 	$(VENV)/bin/python benchmarks/sweep_kill.py
 	$(VENV)/bin/python benchmarks/planted_controls.py
+	$(VENV)/bin/python benchmarks/verdict_calibration.py
 	$(VENV)/bin/python benchmarks/checkpoint_memory.py .work/checkpoint
 
 clean:

@@ -30,8 +30,9 @@ FACTORS = (2.0, 0.5)
 
 def planted(check: Experiment, seed: int) -> tuple[list[Any], float]:
     """Return the planted findings of an experiment, and the seconds that they took."""
-    settings, start = check_settings(PRESET, check.slug)[PLANTED], time.perf_counter()
-    evidence = check.part(PLANTED).run(Context(settings, seed, train=lambda _: []))
+    part, start = check.part(PLANTED), time.perf_counter()
+    settings = part.read(check_settings(PRESET, check.slug)[PLANTED])
+    evidence = part.run(Context(settings, seed, train=lambda _: []))
     return list(evidence.findings), time.perf_counter() - start
 
 

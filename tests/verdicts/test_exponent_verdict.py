@@ -159,6 +159,29 @@ def test_the_bound_on_the_rounding_bias_is_one(rng, sd):
         assert abs(evidence.slope - 0.4) <= evidence.rounding_bias + 4 * evidence.sd / np.sqrt(400)
 
 
+def test_a_grid_too_coarse_for_the_margin_is_named(rng):
+    values = rounded(20 * (SIZES / 1e4) ** 0.3 * np.exp(0.02 * rng.standard_normal((8, 6))))
+    plan = plan_exponent(0.3, SIZES, n_seeds=8, sd_log=0.1, margin=0.1, further_rivals={"none": 0.0})
+    found = exponent_verdict(plan, values, rng, grid=RANK_GRID)
+    assert found.exponent is Exponent.INDISTINGUISHABLE
+    bias = found.evidence.rounding_bias
+    assert plan.margin < bias <= np.log(2) / 2 * np.abs(slope_weights(SIZES)).sum()
+    told = f"may bend the slope by {bias:.3f}. Steps of at most a factor 1.13 "
+    assert any(told in reason for reason in found.reasons)
+    steps = np.exp(PLAN.margin / (2 * np.abs(slope_weights(SIZES)).sum())) ** np.arange(60)
+    fine = steps[np.abs(np.log(values)[..., None] - np.log(steps)).argmin(axis=-1)]
+    assert exponent_verdict(plan, fine, rng, grid=steps).evidence.rounding_bias <= 0.025 + 1e-9
+
+
+def test_a_grid_pays_for_its_noise_with_a_tenth_of_alpha(rng):
+    values, steps = optimum(rng, 0.5), np.geomspace(1, 1e5, 100_001)
+    on_grid = steps[np.abs(np.log(values)[..., None] - np.log(steps)).argmin(axis=-1)]
+    evidence = exponent_verdict(PLAN, on_grid, rng, grid=steps).evidence
+    slopes = np.log(on_grid) @ slope_weights(SIZES)
+    expected = stats.ttest_1samp(slopes, 0.0).confidence_interval(0.91)
+    assert evidence.equivalence_interval == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
 class TestCorrelationIsNoEvidence:
     """The published evidence for slope 1/2 is a correlation of 0.97 between logarithms."""
 

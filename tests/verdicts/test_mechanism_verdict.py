@@ -8,6 +8,7 @@ from scipy import stats
 
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.verdicts import Instance, ReferenceTask, equivalence, mechanism_verdict, paired_effect
+from theorykit.verdicts.intervals import mean_limits
 from theorykit.verdicts.mechanisms import _above_ceiling
 
 STILL = ReferenceTask("rotation", [0.01, -0.02, 0.01, 0.0, 0.02, -0.01], 0.0, margin=0.1)
@@ -104,19 +105,44 @@ def test_failed_pairs_leave_it_open(rng):
 
 def test_equivalence_is_two_one_sided_tests():
     values = np.array([0.3, 0.1, 0.2, 0.25, 0.15])
-    interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
-    edge = interval.high
-    assert equivalence(ReferenceTask("x", values, 0.0, edge * 1.001), "negative control", 0.05).passed
-    assert not equivalence(ReferenceTask("x", values, 0.0, edge * 0.999), "negative control", 0.05).passed
+
+    def passed(margin, symmetric):
+        return equivalence(ReferenceTask("x", values, 0.0, margin, symmetric), "negative control", 0.05).passed
+
+    students = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    skewed = mean_limits(values[None, :], 0.05, skewed=True).upper[0]
+    assert skewed > students.high
+    for edge, symmetric in ((students.high, True), (skewed, False)):
+        assert passed(edge * 1.001, symmetric)
+        assert not passed(edge * 0.999, symmetric)
     before = np.arange(5.0)
-    assert equivalence(ReferenceTask("x", before + values, before, edge * 1.001), "", 0.05).interval == pytest.approx(
-        tuple(interval)
-    )
+    moved = ReferenceTask("x", before + values, before, 1.0, symmetric=True)
+    assert equivalence(moved, "", 0.05).interval == pytest.approx(tuple(students))
     one_run = equivalence(ReferenceTask("x", [0.0], 0.0, 9.0), "", 0.05)
-    failed = equivalence(ReferenceTask("x", [0.0, np.nan], 0.0, 9.0), "", 0.05)
+    failed = equivalence(ReferenceTask("x", [0.0, 0.1, -0.1, 0.0, np.nan], 0.0, 9.0), "", 0.05)
     assert not one_run.passed
     assert not failed.passed
     assert len(failed.to_frame()) == 1
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("values", [[1.0, 1.0], [1.0] * 12, [1.0, 1.001, 0.999, 1.0]])
+def test_equal_or_few_estimates_show_nothing(rng, values, symmetric):
+    """One number given twice passed every control and every known truth, with an interval of width 0."""
+    found = equivalence(ReferenceTask("x", values, 1.0, 0.5, symmetric), "known truth", 0.05)
+    assert not found.passed
+    assert found.instance is Instance.INCONCLUSIVE
+    assert np.isinf(found.interval).all()
+    assert judge(rng, known_truths=[ReferenceTask("x", values, 1.0, 0.5)]).instance is Instance.NOT_APPLICABLE
+    assert judge(rng, negative_controls=[ReferenceTask("x", values, 1.0, 0.5)]).instance is Instance.INCONCLUSIVE
+
+
+def test_what_does_not_vary_is_said_and_what_moves_nothing_shows(rng):
+    fixed = ReferenceTask("x", [1.0, 1.0], 1.0, 0.5, deterministic=True)
+    assert equivalence(fixed, "known truth", 0.05).passed
+    before = rng.normal(size=6)
+    assert equivalence(ReferenceTask("rotation", before, before, 0.1), "negative control", 0.05).passed
+    assert not equivalence(ReferenceTask("rotation", before[:4], before[:4], 0.1), "negative control", 0.05).passed
 
 
 @pytest.mark.parametrize(
@@ -154,7 +180,8 @@ def test_ceilings_are_one_family(rng):
 
 def test_a_marginal_ceiling_is_passed_alone_and_not_among_many(rng):
     treated = CONTROL + GAIN
-    p_values = [stats.ttest_1samp(treated, ceiling, alternative="greater").pvalue for ceiling in (2.0, 2.05)]
+    limits = mean_limits(np.array([treated] * 2), 0.05, skewed=True)
+    p_values = limits.p_above(np.array([2.0, 2.05])).tolist()
     level = max(p_values) * 1.01
     ceiling = (2.0, 2.05)[int(np.argmax(p_values))]
     alone = judge(rng, treated, ceilings={"log N": ceiling}, alpha=min(2.02 * level, 0.49))

@@ -51,11 +51,12 @@ def test_the_data_it_was_fitted_to_are_refused(change):
 
 
 def test_run_identifiers_serve_where_numbers_coincide():
-    sample = np.array([[1.0, 2.0, 1.0]])
-    registered = register_constant(sample, 1.0, runs=["a", "b", "c"])
-    assert order_verdict(sample, 1.0, registered, runs=["d", "e", "f"]).instance is Instance.HOLDS
+    sample, names = np.array([[1.0, 2.0, 1.0, 1.5, 1.2]]), list("abcde")
+    registered = register_constant(sample, 1.0, runs=names)
+    fresh = order_verdict(sample, 1.0, registered, runs=list("fghij"), law="symmetric")
+    assert fresh.instance is Instance.HOLDS
     with pytest.raises(InputError, match="fitted to 1 of the runs"):
-        order_verdict(sample, 1.0, registered, runs=["c", "e", "f"])
+        order_verdict(sample, 1.0, registered, runs=list("cfghi"))
 
 
 def test_a_constant_from_a_proof_needs_no_fingerprint():

@@ -47,9 +47,9 @@ def decision_rates(experiment, n_experiments, generator):
     return Rates(*(tally / n_experiments for tally in tallies), *limits)
 
 
-def in_expectation(draw, shape, *, alpha=ALPHA, shift=0.0):
+def in_expectation(draw, shape, *, alpha=ALPHA, shift=0.0, law="skewed"):
     """An experiment on seeds of mean ``shift`` against the bound 0: true at the boundary for shift 0."""
-    return lambda generator: expectation_verdict(draw(generator, shape) + shift, 0.0, alpha=alpha)
+    return lambda generator: expectation_verdict(draw(generator, shape) + shift, 0.0, alpha=alpha, law=law)
 
 
 def normal(generator, shape):
@@ -58,6 +58,10 @@ def normal(generator, shape):
 
 def exponential(generator, shape):
     return generator.standard_exponential(shape) - 1
+
+
+def lognormal(generator, shape):
+    return generator.lognormal(size=shape) - np.exp(0.5)
 
 
 def left_tailed(generator, shape):
@@ -69,39 +73,54 @@ def heavy(generator, shape):
 
 
 class TestExpectation:
-    @pytest.mark.parametrize("draw", [normal, exponential, heavy])
-    @pytest.mark.parametrize("shape", [(1, 8), (4, 8), (6, 5)])
-    def test_false_violations_stay_at_the_level(self, rng, draw, shape):
-        assert decision_rates(in_expectation(draw, shape), 600, rng).violated_interval[0] <= ALPHA
+    @pytest.mark.parametrize("draw", [normal, exponential, lognormal, left_tailed, heavy])
+    @pytest.mark.parametrize("shape", [(1, 5), (4, 8), (1, 20)])
+    def test_false_violations_and_false_holds_stay_at_the_level(self, rng, draw, shape):
+        """Student's t HOLDS at the boundary in 10 to 16 % of exponential and 18 to 23 % of lognormal experiments."""
+        rates = decision_rates(in_expectation(draw, shape), 120, rng)
+        assert rates.violated_interval[0] <= ALPHA
+        assert rates.holds_interval[0] <= ALPHA
+
+    @pytest.mark.parametrize("draw", [normal, heavy])
+    @pytest.mark.parametrize("shape", [(4, 8), (6, 5)])
+    def test_false_violations_of_symmetric_seeds_stay_at_the_level(self, rng, draw, shape):
+        experiment = in_expectation(draw, shape, law="symmetric")
+        assert decision_rates(experiment, 400, rng).violated_interval[0] <= ALPHA
 
     def test_the_level_is_used_up_and_a_doubled_one_is_noticed(self, rng):
-        assert decision_rates(in_expectation(normal, (4, 8)), 1200, rng).violated_interval[1] >= ALPHA
-        doubled = decision_rates(in_expectation(normal, (4, 8), alpha=2 * ALPHA), 1200, rng)
+        experiment = in_expectation(normal, (4, 8), law="symmetric")
+        assert decision_rates(experiment, 1200, rng).violated_interval[1] >= ALPHA
+        doubled = decision_rates(in_expectation(normal, (4, 8), alpha=2 * ALPHA, law="symmetric"), 1200, rng)
         assert doubled.violated_interval[0] > ALPHA
 
-    def test_false_holds_stay_at_the_level(self, rng):
-        rates = decision_rates(in_expectation(normal, (1, 8)), 1500, rng)
+    def test_false_holds_of_symmetric_seeds_stay_at_the_level(self, rng):
+        rates = decision_rates(in_expectation(normal, (1, 8), law="symmetric"), 1500, rng)
         assert rates.holds_interval[0] <= ALPHA <= rates.holds_interval[1]
         one_false = np.array([[0.0], [-2.0], [-2.0]])  # holds in two configurations of three
-        rates = decision_rates(in_expectation(normal, (3, 8), shift=one_false), 600, rng)
+        rates = decision_rates(in_expectation(normal, (3, 8), shift=one_false, law="symmetric"), 600, rng)
         assert rates.holds_interval[0] <= ALPHA
 
     def test_where_the_level_breaks(self, rng):
-        """A long left tail: VIOLATED errs more often; a long right tail: HOLDS does. The docstring says so."""
-        assert decision_rates(in_expectation(left_tailed, (4, 8)), 400, rng).violated_interval[0] > 2 * ALPHA
-        assert decision_rates(in_expectation(exponential, (1, 8)), 800, rng).holds_interval[0] > ALPHA
+        """Seeds that are said to be symmetric and are not; without that word the level holds, see above."""
+        experiment = in_expectation(left_tailed, (4, 8), law="symmetric")
+        assert decision_rates(experiment, 400, rng).violated_interval[0] > 2 * ALPHA
+        assert decision_rates(in_expectation(exponential, (1, 8), law="symmetric"), 800, rng).holds_interval[0] > ALPHA
 
     def test_planted_falsehoods_are_found(self, rng):
+        shift = np.array([[3.0], [0.0], [0.0], [0.0]])
+        assert power_expectation(3.0, 1.0, 12, ALPHA, 4) > 0.95
+        assert decision_rates(in_expectation(normal, (4, 12), shift=shift), 200, rng).violated >= 0.9
         shift = np.array([[1.5], [0.0], [0.0], [0.0]])
-        assert power_expectation(1.5, 1.0, 12, ALPHA, 4) > 0.95
-        assert decision_rates(in_expectation(normal, (4, 12), shift=shift), 400, rng).violated >= 0.9
+        assert power_expectation(1.5, 1.0, 12, ALPHA, 4, symmetric=True) > 0.95
+        assert decision_rates(in_expectation(normal, (4, 12), shift=shift, law="symmetric"), 200, rng).violated >= 0.9
 
-    def test_the_planned_power_is_the_power(self, rng):
-        planned = power_expectation(0.8, 1.0, 10)
-        violated = decision_rates(in_expectation(normal, (1, 10), shift=0.8), 1000, rng).violated_interval
-        holds = decision_rates(in_expectation(normal, (1, 10), shift=-0.8), 1000, rng).holds_interval
-        assert violated[0] <= planned <= violated[1]
-        assert holds[0] <= planned <= holds[1]
+    @pytest.mark.parametrize(("law", "effect"), [("skewed", 1.5), ("symmetric", 0.8)])
+    def test_the_planned_power_is_the_power(self, rng, law, effect):
+        planned = power_expectation(effect, 1.0, 10, symmetric=law == "symmetric")
+        assert 0.5 < planned < 0.9
+        for shift, kind in ((effect, "violated_interval"), (-effect, "holds_interval")):
+            low, high = getattr(decision_rates(in_expectation(normal, (1, 10), shift=shift, law=law), 600, rng), kind)
+            assert low <= planned <= high
 
 
 class TestProbability:
@@ -148,6 +167,34 @@ class TestExponents:
         assert rates.holds_interval[0] <= PLAN.power <= rates.holds_interval[1]
         assert rates.violated == 0.0
 
+    @staticmethod
+    def on_a_grid(ratio, sd, exponent=0.6):
+        """ln r* rounded to a grid of equal steps whose offset is drawn; ``sd`` is one number or one for each size."""
+        grid = ratio ** np.arange(-40.0, 41.0)
+        logs = np.log(SIZES) - np.log(SIZES).mean()
+
+        def run(generator):
+            offset = generator.uniform(0.0, np.log(ratio))
+            draws = offset + exponent * logs + sd * generator.standard_normal((8, 6))
+            optimum = grid[np.rint(draws / np.log(ratio)).astype(int) + 40]
+            return exponent_verdict(PLAN, optimum, generator, grid=grid, n_bootstrap=100)
+
+        return run
+
+    @pytest.mark.parametrize("ratio", [1.2, 2.0])
+    @pytest.mark.parametrize("sd", [0.05, 0.1, 0.35, np.geomspace(0.5, 0.03, 6)])
+    def test_at_the_margin_a_coarse_grid_decides_no_more_often_than_alpha(self, rng, ratio, sd):
+        """Powers of two with sd 0.1 gave 58 % false VIOLATED while the variance of rounded values was pooled."""
+        for exponent in (0.4, 0.6):
+            rates = decision_rates(self.on_a_grid(ratio, sd, exponent), 25, rng)
+            assert rates.holds_interval[0] <= ALPHA
+            assert rates.violated_interval[0] <= ALPHA
+
+    def test_fine_steps_and_noise_beside_coarse_ones_keep_the_power(self, rng):
+        assert decision_rates(self.on_a_grid(1.2, 0.1, 0.5), 20, rng).holds > 0.9
+        assert decision_rates(self.on_a_grid(1.2, 0.2, 0.25), 20, rng).violated > 0.9
+        assert decision_rates(self.on_a_grid(2.0, 0.35, 0.25), 20, rng).violated > 0.7
+
     def test_a_quarter_is_told_from_a_half(self, rng):
         assert decision_rates(self.experiment(0.25), 300, rng).violated >= 0.9
 
@@ -164,12 +211,13 @@ class TestMechanisms:
         assert rates.holds_interval[0] <= ALPHA
         assert rates.violated_interval[0] <= ALPHA
 
-    def test_a_control_that_moves_by_its_margin_rarely_passes(self, rng):
+    @pytest.mark.parametrize(("draw", "symmetric"), [(normal, True), (exponential, False), (lognormal, False)])
+    def test_a_control_that_moves_by_its_margin_rarely_passes(self, rng, draw, symmetric):
         passed = [
-            equivalence(ReferenceTask("x", rng.normal(1.0, 0.3, 8), 0.0, 1.0), "negative control", ALPHA).passed
-            for _ in range(1000)
+            equivalence(ReferenceTask("x", 1 + 0.2 * row, 0.0, 1.0, symmetric), "negative control", ALPHA).passed
+            for row in draw(rng, (300, 8))
         ]
-        assert np.mean(passed) <= ALPHA + 4 * np.sqrt(ALPHA * (1 - ALPHA) / 1000)
+        assert np.mean(passed) <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / 300)
 
 
 class TestPlantedTruths:

@@ -43,7 +43,8 @@ def test_one_line(verdict, sentence):
 
 
 def test_a_verdict_is_written_as_strict_json_and_as_a_table():
-    verdict = expectation_verdict([[1.0, 1.2, 0.9], [-1.0, 0.1, 0.2]], 3.0, trivial=2.0, names=["a", "b"])
+    sample = [[1.0, 1.2, 0.9, 1.1, 1.0], [-0.2, 0.1, 0.2, 0.0, 0.1]]
+    verdict = expectation_verdict(sample, 3.0, trivial=2.0, names=["a", "b"])
     written = json.loads(to_json(verdict))
     assert (written["instance"], written["value"], written["truth"]) == ("HOLDS", "VACUOUS", "UNDECIDED")
     assert [row["name"] for row in written["evidence"]["rows"]] == ["a", "b"]

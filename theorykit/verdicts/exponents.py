@@ -23,6 +23,7 @@ from theorykit.results import Result
 from theorykit.verdicts.axes import Exponent, Instance, Rows, Verdict
 from theorykit.verdicts.intervals import ROUNDING, mean_interval
 from theorykit.verdicts.planning import ExponentPlan, checked_sizes, slope_weights
+from theorykit.verdicts.rounding import SHARE, rounding_shifts
 from theorykit.verdicts.samples import SKEWED, sample_matrix, skewness_z
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class SlopeEvidence(Result):
         t_interval: Student's interval of level 1 − alpha over seeds, widened by ``rounding_bias``.
         bootstrap_interval: Percentile interval of level 1 − alpha from resampled seeds, widened likewise.
         equivalence_interval: The wider of the two kinds at level 1 − 2 alpha: the one that decides.
-        rounding_bias: Bound on the shift of the slope that comes from rounding r* to its grid.
+        rounding_bias: Bound on the shift of the slope that comes from rounding r* to its grid; a tenth of alpha pays
+            for it, the intervals over seeds have the rest.
         sizes: Sizes that were used.
         n_seeds: Seeds that were used.
         n_censored: Points at an end of the grid or at the limit.
@@ -128,24 +130,6 @@ def _check_continuous(optimum: Floats) -> None:
         )
 
 
-def _rounding_bias(logs: Floats, weights: Floats, grid: Any) -> float:
-    """Bound the bias of the slope where ln r* is rounded to steps h_j: Σ|w_j| b(h_j, σ).
-
-    The mean of a rounded normal is off by at most b = (h/π) Σ_k exp(−2π²k²σ²/h²)/k, and never by more than h/2: noise
-    wider than a step hides it. σ² is the pooled variance within sizes, less the h²/12 that rounding adds itself; h_j
-    is the widest step of the grid beside the values found at that size.
-    """
-    if grid is None:
-        return 0.0
-    edges = np.log(np.unique(np.asarray(grid, dtype=np.float64)))
-    place = np.clip(np.searchsorted(edges, logs - ROUNDING), 1, edges.size - 2)
-    steps = np.maximum(edges[place] - edges[place - 1], edges[place + 1] - edges[place]).max(axis=0)
-    variance = np.maximum(logs.var(axis=0, ddof=1).mean() - steps**2 / 12, 0.0)
-    terms = np.arange(1.0, 200.0)[:, None]
-    shift = (np.exp(-2 * np.pi**2 * terms**2 * variance / steps**2) / terms).sum(axis=0) * steps / np.pi
-    return float(np.abs(weights) @ np.minimum(shift, steps / 2))
-
-
 def _intervals(slopes: Floats, means: Floats, tail: float, bias: float) -> tuple[Interval, Interval]:
     """Return the two-sided t and bootstrap intervals of level 1 − 2 tail, from slopes and means of resampled ones."""
     ends = mean_interval(slopes, tail)[1], np.quantile(means, (tail, 1 - tail)).tolist()
@@ -166,6 +150,22 @@ def _decide(plan: ExponentPlan, evidence: SlopeEvidence) -> tuple[Exponent, list
     if not (bottom < low and high < top):
         reasons.append(f"The interval [{low:.3f}, {high:.3f}] reaches beyond {band} without leaving it.")
     return Exponent.INDISTINGUISHABLE, reasons
+
+
+def _of_the_grid(plan: ExponentPlan, evidence: SlopeEvidence) -> list[str]:
+    """Say where the steps of the grid, and not the seeds, leave the exponent open."""
+    (low, high), bias = evidence.equivalence_interval, evidence.rounding_bias
+    bottom, top = plan.claimed - plan.margin, plan.claimed + plan.margin
+    low, high = low + bias, high - bias
+    if evidence.rounding_bias == 0 or not (high < bottom or low > top or bottom < low < high < top):
+        return []
+    # worst steps of ln r of width h shift the slope by Σ|w| h/2
+    reach = float(np.abs(slope_weights(np.array(evidence.sizes))).sum())
+    factor = np.exp(plan.margin / (2 * reach))
+    return [
+        f"Without the grid the seeds would decide: its steps alone may bend the slope by {bias:.3f}. Steps of at most "
+        f"a factor {factor:.3g} bend it by a quarter of the margin at most."
+    ]
 
 
 INSTANCES = {
@@ -217,14 +217,18 @@ def exponent_verdict(
     Each seed gives one slope. CONSISTENT where the (1 − 2 alpha) interval, the wider of t and bootstrap, lies within
     the planned margin (two one-sided tests) and no rival lies in the (1 − alpha) interval; INCONSISTENT where it
     lies wholly outside the margin; INDISTINGUISHABLE otherwise. With normal ln r* each of the first two is wrong with
-    probability at most alpha. A correlation plays no part: see :func:`simulated_correlations`.
+    probability at most alpha. So it is on a grid: the intervals are widened by the most that rounding can bend the
+    slope, half a cell at each size, or less where the noise at that size is shown to be wide beside it
+    (:mod:`theorykit.verdicts.rounding`). A grid too coarse for the margin leaves the exponent open; the reasons say
+    which steps would not. A correlation plays no part: see :func:`simulated_correlations`.
 
     Args:
         plan: What was fixed before the data.
         optimum: ``[seeds, sizes]`` r* above 0; NaN or infinity marks a failed run. Rows are independent.
         generator: For the bootstrap.
-        grid: Values of r that were tried; its two ends are censored and its steps bound the rounding of r*. It has to
-            be said: None only where r* comes from a continuous search, in which no two r* below ``limit`` are equal.
+        grid: Values of r that were tried; its two ends are censored and its steps bound the rounding of r*, which is
+            the value nearest in ln r: so it is for C1/r + C2 r/n, and for any law with the same shape at all n. It has
+            to be said: None only where r* comes from a continuous search, in which no two r* below ``limit`` are equal.
         limit: min(m, n): an r* there is censored.
         n_bootstrap: Resamples of the seeds, at least 1.
         statement: What is judged.
@@ -260,6 +264,8 @@ def exponent_verdict(
         evidence = _evidence(plan, kept, sizes, grid, n_bootstrap, generator, counts)
         exponent, decided = _decide(plan, evidence)
         reasons = decided + reasons
+        if exponent is Exponent.INDISTINGUISHABLE:
+            reasons += _of_the_grid(plan, evidence)
         if abs(evidence.skewness_z) > SKEWED:
             reasons.append("The slopes are skewed over the seeds: the t interval asks for normal ones.")
     else:
@@ -288,10 +294,17 @@ def _evidence(
     """Fit the used points ``[seeds, sizes]``; ``counts`` are those of censored and failed points."""
     used = np.array(plan.sizes)[sizes]
     weights = slope_weights(used)
-    slopes = np.log(values) @ weights
-    bias = _rounding_bias(np.log(values), weights, grid)
+    logs = np.log(values)
+    slopes = logs @ weights
     means = slopes[generator.integers(slopes.size, size=(n_bootstrap, slopes.size))].mean(axis=1)
-    outer, inner = (_intervals(slopes, means, tail, bias) for tail in (plan.alpha / 2, plan.alpha))
+    if grid is None:
+        outer, inner = (_intervals(slopes, means, tail, 0.0) for tail in (plan.alpha / 2, plan.alpha))
+        bias = 0.0
+    else:
+        # the level of two one-sided tests is split between the seeds and the noise that hides the steps of the grid
+        bias = float(np.abs(weights) @ rounding_shifts(logs, np.asarray(grid, dtype=np.float64), SHARE * plan.alpha))
+        tails = ((1 - SHARE) * plan.alpha / 2, (1 - SHARE) * plan.alpha)
+        outer, inner = (_intervals(slopes, means, tail, bias) for tail in tails)
     slope = float(slopes.mean())
     low, high = _wider(*outer)
 

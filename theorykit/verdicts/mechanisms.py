@@ -12,7 +12,7 @@ from theorykit.arguments import LARGEST, Floats, checked_generator, positive_num
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.results import Result
 from theorykit.verdicts.axes import Instance, Rows, Verdict
-from theorykit.verdicts.intervals import mean_interval, mean_limits
+from theorykit.verdicts.intervals import LEAST_SEEDS, ROUNDING, mean_interval, mean_limits
 from theorykit.verdicts.samples import SKEWED, error_rate, holm, seed_vector, shaped_array, skewness_z
 
 _FLIPS = 2**14
@@ -28,12 +28,18 @@ class ReferenceTask:
         estimates: ``[seeds]`` measured values.
         expected: What they have to be: one number, or one per seed (the value before a transformation).
         margin: Largest difference of the mean that still counts as none, above 0; fixed beforehand.
+        symmetric: Whether the differences are symmetric over seeds, as where ``expected`` is a run like the others;
+            they may be skewed otherwise, and the interval is wider than Student's.
+        deterministic: Whether the estimates do not vary with the seed: equal ones are compared directly then. Otherwise
+            they are a small sample of something that varies, and show nothing.
     """
 
     name: str
     estimates: Any
     expected: Any
     margin: float
+    symmetric: bool = False
+    deterministic: bool = False
 
     def differences(self) -> Floats:
         """Return estimates less expected, ``[seeds]``; NaN stays and fails the task."""
@@ -50,7 +56,7 @@ class Equivalence(Result):
         name: Of the task.
         role: ``"negative control"`` or ``"known truth"``.
         difference: Mean of estimates less expected; NaN with failed runs.
-        interval: Its t interval of level 1 − 2 alpha.
+        interval: Its interval of level 1 − 2 alpha; infinite where the seeds are too few, equal or failed.
         margin: What counts as none.
         passed: Whether the interval lies within ± margin (two one-sided tests).
     """
@@ -102,9 +108,12 @@ class PairedEffect(Result):
 
 
 def equivalence(task: ReferenceTask, role: str, alpha: float) -> Equivalence:
-    """Test that a task's mean difference lies within its margin: two one-sided t tests over seeds.
+    """Test that a task's mean difference lies within its margin: two one-sided tests over seeds.
 
-    P(passed | the difference is at the margin) ≤ alpha for normal seeds. A failed run fails the task.
+    P(passed | the difference is at the margin) ≤ alpha for seeds with tails as long as exponential or lognormal ones
+    (:func:`~theorykit.verdicts.intervals.skewed_critical`), with Student's t for symmetric ones where the task says so.
+    A failed run fails the task. So do fewer than 5 seeds, and estimates that are all equal: one number given twice
+    shows neither that an estimator is right nor that a control stays.
 
     Args:
         task: What was measured and what it has to be.
@@ -115,15 +124,23 @@ def equivalence(task: ReferenceTask, role: str, alpha: float) -> Equivalence:
         InputError: the margin is not above 0, or a shape does not fit.
 
     Example:
-        >>> equivalence(ReferenceTask("shuffled", [0.1, -0.1, 0.0], 0.0, margin=0.2), "negative control", 0.05).passed
+        >>> shuffled = [0.01, -0.01, 0.0, 0.02, -0.02]
+        >>> equivalence(ReferenceTask("shuffled", shuffled, 0.0, margin=0.2), "negative control", 0.05).passed
         True
+        >>> equivalence(ReferenceTask("shuffled", [0.0] * 5, 0.0, margin=0.2), "negative control", 0.05).passed
+        False
     """
     alpha = error_rate(alpha)
     margin = positive_number(f"{task.name}: margin", task.margin)
     differences = task.differences()
     if not np.isfinite(differences).all():
         return Equivalence(task.name, role, float("nan"), (-np.inf, np.inf), margin, False)
-    difference, interval = mean_interval(differences, alpha)
+    difference, interval = mean_interval(differences, alpha, skewed=not task.symmetric)
+    estimates = seed_vector("estimates", task.estimates)
+    # equal differences of estimates that vary are those of a transformation that moves nothing
+    equal = interval[0] == interval[1] and bool(np.ptp(estimates) <= ROUNDING * np.abs(estimates).max())
+    if not (equal and task.deterministic) and (equal or differences.size < LEAST_SEEDS):
+        interval = (-np.inf, np.inf)
     passed = -margin < interval[0] and interval[1] < margin
     return Equivalence(task.name, role, difference, interval, margin, passed)
 
@@ -196,9 +213,10 @@ def _above_ceiling(arms: Mapping[str, Floats], ceilings: Mapping[str, float], al
         ceiling = single_number(f"ceiling {name}", value)
         for arm, values in arms.items():
             finite = values[np.isfinite(values)]
-            if finite.size > 1:
+            if finite.size >= LEAST_SEEDS:
                 pairs.append((arm, name, ceiling))
-                p_values.append(float(mean_limits(finite[None, :], alpha).p_above(np.array([ceiling]))[0]))
+                limits = mean_limits(finite[None, :], alpha, skewed=True)
+                p_values.append(float(limits.p_above(np.array([ceiling]))[0]))
     return [
         f"The {arm} arm lies above the ceiling {name} = {ceiling:.4g}: the estimator is rejected."
         for (arm, name, ceiling), p_holm in zip(pairs, holm(np.array(p_values)), strict=True)
@@ -221,11 +239,12 @@ def mechanism_verdict(
 ) -> Verdict:
     """Judge "the treatment raises the quantity by more than ``smallest_effect``" from paired seeds.
 
-    NOT_APPLICABLE where the estimator itself fails: a known truth is missed, or a ceiling passed (one-sided t tests,
-    Holm over arms and ceilings). HOLDS where t, signed ranks and sign flips all show an effect above
-    ``smallest_effect + bias`` and every negative control is shown not to move; VIOLATED where all three show one below
-    ``smallest_effect − bias`` and the controls stay; INCONCLUSIVE otherwise, without a negative control always. Each
-    is wrong with probability at most alpha for normal differences.
+    NOT_APPLICABLE where the estimator itself fails: a known truth is missed, or a ceiling passed (one-sided tests for
+    seeds that may be skewed, Holm over arms and ceilings). HOLDS where t, signed ranks and sign flips all show an
+    effect above ``smallest_effect + bias`` and every negative control is shown not to move; VIOLATED where all three
+    show one below ``smallest_effect − bias`` and the controls stay; INCONCLUSIVE otherwise, without a negative control
+    always. Each is wrong with probability at most alpha for differences that are symmetric, as those of paired runs are
+    where the treatment does nothing but shift them.
 
     Args:
         treated: ``[seeds]`` with the treatment; NaN marks a failed run.

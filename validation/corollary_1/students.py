@@ -381,7 +381,8 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
     gains = (np.minimum(end[:, 0], end[:, -1])[:, None] - end[:, 1:-1]).T
     what = f"{curve.name}, n = {curve.sizes[size]}: the loss is least at an inner rank"
     names = [f"rank {rank}" for rank in curve.ranks[1:-1]]
-    none = expectation_verdict(gains, 0.0, alpha=alpha, names=names, statement=f"not: {what}")
+    # losses of one seed; the lower of two normal ends has a skewness of −0.14 at most, which t tests bear
+    none = expectation_verdict(gains, 0.0, law="symmetric", alpha=alpha, names=names, statement=f"not: {what}")
     at_end = any(_end_is_least(end, place, alpha / 2) for place in (0, -1))
     means = np.nanmean(end, axis=0) if np.isfinite(end).any() else np.full(len(curve.ranks), np.nan)
     instance, reason = _turned(none.instance is Instance.VIOLATED, at_end, curve, means)
@@ -404,7 +405,7 @@ def turning_verdict(losses: CurveLosses, size: int, full_rank: int, alpha: float
 def _end_is_least(losses: Floats, place: int, alpha: float) -> bool:
     """Return whether one end of the grid is shown to be no worse than any inner rank, losses ``[seeds, ranks]``."""
     gains = (losses[:, [place]] - losses[:, 1:-1]).T
-    return expectation_verdict(gains, 0.0, alpha=alpha).instance is Instance.HOLDS
+    return expectation_verdict(gains, 0.0, law="symmetric", alpha=alpha).instance is Instance.HOLDS
 
 
 def _turned(inner: bool, at_end: bool, curve: Curve, means: Floats) -> tuple[Instance, str]:

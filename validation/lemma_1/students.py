@@ -21,6 +21,7 @@ from theorykit.verdicts import (
     power_expectation,
     register_constant,
 )
+from theorykit.verdicts.intervals import LEAST_SEEDS
 from validation.claims import grids
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import CONDITIONAL, Finding, stated
@@ -32,8 +33,8 @@ _FLOAT32 = 1e-4
 """Relative: how far float32 gradients of a deep model may be off, stated beforehand."""
 _REGISTERED = 0.01
 """Level of the limits that the constant of O(·) is taken from; it is tested at 0.05."""
-_LEAST_SEEDS = 4
-"""Two to register a constant on and two to test it on."""
+_REGISTERING = 2
+"""Fewest seeds that a constant is registered on; what it is tested on is at least what decides anything."""
 _SPREAD = 0.3
 """Standard deviation over seeds of a deviation of 2 C Σε, in C Σε, that powers are planned with: students of tiny
 teachers showed 0.06 to 0.15 of their mean."""
@@ -75,10 +76,11 @@ def students(settings: StudentsSettings, seed: int) -> list[StudentConfig]:
 
 def power(settings: StudentsSettings) -> dict[str, float]:
     """Return the chance to find a deviation of twice the registered C Σε at one rank and step."""
-    if settings.seeds < _LEAST_SEEDS:
+    registering = _registering(settings.seeds)
+    if not registering:
         return {}
-    tested, count = settings.seeds - settings.seeds // 2, 3 * len(settings.ranks)
-    return {"deviation twice C Σε": float(power_expectation(1.0, _SPREAD, tested, 0.05, count))}
+    tested, count = settings.seeds - registering, 3 * len(settings.ranks)
+    return {"deviation twice C Σε": float(power_expectation(1.0, _SPREAD, tested, 0.05, count, symmetric=True))}
 
 
 def run(ctx: Context[StudentsSettings]) -> PartResult:
@@ -215,9 +217,9 @@ def _orders(instances: Sequence[_Instance]) -> list[Finding]:
         reason, of = "No seed has students of all ranks that ended.", {"constant": "open"}
         return [stated("eq-8", Form.PRINTED, what, Instance.NOT_RUN, reason, key="order", of=of)]
     findings = [_order(order_verdict(table, order, statement=what), table / order[:, None], None)]
-    if table.shape[1] < _LEAST_SEEDS:
+    half = _registering(table.shape[1])
+    if not half:
         return findings
-    half = table.shape[1] // 2
     registered = register_constant(table[:, :half], order, alpha=_REGISTERED, runs=_runs(names, range(half)))
     verdict = order_verdict(
         table[:, half:],
@@ -226,10 +228,17 @@ def _orders(instances: Sequence[_Instance]) -> list[Finding]:
         runs=_runs(names, range(half, table.shape[1])),
         statement=f"the same with C = {registered.constant:.3g}, registered on {half} other seeds",
         names=names,
+        law="right-tailed",  # norms
     )
     reasons = (*verdict.reasons, f"C is the largest upper limit of level {1 - _REGISTERED:g} over ranks and steps.")
     shares = table[:, half:] / order[:, None]
     return [*findings, _order(replace(verdict, reasons=reasons), shares, registered.constant)]
+
+
+def _registering(seeds: int) -> int:
+    """Return how many of the seeds register a constant: half, but enough are left to test it; 0 with too few."""
+    half = min(seeds // 2, seeds - LEAST_SEEDS)
+    return half if half >= _REGISTERING else 0
 
 
 def _by_configuration(instances: Sequence[_Instance]) -> tuple[Floats, Floats, list[str]]:

@@ -10,9 +10,10 @@ from typing import Any
 from theorykit.errors import InputError
 from theorykit.statements import reported_results as printed
 from theorykit.verdicts import power_expectation
+from theorykit.verdicts.intervals import LEAST_SEEDS
 from validation.claims.grids import seeds_of, student
 from validation.claims.settings import PartSettings
-from validation.reported_results.verdicts import LEAST_SEEDS, ROBUST, SMALLEST_EFFECT
+from validation.reported_results.verdicts import ROBUST, SMALLEST_EFFECT
 from validation.training.config import StudentConfig
 from validation.training.methods import METHODS
 
@@ -158,7 +159,9 @@ def power(settings: DesignSettings) -> dict[str, float]:
     least = math.log(min(value for value, _ in printed.TABLE_2.values()) / printed.FULL)
 
     def of(effect: float, count: int, alpha: float = ALPHA) -> float:
-        return float(power_expectation(effect, settings.planned_sd, count, alpha)) if count >= LEAST_SEEDS else 0.0
+        if count < LEAST_SEEDS:
+            return 0.0
+        return float(power_expectation(effect, settings.planned_sd, count, alpha, symmetric=True))
 
     return {
         "table 1: one rival as much worse as PC-LoRA": of(gain, judging, ALPHA / (len(settings.methods) - 1)),

@@ -16,7 +16,7 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.verdicts import Form, Instance, ReferenceTask, Verdict, equivalence, expectation_verdict
-from theorykit.verdicts.intervals import mean_interval
+from theorykit.verdicts.intervals import LEAST_SEEDS, mean_interval
 from validation.claims.finding import Configuration, Finding
 
 SMALLEST_EFFECT = 0.01
@@ -25,8 +25,6 @@ ROBUST = 0.05
 """Nats per token, 5 % of perplexity: a model that loses no more is robust. The paper gives no number."""
 PARAMETERS_WITHIN = 0.01
 """Largest relative difference of deployed parameters of students that are compared: PC-LoRA adds biases to some."""
-LEAST_SEEDS = 3
-"""Fewer say too little about their own spread."""
 OTHER_SEEDS = "other seeds, by the same held-out blocks"
 """What a choice was made on that is judged then."""
 NATS, SHARE = "nats per token", "share of perplexity"
@@ -38,14 +36,22 @@ def worse_by(
     """Judge "every one of these is worse by more than ``least``" from paired differences.
 
     HOLDS where each one-sided lower limit lies above ``least`` (an intersection–union test, no correction); VIOLATED
-    where one mean is shown to lie below it (one-sided t tests, Holm); otherwise INCONCLUSIVE, as with a single seed.
+    where one mean is shown to lie below it (one-sided t tests, Holm); otherwise INCONCLUSIVE, as with few seeds. Paired
+    losses of arms that differ in their mean alone have symmetric differences: Student's t is for these.
     """
     sample = np.atleast_2d(np.asarray(differences, dtype=np.float64))
     # a group that is the reference bit by bit is no small sample of a difference; against 0 it stays a tie
     same = least > 0 and sample.shape[1] > 1 and bool((sample == 0).all(axis=1).any())
     return _of_enough(
         expectation_verdict(
-            sample, least, kind="lower", names=names, alpha=alpha, deterministic=same, statement=statement
+            sample,
+            least,
+            kind="lower",
+            law="symmetric",
+            names=names,
+            alpha=alpha,
+            deterministic=same,
+            statement=statement,
         )
     )
 
@@ -61,14 +67,16 @@ def no_worse_than(
     differences: Any, most: float, names: Sequence[str], *, alpha: float = 0.05, statement: str = ""
 ) -> Verdict:
     """Judge "none of these is worse by more than ``most``", as :func:`worse_by` judges the contrary."""
-    return _of_enough(expectation_verdict(differences, most, names=names, alpha=alpha, statement=statement))
+    return _of_enough(
+        expectation_verdict(differences, most, law="symmetric", names=names, alpha=alpha, statement=statement)
+    )
 
 
 def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, statement: str = "") -> Verdict:
-    """Judge "the mean is the claimed number up to a margin": two one-sided t tests over seeds.
+    """Judge "the mean is the claimed number up to a margin": two one-sided tests over seeds that may be skewed.
 
     HOLDS where the interval of level 1 − 2 alpha lies within the margin, VIOLATED where it lies wholly outside it; each
-    errs with at most alpha for normal values. A failed seed leaves it INCONCLUSIVE.
+    errs with at most alpha, see :func:`theorykit.verdicts.equivalence`. A failed seed leaves it INCONCLUSIVE.
     """
     off = equivalence(ReferenceTask(statement, values, claimed, margin), "known truth", alpha)
     low, high = (claimed + end for end in off.interval)
@@ -78,7 +86,7 @@ def near(values: Any, claimed: float, margin: float, *, alpha: float = 0.05, sta
         reasons=(f"[{low:.4g}, {high:.4g}] beside {claimed:g} ± {margin:g}.",),
         n_seeds=int(np.size(values)),
         alpha=alpha,
-        method="two one-sided t tests over seeds",
+        method="two one-sided tests over seeds",
         evidence=off,
     )
     return _of_enough(verdict)

@@ -261,12 +261,13 @@ def _faster(context: Context[StudentsSettings], measure: Measure, speeds: Mappin
     settings = context.settings
     what = f"low rank is faster than {rival}: {measure}, start {settings.adamw_start}"
     # the same students with other blocks in another order: nothing may show; what is expected may not be NaN
-    unmoved = speeds[CONTROL] - speeds[ADAMW]
+    unmoved = speeds[CONTROL] - speeds[ADAMW]  # of students alike: symmetric
+    control = ReferenceTask("same rank, other order", unmoved, 0.0, settings.control_margin, symmetric=True)
     verdict = mechanism_verdict(
         speeds[ADAMW],
         speeds[rival],
         context.generator("speed", rival, measure),
-        negative_controls=[ReferenceTask("same rank, other order", unmoved, 0.0, settings.control_margin)],
+        negative_controls=[control],
         alpha=settings.alpha,
         statement=what,
     )

@@ -202,6 +202,7 @@ def _eq_11(
         point,
         bound_interval=(low, high),
         support=(0.0, np.inf),
+        law="right-tailed",  # squared norms
         alpha=settings.alpha,
         names=[f"T = {size}" for size in groups],
         statement=f"{arm}: average of ‖∇L‖² over T = {_listed(groups)} against {_FORMULAS[form]}",

@@ -79,7 +79,7 @@ def power(settings: PairSettings) -> dict[str, float]:
     count, alpha = settings.seeds, settings.alpha
     flips = 0.5**count <= alpha
     planned = settings.planned_effect, settings.planned_sd
-    chance = float(power_expectation(*planned, count, alpha)) if count > 1 and flips else 0.0
+    chance = float(power_expectation(*planned, count, alpha, symmetric=True)) if count > 1 and flips else 0.0
     return {"cloning raises information": chance, f"by more than {PRINTED_GAIN:g} nats": chance}
 
 

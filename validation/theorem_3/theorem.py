@@ -78,7 +78,7 @@ def _lower_bound(
     if not np.isfinite(values).all() or not np.isfinite(bounds).all():
         reasons = ("An estimate failed or a bound is infinite.", *reasons)
         return stated(equation, form, what, Instance.INCONCLUSIVE, *reasons, **question)
-    limits = mean_limits(bounds, 0.05)
+    limits = mean_limits(bounds, 0.05, skewed=True)
     verdict = expectation_verdict(
         values,
         limits.mean,
@@ -120,7 +120,8 @@ def treated(numbers: Numbers) -> Finding:
     excess = np.log(loss[CLONED] / loss[PLAIN])
     what = "clone loss with cloning over that without, in each layer: logarithm below 0"
     names = [f"layer {layer}" for layer in numbers.layers]
-    verdict = expectation_verdict(excess, np.zeros(len(names)), names=names, statement=what)
+    zero = np.zeros(len(names))
+    verdict = expectation_verdict(excess, zero, law="symmetric", names=names, statement=what)  # paired, in logarithms
     worst = int(np.argmax(excess.mean(axis=1)))
     measured = mean_interval(excess[worst])
     finding = Finding("eq-23", Form.INSTRUMENT, what, verdict, (), *measured, 0.0, key="treatment")

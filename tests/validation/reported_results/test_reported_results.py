@@ -104,18 +104,20 @@ def test_a_wrong_count_of_parameters_is_noticed(monkeypatch, factor):
 
 
 def test_worse_by_is_the_t_test_of_each_row():
-    differences = np.array([[0.02, 0.03, 0.05, 0.04], [0.2, 0.3, 0.1, 0.2]])
+    differences = np.array([[0.02, 0.03, 0.05, 0.04, 0.035], [0.2, 0.3, 0.1, 0.2, 0.2]])
     verdict = claims.worse_by(differences, ["a", "b"], least=0.01)
-    half = stats.t.ppf(0.95, 3) * differences.std(axis=1, ddof=1) / 2
+    half = stats.t.ppf(0.95, 4) * differences.std(axis=1, ddof=1) / np.sqrt(5)
     assert [row.interval[0] for row in verdict.evidence.rows] == pytest.approx(differences.mean(axis=1) - half)
     assert verdict.instance is Instance.HOLDS
     assert claims.worse_by(differences, ["a", "b"], least=0.06).instance is Instance.VIOLATED
     assert claims.worse_by(differences, ["a", "b"], least=0.03).instance is Instance.INCONCLUSIVE
 
 
-def test_two_seeds_and_copies_decide_nothing():
+def test_few_seeds_and_copies_decide_nothing():
     assert claims.worse_by([0.5, 0.5001], ["a"]).instance is Instance.INCONCLUSIVE
+    assert claims.worse_by([0.5, 0.5001, 0.4999, 0.5], ["a"]).instance is Instance.INCONCLUSIVE
     assert claims.near([0.5, 0.5001], 0.0, 0.1).instance is Instance.INCONCLUSIVE
+    assert claims.near([0.5] * 6, 0.5, 0.1).instance is Instance.INCONCLUSIVE
     assert claims.no_worse_than([[0.1]], 1.0, ["a"]).instance is Instance.INCONCLUSIVE
     assert claims.worse_by(np.zeros(5), ["a"]).instance is Instance.INCONCLUSIVE
     assert claims.worse_by(np.zeros(5), ["a"], least=0.01).instance is Instance.VIOLATED
@@ -123,7 +125,7 @@ def test_two_seeds_and_copies_decide_nothing():
 
 def test_gains_are_of_perplexity_and_near_is_two_sided():
     assert claims.relative_gains([math.log(20.5)], [math.log(21.2)]) == pytest.approx([(21.2 - 20.5) / 21.2])
-    values = [0.030, 0.031, 0.029]
+    values = [0.030, 0.031, 0.029, 0.0305, 0.0295]
     assert claims.near(values, 0.028, 0.01).instance is Instance.HOLDS
     assert claims.near(values, 0.06, 0.01).instance is claims.near(values, 0.0, 0.01).instance is Instance.VIOLATED
     assert claims.near(values, 0.02, 0.01).instance is Instance.INCONCLUSIVE
