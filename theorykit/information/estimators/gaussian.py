@@ -26,6 +26,7 @@ from theorykit.information.estimators.canonical import (
 from theorykit.information.estimators.outcomes import Outcome, recorded, two_sided_quantile
 from theorykit.information.estimators.pairs import FEW_SAMPLES, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
+from theorykit.information.estimators.shared_combinations import confirm_infinite
 from theorykit.information.gaussian import PlugInError, plug_in_error
 
 _STEP = 2048
@@ -202,8 +203,8 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     as many independent rows as the bias speaks for.
 
     Returns:
-        The estimate (possibly below 0); ``inf`` with a warning where a combination of one side is one of the other; a
-        failure where N ≤ d_x + d_y. Its ceiling is what double precision resolves.
+        The estimate (possibly below 0); ``inf`` with a warning where a continuous combination of one side is one of the
+        other on held-out rows too; a failure where it is on the rows of its fit alone, and where N ≤ d_x + d_y. Its ceiling is what double precision resolves.
 
     Raises:
         InputError: the pair is refused (:func:`~theorykit.information.estimators.pairs.checked_pair`).
@@ -229,6 +230,8 @@ def _gaussian(pair: Pair) -> Outcome:
     joint = correlation_matrix(pair.x, pair.y)
     sample = correlations_of(joint, pair.x.shape[1])
     outcome = _from_correlations(sample, pair.n_samples)
+    if sample.is_deterministic:
+        confirm_infinite(pair)
     warnings = outcome.warnings
     if not sample.is_deterministic:
         kurtosis = mardia_kurtosis((pair.x, pair.y), joint)
@@ -344,6 +347,8 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
     joint = correlation_matrix(scored.x, scored.y)
     sample = correlations_of(joint, split)
     outcome = _from_correlations(sample, count)
+    if sample.is_deterministic:
+        confirm_infinite(scored)
     warnings = outcome.warnings + tie_warning(ties)
     if outcome.standard_error is None:
         return replace(outcome, warnings=warnings)
