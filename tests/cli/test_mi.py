@@ -52,6 +52,30 @@ def test_json(run, files):
     assert done.document["units"]["interval"] == "nats, 95 %"
 
 
+def test_relations_that_could_not_be_seen_stand_in_text_and_json(run, tmp_path):
+    """y = |g| sign(x₁ x₂ x₃) in 400 rows: 0.69 nats that nothing sees."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((400, 8))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", np.abs(rng.standard_normal(400)) * np.sign(x[:, :3].prod(axis=1)))
+    text = run("mi", tmp_path / "x.npy", tmp_path / "y.npy")
+    (line,) = (line for line in text.out.splitlines() if line.startswith("unseen "))
+    assert "a parity of three directions" in line
+    estimate = run("mi", tmp_path / "x.npy", tmp_path / "y.npy", "--json").document["result"]["estimate"]
+    assert estimate["information"] < 0.3
+    assert "a parity of three directions" in estimate["unseen_relations"]
+
+
+def test_a_method_that_the_entropy_refutes_is_printed_as_no_bound(run, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 1000)
+    np.save(tmp_path / "x.npy", 12.0 * labels + rng.standard_normal(1000))
+    np.save(tmp_path / "y.npy", labels)
+    done = run("mi", tmp_path / "x.npy", tmp_path / "y.npy", "--method", "decoder")
+    assert done.out.startswith("I(X; Y) = 0.69")
+    assert "interval 0 to 0.6931" in done.out
+
+
 def test_calibration_comes_first(run, files):
     done = run("mi", files / "x.npy", files / "y.npy", "--method", "gaussian", "--calibrate", "--draws", "1")
     assert done.out.startswith(

@@ -204,7 +204,8 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
 
     Returns:
         The estimate (possibly below 0); ``inf`` with a warning where a continuous combination of one side is one of the
-        other on held-out rows too; a failure where it is on the rows of its fit alone, and where N ≤ d_x + d_y. Its ceiling is what double precision resolves.
+        other on held-out rows too; a failure where it is on the rows of its fit alone, and where N ≤ d_x + d_y. Its
+        ceiling is what double precision resolves.
 
     Raises:
         InputError: the pair is refused (:func:`~theorykit.information.estimators.pairs.checked_pair`).
