@@ -12,8 +12,9 @@ from theorykit.information import METHODS, CombinedEstimate, TrainingSettings, m
 from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
 from theorykit.information.estimators import automatic
 from theorykit.information.estimators.automatic import automatic_estimate
+from theorykit.information.estimators.elliptical import student_estimate
 from theorykit.information.estimators.pairs import checked_pair
-from theorykit.information.tasks import find_task
+from theorykit.information.tasks import find_task, hidden_state_task
 
 QUICK = TrainingSettings(hidden=(16, 16), batch_size=128, max_steps=400, validate_every=50, patience=3)
 
@@ -37,7 +38,7 @@ def test_gaussian_copulas_are_recognised(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["1v1-additive-0.75", "student-identity-1-1-1", "swissroll_x-normal_cdf-1v1-normal-0.75"]
+    "name", ["1v1-additive-0.75", "asinh-student-identity-1-1-1", "swissroll_x-normal_cdf-1v1-normal-0.75"]
 )
 def test_neighbours_answer_for_other_relations_of_few_columns(name):
     truth, x, y = sampled(name, 4000)
@@ -48,12 +49,21 @@ def test_neighbours_answer_for_other_relations_of_few_columns(name):
 
 
 def test_a_critic_answers_for_other_relations_of_many_columns_and_says_that_it_is_a_bound():
-    truth, x, y = sampled("student-identity-5-5-2", 4000)
-    found = automatic_estimate(x, y)
+    truth, x, y = sampled("asinh-student-identity-5-5-2", 3000)
+    found = automatic_estimate(x, y, settings=QUICK)
     assert found.chosen == "anchored mine"
     assert 0.1 < found.information < truth + 2 * found.standard_error
     assert any("lower bound" in warning for warning in found.warnings)
     assert any("methods disagree: gaussian copula" in warning for warning in found.warnings)
+
+
+def test_a_t_law_answers_for_a_common_scale():
+    truth, x, y = sampled("student-identity-5-5-2", 2000)
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.chosen == "student"
+    assert not found.has(Doubt.LOWER_BOUND)
+    assert found.interval[0] < truth < found.interval[1]
+    assert "likelier under a joint t law" in found.reason
 
 
 def test_dependence_that_no_correlation_shows_is_found_by_the_critic():
@@ -75,15 +85,25 @@ def test_independent_and_shuffled_pairs_have_none(rng):
         assert abs(automatic_estimate(x, other, settings=QUICK).information) <= 0.02
 
 
-def test_heavy_tails_in_many_dimensions_are_no_gaussian_number():
-    rng = np.random.default_rng(0)
-    x, noise = rng.standard_normal((2, 3000, 80))
-    scale = np.sqrt(5 / rng.chisquare(5, (3000, 1)))
-    found = automatic_estimate(x * scale, (0.5 * x + noise) * scale, settings=QUICK)
-    assert found.chosen == "anchored mine"
-    assert any("reduced to" in warning for warning in found.warnings)
-    assert found.n_samples == 3000
+def test_heavy_tails_in_many_dimensions_have_the_information_of_a_t_law():
+    task = hidden_state_task(80, degrees_of_freedom=5.0)
+    found = automatic_estimate(*task.sample(3000, np.random.default_rng(0)), settings=QUICK)
+    assert found.chosen == "student"
+    assert found.interval[0] < task.information < found.interval[1]
+    critic = next(part for part in found.candidates if part.method == "anchored mine")
+    assert any("reduced to" in warning for warning in critic.warnings)
     assert found.dimensions == (80, 80)
+
+
+def test_heavy_tails_that_are_no_t_law_get_no_such_number():
+    """Every column its own scale: I is that of the Gaussian columns, whose scores pass no test of a common one."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.standard_normal((2, 2000, 4))
+    y = 0.6 * x + 0.8 * noise
+    x, y = (side**3 for side in (x, y))
+    found = automatic_estimate(x, y, settings=QUICK)
+    assert found.chosen == "gaussian copula"
+    assert student_estimate(x, y).has(Doubt.NOT_GAUSSIAN)
 
 
 def test_wide_relations_that_no_correlation_shows_are_warned_of():

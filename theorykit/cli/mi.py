@@ -30,7 +30,8 @@ def mi(
     method: Annotated[
         str,
         typer.Option(
-            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine or infonce."
+            help="auto, gaussian, gaussian_copula, student, cca, ksg, decoder, network_decoder, mine, anchored_mine "
+            "or infonce."
         ),
     ] = "auto",
     groups: Annotated[
