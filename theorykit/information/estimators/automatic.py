@@ -65,7 +65,7 @@ def choose(
         return _with_unseen(_gaussian_choice(copula, mine), pair, generator, settings)
     mine = mine if plain is None else plain
     if student := _student_choice(pair, against, candidates.get("student"), (mine, ksg)):
-        return _with_unseen(student, pair, generator, settings)
+        return _with_unseen(student, pair, generator, settings, student=True)
     choice = _other_choice(pair, against, copula, mine, ksg, generator)
     value = choice.estimate.information
     return _with_unseen(choice, pair, generator, settings) if value is not None and value < PLANTED else choice
@@ -168,14 +168,20 @@ def _gaussian_choice(copula: InformationEstimate, mine: InformationEstimate) -> 
     return Choice(copula, reason, warnings)
 
 
-def _with_unseen(choice: Choice, pair: Pair, generator: np.random.Generator, settings: TrainingSettings) -> Choice:
+def _with_unseen(
+    choice: Choice, pair: Pair, generator: np.random.Generator, settings: TrainingSettings, *, student: bool = False
+) -> Choice:
     """Return a choice that says which planted relations would not have changed it."""
     if pair.width > WIDE:
         sentence = "dependence outside a few linear directions was not looked at: it may be there beside this value"
         return replace(choice, warnings=(*choice.warnings, KeyedWarning(sentence, Doubt.UNSEEN_RELATIONS)))
     chosen = choice.estimate
     unseen = unseen_relations(
-        pair, lambda planted: _adds(planted, chosen) or _lies_above(planted, chosen), generator, settings
+        pair,
+        lambda planted: _adds(planted, chosen) or _lies_above(planted, chosen),
+        lambda part: (student_estimate if student else gaussian_copula_estimate)(part.x, part.y, groups=part.groups),
+        generator,
+        settings,
     )
     if not unseen:
         return replace(choice, unseen=())

@@ -9,7 +9,6 @@ import numpy as np
 
 from theorykit.arguments import Floats
 from theorykit.information.estimate import InformationEstimate
-from theorykit.information.estimators.gaussian import gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair
 from theorykit.information.estimators.ranks import normal_scores
@@ -101,36 +100,36 @@ def on_margins(planted: Pair, pair: Pair) -> Pair:
 def unseen_relations(
     pair: Pair,
     seen: Callable[[InformationEstimate], bool],
+    again: Callable[[Pair], InformationEstimate],
     generator: np.random.Generator,
     settings: TrainingSettings,
 ) -> tuple[str, ...]:
     """Return the names of the planted relations that no estimator sees in the pair, each planted for itself.
 
-    Looked at by an anchored critic, by correlations of normal scores where they show the relation, and by nearest
-    neighbours up to six columns.
+    Looked at by an anchored critic, by the estimator of the answer where correlations show the relation, and by
+    nearest neighbours up to six columns.
 
     Args:
         pair: The pair at hand.
         seen: Whether an estimate of a planted pair would have been an objection to the answer for the pair.
+        again: The estimator of the answer.
         generator: Draws directions, splits and weights.
         settings: Of the critic.
     """
     relations = [relation for relation in PLANTED_RELATIONS if relation.directions <= pair.x.shape[1]]
-    planted = [planted_pair(pair, generator, relation) for relation in relations]
-    own = [on_margins(part, pair) for part in planted]
+    planted = [on_margins(planted_pair(pair, generator, relation), pair) for relation in relations]
     critics = trained_estimates(
-        [(part.x, part.y) for part in own],
-        generator=generator if len(own) > 1 else [generator],
+        [(part.x, part.y) for part in planted],
+        generator=generator if len(planted) > 1 else [generator],
         groups=pair.groups,
         settings=replace(settings, anchored=True),
     )
-    names = []
-    for relation, scores, part, critic in zip(relations, planted, own, critics, strict=True):
-        looks: list[Callable[[], InformationEstimate]] = [lambda critic=critic: critic]  # type: ignore[misc]
-        if relation.correlates:
-            looks.append(lambda scores=scores: gaussian_estimate(scores.x, scores.y, groups=scores.groups))  # type: ignore[misc]
-        if pair.width <= MOST_DIMENSIONS:
-            looks.append(lambda part=part: ksg_estimate(part.x, part.y, groups=part.groups, generator=generator))  # type: ignore[misc]
-        if not any(seen(look()) for look in looks):
-            names.append(relation.name)
-    return tuple(names)
+
+    def shows(relation: PlantedRelation, part: Pair, critic: InformationEstimate) -> bool:
+        if seen(critic) or (relation.correlates and seen(again(part))):
+            return True
+        narrow = pair.width <= MOST_DIMENSIONS
+        return narrow and seen(ksg_estimate(part.x, part.y, groups=part.groups, generator=generator))
+
+    trials = zip(relations, planted, critics, strict=True)
+    return tuple(relation.name for relation, part, critic in trials if not shows(relation, part, critic))
