@@ -112,6 +112,7 @@ def test_wide_relations_that_no_correlation_shows_are_warned_of():
     x, noise = rng.standard_normal((2, 2000, 80))
     found = automatic_estimate(x, np.cos(3 * x) + 0.2 * noise, settings=QUICK)
     assert any("not looked at" in warning for warning in found.warnings)
+    assert "an even function of one direction" in found.unseen_relations
 
 
 def test_a_critic_that_sees_little_at_this_size_is_warned_of():

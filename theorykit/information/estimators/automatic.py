@@ -16,7 +16,7 @@ from theorykit.information.estimators.elliptical import heavier_tails, student_e
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.planted import PLANTED, unseen_relations
+from theorykit.information.estimators.planted import PLANTED, PLANTED_RELATIONS, unseen_relations
 from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 from theorykit.information.estimators.surrogates import calibrate_estimator
@@ -174,7 +174,9 @@ def _with_unseen(
     """Return a choice that says which planted relations would not have changed it."""
     if pair.width > WIDE:
         sentence = "dependence outside a few linear directions was not looked at: it may be there beside this value"
-        return replace(choice, warnings=(*choice.warnings, KeyedWarning(sentence, Doubt.UNSEEN_RELATIONS)))
+        unlooked = tuple(relation.name for relation in PLANTED_RELATIONS if not relation.correlates)
+        warnings = (*choice.warnings, KeyedWarning(sentence, Doubt.UNSEEN_RELATIONS))
+        return replace(choice, warnings=warnings, unseen=unlooked)
     chosen = choice.estimate
     unseen = unseen_relations(
         pair,
