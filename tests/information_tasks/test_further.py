@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import nbinom, norm, poisson
 
 from theorykit.information.estimators.neighbours import ksg_estimate
-from theorykit.information.tasks.further import further_tasks
+from theorykit.information.tasks.further import further_tasks, second_tasks
 
-TASKS = {task.identifier: task for task in further_tasks()}
+TASKS = {task.identifier: task for task in (*further_tasks(), *second_tasks())}
 
 
 def drawn(identifier: str, count: int = 20_000):
@@ -34,6 +34,11 @@ def test_every_task_draws_what_it_says(identifier):
         "sum-of-two-exponentials-1-1",
         "clayton-copula-1-1",
         "three-turns-of-a-circle-1-1",
+        "disc-1-1",
+        "triangle-1-1",
+        "exponential-of-a-gamma-rate-1-1",
+        "ring-1-1",
+        "sum-of-two-laplace-1-1",
     ],
 )
 def test_neighbours_find_the_truth_of_one_column_each(identifier):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln, i0e
 from scipy.stats import nbinom, norm, ortho_group
 
 from theorykit.arguments import Floats
@@ -204,6 +204,71 @@ def _task(
 
 def _padded_task(name: str, size: int, task: tuple[float, Draw], seed: int) -> InformationTask:
     return _task(name, (size, size), task[0], partial(_padded, base=task[1], mixing=_rotations(size, seed)))
+
+
+def _gamma_rate(count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw x of the gamma law of shape 2 and y exponential with the rate x."""
+    x = generator.gamma(2.0, size=(count, 1))
+    return x, generator.exponential(size=(count, 1)) / x
+
+
+def _disc(count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw a point of the unit disc, evenly: I = log π − 1."""
+    radius, angle = np.sqrt(generator.random((count, 1))), 2 * np.pi * generator.random((count, 1))
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def _triangle(count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw x, y ≥ 0 with x + y ≤ 1, evenly: I = 1 − log 2."""
+    points = generator.random((count, 2))
+    points = np.where(points.sum(axis=1, keepdims=True) > 1, 1 - points, points)
+    return points[:, :1], points[:, 1:]
+
+
+def _ring(count: int, generator: np.random.Generator, *, spread: float) -> tuple[Floats, Floats]:
+    """Draw a point of the unit circle and normal noise on both coordinates."""
+    angle = 2 * np.pi * generator.random((count, 1))
+    x, y = spread * generator.standard_normal((2, count, 1))
+    return np.cos(angle) + x, np.sin(angle) + y
+
+
+def _ring_information(spread: float) -> float:
+    """Return the information from the density exp(−(r² + 1)/(2σ²)) I₀(r/σ²)/(2πσ²)."""
+    grid = np.linspace(-1 - 8 * spread, 1 + 8 * spread, _GRID)
+    radius = np.hypot(grid[:, None], grid)
+    return grid_information(np.exp(-((radius - 1) ** 2) / (2 * spread**2)) * i0e(radius / spread**2), grid, grid)
+
+
+def _laplace_sum(count: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw x and y − x of the Laplace law: y has the density (1 + |y|) exp(−|y|)/4."""
+    x, noise = generator.laplace(size=(2, count, 1))
+    return x, x + noise
+
+
+def _laplace_information() -> float:
+    """Return h(Y) − h(noise), the second 1 + log 2."""
+    grid = np.linspace(0, 60, 100 * _GRID)
+    log_density = np.log1p(grid) - grid - np.log(4)
+    entropy = -2 * np.trapezoid(np.exp(log_density) * log_density, grid)
+    return float(entropy - 1 - np.log(2))
+
+
+@cache
+def second_tasks() -> tuple[InformationTask, ...]:
+    """Return five tasks of one column each, written after a first look at how ``auto`` does on the others.
+
+    Example:
+        >>> [round(task.information, 3) for task in second_tasks()[:3]]  # log π − 1, 1 − log 2, ψ(2) + ½ − log 2
+        [0.145, 0.307, 0.23]
+    """
+    rate = float(0.5 - np.log(2) + digamma(2))
+    return (
+        _task("Disc 1 × 1", (1, 1), float(np.log(np.pi) - 1), _disc),
+        _task("Triangle 1 × 1", (1, 1), float(1 - np.log(2)), _triangle),
+        _task("Exponential of a gamma rate 1 × 1", (1, 1), rate, _gamma_rate),
+        _task("Ring 1 × 1", (1, 1), _ring_information(0.15), partial(_ring, spread=0.15)),
+        _task("Sum of two Laplace 1 × 1", (1, 1), _laplace_information(), _laplace_sum),
+    )
 
 
 @cache
