@@ -56,8 +56,8 @@ def ksg_estimate(
     The standard error adds two parts in squares: 1.3 times that of a mean of one term per row, and what is left of the
     bias if it falls as N^(−2/(d_x + d_y)), from the mean Δ off the whole that the two halves of the rows have:
     Δ/(2^(2/(d_x + d_y)) − 1). Where Δ is more than three of the first, ``converged`` is False and a warning says so.
-    The interval is not symmetric. Where the density has edges the bias falls as N^(−1/(d_x + d_y)) alone, towards 0: the
-    upper end is that of the sampling error and (|Δ| + its error)/(2^(1/(d_x + d_y)) − 1) further, for Δ below the
+    The interval is not symmetric. Where the density has edges the bias falls as N^(−1/(d_x + d_y)) alone, towards 0:
+    the upper end is that of the sampling error and (|Δ| + its error)/(2^(1/(d_x + d_y)) − 1) further, for Δ below the
     error; the lower end has the bias where the estimate falls with N.
 
     With ``groups`` neighbours and counts leave out the row's own sequence (:func:`grouped_information`); all distances
