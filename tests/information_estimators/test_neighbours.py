@@ -223,3 +223,12 @@ def test_edges_of_a_density_are_inside_the_interval(noise, count):
     found = [ksg_estimate(*task.sample(count, np.random.default_rng([seed, 12]))) for seed in range(24)]
     assert np.mean([one.information for one in found]) < task.information - 0.02
     assert sum(one.interval[0] <= task.information <= one.interval[1] for one in found) >= 20
+
+
+def test_few_rows_in_many_columns_are_warned_of(rng):
+    """100 rows in 6 columns, 3 log 1.25 = 0.67 nats: more than the value may be missing to it."""
+    few = [ksg_estimate(*canonical_pairs(rng, 100, np.full(3, 0.6))) for _ in range(10)]
+    said = [any("may be missing" in warning for warning in one.warnings) for one in few]
+    assert sum(said) >= 5
+    assert all(loud or one.interval[1] < one.information + 2 for loud, one in zip(said, few, strict=True))
+    assert not ksg_estimate(*canonical_pairs(rng, 1000, np.array([0.6]))).warnings

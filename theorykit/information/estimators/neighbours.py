@@ -33,6 +33,8 @@ _SLACK = 4e-15
 _SPREAD = 1.3
 """Scatter of the estimate over that of a mean of independent terms, as neighbours share their distances: 1.1 to 1.5 on
 tasks of Czyż et al. (2023) with one to three columns a side and N from 100 to 5,000."""
+_MUCH = 0.3
+"""Nats, or the value where that is more: a warning says so where more may be missing."""
 _DRIFT = 3.0
 """Standard errors by which halves may differ from the whole."""
 
@@ -126,6 +128,9 @@ def _ksg(pair: Pair, neighbours: int, generator: np.random.Generator) -> Outcome
         if not settled:
             warnings += (f"still moving with N: {halves:.3g} nats from halves of the rows, {information:.3g} from all",)
         moved = information - halves
+        missing = _missing(moved, error, pair.width)
+        if settled and missing > max(information, _MUCH):
+            warnings += (f"few rows for {pair.width} columns: up to {missing:.2g} nats may be missing to the value",)
     return Outcome(
         information,
         float(np.hypot(error, moved / (2 ** (2 / pair.width) - 1))),
@@ -139,9 +144,14 @@ def _ksg(pair: Pair, neighbours: int, generator: np.random.Generator) -> Outcome
 
 def _limits(information: float, error: float, quantile: float, moved: float, width: int) -> tuple[float, float]:
     """Return the interval: the sampling error on both sides, and the bias on the side that N moves the estimate to."""
-    missing = max(0.0, moved + error) / (2 ** (1 / width) - 1)
+    missing = _missing(moved, error, width)
     falling = max(0.0, -moved) / (2 ** (2 / width) - 1)
     return information - quantile * float(np.hypot(error, falling)), information + quantile * error + missing
+
+
+def _missing(moved: float, error: float, width: int) -> float:
+    """Return the bias towards 0 if it falls as N^(−1/d), d the ``width``: from the move of halves and its error."""
+    return max(0.0, moved + error) / (2 ** (1 / width) - 1)
 
 
 def _independent(pair: Pair) -> int:
