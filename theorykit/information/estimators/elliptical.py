@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.optimize import brentq
 from scipy.special import betaincinv, digamma, gammaln, polygamma
-from scipy.stats import f as fisher
 
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
@@ -123,6 +121,7 @@ def _distances(rows: Floats, centre: Floats, factor: Floats) -> Floats:
 
 def _degrees(distances: Floats, size: int) -> float:
     """Return ν with the largest likelihood given the distances, at most ``_LARGEST_DEGREES``."""
+    from scipy.optimize import brentq
 
     def score(nu: float) -> float:
         weights = (nu + size) / (nu + distances)
@@ -261,6 +260,8 @@ def _fit_warnings(scaled: Pair, fit: StudentFit) -> tuple[str, ...]:
 
 def distance_warning(fit: StudentFit) -> tuple[str, ...]:
     """Return a warning where the distances of the rows do not follow p F(p, ν), whatever their unit."""
+    from scipy.stats import f as fisher
+
     size, count = fit.centre.size, fit.distances.size
     law = fisher(size, fit.degrees)
     distances = np.sort(fit.distances / np.median(fit.distances) * law.median())
