@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+
+from theorykit.cli.mi import _print
+from theorykit.information import TrainingSettings, mutual_information
+from theorykit.results import to_json
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,29 @@ def test_json(run, files):
     assert result["calibration"]["draws"] == 2
     assert max(abs(error) for error in result["calibration"]["errors"]) < 0.1
     assert done.document["units"]["interval"] == "nats, 95 %"
+
+
+def test_relations_that_could_not_be_seen_stand_in_text_and_json(capsys):
+    """y = |g| sign(x₁ x₂ x₃) in 100 rows: 0.69 nats that nothing sees."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((100, 4))
+    quick = TrainingSettings(hidden=(8,), max_steps=50, validate_every=25)
+    found = mutual_information(x, np.abs(rng.standard_normal(100)) * np.sign(x[:, :3].prod(axis=1)), settings=quick)
+    assert found.information < 0.3
+    _print(found, None, quiet=True)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("unseen "))
+    assert "a parity of three directions" in line
+    assert "a parity of three directions" in json.loads(to_json(found))["unseen_relations"]
+
+
+def test_a_method_that_the_entropy_refutes_is_printed_as_no_bound(run, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 1000)
+    np.save(tmp_path / "x.npy", 12.0 * labels + rng.standard_normal(1000))
+    np.save(tmp_path / "y.npy", labels)
+    done = run("mi", tmp_path / "x.npy", tmp_path / "y.npy", "--method", "decoder")
+    assert done.out.startswith("I(X; Y) = 0.69")
+    assert "interval 0 to 0.6931" in done.out
 
 
 def test_calibration_comes_first(run, files):

@@ -53,7 +53,7 @@ def test_bias_and_coverage(rng, size, count, correlations):
     draws = 2000 if size == 1 else 200
     truth = information_of(correlations)
     drawn = [correlations_of(_correlation(wishart_covariance(rng, count, correlations)), size) for _ in range(draws)]
-    outcomes = [gaussian._from_correlations(found, count) for found in drawn]
+    outcomes = [gaussian.corrected_plug_in_outcome(found, count) for found in drawn]
     values = np.array([outcome.information for outcome in outcomes])
     assert abs(values.mean() - truth) <= 3 * values.std() / np.sqrt(draws)
     covered = np.mean([outcome.interval()[0] <= truth <= outcome.interval()[1] for outcome in outcomes])
@@ -153,7 +153,7 @@ def test_the_interval_covers_a_weak_signal(rng, strength, count):
     squares = np.sort(along**2 / (along**2 + spread**2 * rng.chisquare(count - 2, 40_000)))[50::100]
     for correlation in np.sqrt(squares):
         joint = np.array([[1.0, correlation], [correlation, 1.0]])
-        low, high = gaussian._from_correlations(correlations_of(joint, 1), count).interval()
+        low, high = gaussian.corrected_plug_in_outcome(correlations_of(joint, 1), count).interval()
         covered += low <= truth <= high
         assert high >= 0
     assert 0.92 <= covered / 400 <= 0.98

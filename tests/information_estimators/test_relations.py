@@ -6,7 +6,7 @@ import pytest
 from tests.information_estimators.gaussian_pairs import canonical_pairs
 from theorykit.errors import InputError, NonFiniteError
 from theorykit.information import mutual_information
-from theorykit.information.estimators.gaussian import gaussian_estimate
+from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 
 FUNCTIONS = {
@@ -50,6 +50,46 @@ def test_an_exact_linear_relation_in_many_dimensions(rng):
     found = deterministic_relation(x, np.c_[rng.standard_normal((300, 20)), x @ np.arange(50.0)])
     assert found.infinite
     assert found.sentence.startswith("deterministic relation: a linear combination of x is one of y, so that I is")
+
+
+def blobs(positions, size=16):
+    """Return images ``[N, size²]`` of a spot of 2 pixels at these places: smooth, so that columns nearly depend."""
+    first, second = np.meshgrid(np.arange(size), np.arange(size))
+    centre = (size - 1) / 2
+    return np.exp(
+        -((first.ravel() - centre - positions[:, :1]) ** 2 + (second.ravel() - centre - positions[:, 1:]) ** 2) / 4.5
+    )
+
+
+@pytest.mark.parametrize(("rho", "seed"), [(0.9, 0), (0.9, 1), (0.9, 2), (0.0, 0), (0.0, 1)])
+def test_smooth_images_of_finite_information_are_not_infinite(rho, seed):
+    """I = −log(1 − ρ²): their sample correlations reach 1 on the rows of the fit, and on no others."""
+    rng = np.random.default_rng([5, seed])
+    z, e = rng.standard_normal((2, 1000, 2))
+    x, y = blobs(z), blobs(rho * z + np.sqrt(1 - rho**2) * e)
+    assert not deterministic_relation(x, y).infinite
+    for found in (gaussian_estimate(x, y), mutual_information(x, y, "cca"), gaussian_copula_estimate(x, y)):
+        assert found.information is None or np.isfinite(found.information)
+    assert deterministic_relation(x, x[:, ::-1]).infinite
+
+
+def test_what_is_resolved_follows_the_conditioning(rng):
+    """Columns of a spectrum i^−4 in random axes; an offset of 1e6 costs six digits, noise of 1e-9 is noise."""
+    mixing = np.arange(1.0, 31.0)[:, None] ** -4 * np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    x = rng.standard_normal((2000, 30)) @ mixing
+    assert deterministic_relation(x, x @ rng.standard_normal((30, 30))).infinite
+    assert deterministic_relation(x, x @ rng.standard_normal((30, 1))).infinite
+    few = rng.standard_normal((2000, 3))
+    assert deterministic_relation(few + 1e6, few @ [1.0, 2.0, 3.0]).infinite
+    assert not deterministic_relation(few, few @ [1.0, 2.0, 3.0] + 1e-9 * rng.standard_normal(2000)).infinite
+
+
+def test_a_common_outlier_is_no_relation(rng):
+    """One row carries the whole correlation: on other rows there is nothing to hold."""
+    spike = np.zeros(500)
+    spike[7] = 3.0
+    x, y = (np.c_[spike, rng.standard_normal(500)] for _ in range(2))
+    assert deterministic_relation(x, y) == Relation()
 
 
 def test_few_rows_say_nothing(rng):

@@ -30,7 +30,8 @@ def mi(
     method: Annotated[
         str,
         typer.Option(
-            help="auto, gaussian, gaussian_copula, cca, ksg, decoder, network_decoder, mine, anchored_mine or infonce."
+            help="auto, gaussian, gaussian_copula, student, cca, ksg, decoder, network_decoder, mine, anchored_mine "
+            "or infonce."
         ),
     ] = "auto",
     groups: Annotated[
@@ -163,6 +164,8 @@ def _print(found: InformationEstimate, known: EstimatorCalibration | None, *, qu
     screen.print(Text(f"samples  {found.n_samples} of {found.dimensions[0]} + {found.dimensions[1]} columns"))
     if found.ceiling is not None:
         screen.print(Text(f"ceiling  {found.ceiling:.4g} nats with this N and d"))
+    if unseen := getattr(found, "unseen_relations", ()):
+        screen.print(Text(f"unseen   {', '.join(unseen)}: dependence of these kinds may be there beside"))
     if not found.converged and found.information is not None:
         screen.print(Text("at rest  no: more rows or steps would still move it"))
     if candidates := getattr(found, "candidates", ()):

@@ -14,6 +14,7 @@ class Doubt(Enum):
 
     TIED_VALUES = auto()
     NOT_GAUSSIAN = auto()
+    NOT_ELLIPTICAL = auto()
     LOWER_BOUND = auto()
     UNCERTIFIED = auto()
     ABOVE_ENTROPY = auto()

@@ -16,6 +16,7 @@ from theorykit.information.estimators.automatic import CombinedEstimate, automat
 from theorykit.information.estimators.canonical import cca_estimate
 from theorykit.information.estimators.critics import OBJECTIVES, CriticMethod
 from theorykit.information.estimators.decoder import decoder_estimate
+from theorykit.information.estimators.elliptical import student_estimate
 from theorykit.information.estimators.entropies import entropy_limit, within_entropy
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import ksg_estimate
@@ -29,11 +30,12 @@ _UNTRAINED: dict[str, Callable[..., InformationEstimate]] = {
     "gaussian": gaussian_estimate,
     "cca": cca_estimate,
     "gaussian_copula": gaussian_copula_estimate,
+    "student": student_estimate,
     "ksg": ksg_estimate,
     "decoder": decoder_estimate,
     "network_decoder": partial(decoder_estimate, decoder="network"),
 }
-_WITHOUT_GENERATOR = ("gaussian", "cca")
+_WITHOUT_GENERATOR = ("gaussian", "cca", "student")
 _ANCHORED = "anchored_mine"
 
 METHODS: tuple[str, ...] = ("auto", *_UNTRAINED, *OBJECTIVES, _ANCHORED)
@@ -59,6 +61,7 @@ def mutual_information(
     ``auto``            chosen on the pair itself, with all candidates in the result   a first answer
     ``gaussian``        plug-in less its exact bias                                    jointly Gaussian vectors
     ``gaussian_copula`` the same on normal scores                                      increasing maps of such
+    ``student``         Gaussian with the scatter of a t law, and its common scale     heavy tails, many columns
     ``cca``             cross-fitted canonical pairs, a lower bound for Gaussians      d near N or above
     ``ksg``             nearest neighbours                                             up to about four columns in all
     ``decoder``         rate-distortion bound of a held-out linear decoder             Gaussian x, linear relations

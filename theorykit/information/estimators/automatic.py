@@ -9,86 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from theorykit.arguments import Floats, Progress
+from theorykit.arguments import Progress
 from theorykit.errors import TheorykitError
 from theorykit.information.estimate import Doubt, InformationEstimate, KeyedWarning
+from theorykit.information.estimators.elliptical import heavier_tails, student_estimate
 from theorykit.information.estimators.gaussian import gaussian_copula_estimate, gaussian_estimate
 from theorykit.information.estimators.neighbours import MOST_DIMENSIONS, ksg_estimate
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.ranks import normal_scores, seeded
+from theorykit.information.estimators.planted import PLANTED, PLANTED_RELATIONS, unseen_relations
+from theorykit.information.estimators.ranks import seeded
 from theorykit.information.estimators.relations import Relation, deterministic_relation
 from theorykit.information.estimators.surrogates import calibrate_estimator
 from theorykit.information.estimators.training import TrainingSettings, checked_settings
-from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate, trained_estimates
+from theorykit.information.estimators.variational import WIDE, TrainedEstimate, critic_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PLANTED = 0.3
-"""Nats of the planted relation, as far as it can be read off its second moments."""
-
-
-@dataclass(frozen=True)
-class PlantedRelation:
-    """A relation that no correlation between x and y shows: y + a d s(x), s a function of a few directions of x.
-
-    Attributes:
-        name: How a warning calls it.
-        directions: How many directions of x take part.
-        signal: From their whitened projections ``[N, directions]`` to s ``[N]``.
-    """
-
-    name: str
-    directions: int
-    signal: Callable[[Floats], Floats]
-
-
-PLANTED_RELATIONS = (
-    PlantedRelation("an even function of one direction", 1, lambda u: np.abs(u[:, 0])),
-    PlantedRelation("a product of two directions", 2, lambda u: np.sign(u[:, 0] * u[:, 1])),
-    PlantedRelation("a parity of three directions", 3, lambda u: np.sign(u[:, 0] * u[:, 1] * u[:, 2])),
-    PlantedRelation("a periodic function of one direction", 1, lambda u: np.cos(2 * np.pi * u[:, 0])),
-)
-"""Of several orders: each is invisible to what shows the ones before it."""
-
-
-def planted_pair(pair: Pair, generator: np.random.Generator, relation: PlantedRelation = PLANTED_RELATIONS[0]) -> Pair:
-    """Return the pair with a relation added: y + a d s(x), invisible to correlations between x and y.
-
-    Columns are brought to normal scores first. s is a function of random orthogonal directions of the whitened x,
-    brought to mean 0 and variance 1; d is a direction of y with dᵀ Σ_y⁻¹ d = 1, and a² = e^(2 · 0.3) − 1, so that a
-    linear reader of s would find 0.3 nats. What the pair shares already stays.
-
-    Args:
-        pair: The pair at hand, of at least as many columns of x as the relation has directions.
-        generator: Draws the directions, and breaks ties.
-        relation: Which one.
-
-    Returns:
-        A pair of the same N, d and groups.
-    """
-    x, y = (normal_scores(side, generator)[0] for side in (pair.x, pair.y))
-    directions = np.linalg.qr(generator.standard_normal((x.shape[1], relation.directions)))[0]
-    signal = relation.signal(x @ np.linalg.solve(_root(x).T, directions))
-    signal = (signal - signal.mean()) / signal.std()
-    strength = np.sqrt(np.expm1(2 * PLANTED))
-    return replace(pair, x=x, y=y + strength * np.outer(signal, _root(y) @ _direction(y.shape[1], generator)))
-
-
-def _direction(size: int, generator: np.random.Generator) -> Floats:
-    vector = generator.standard_normal(size)
-    return np.asarray(vector / np.linalg.norm(vector))
-
-
-def _root(side: Floats) -> Floats:
-    """Return a root L of the covariance, L Lᵀ = Σ; a little is added to the diagonal so that it is regular."""
-    covariance = np.atleast_2d(np.cov(side, rowvar=False))
-    ridge = 1e-6 * np.trace(covariance) / covariance.shape[0]
-    return np.asarray(np.linalg.cholesky(covariance + ridge * np.eye(covariance.shape[0])))
-
-
+_EVIDENCE = 6.9
+"""Nats by which held-out rows are likelier under a t law: log 1000."""
 _SIGNIFICANT = 3.0
 """Standard errors."""
+_NEGATIVE = 0.1
+"""Nats below 0 from which an anchored critic is refuted: information is never negative."""
 _SMALL_GAIN = 0.01
 """Nats, or of the value where that is more: what a critic may add to a Gaussian relation that is kept."""
 _ALLOWED_ERROR = 0.1
@@ -97,21 +40,66 @@ _ALLOWED_ERROR = 0.1
 
 @dataclass(frozen=True)
 class Choice:
-    """The estimate that is believed, why, and what is to be said of it besides its own warnings."""
+    """The estimate that is believed, why, and what is to be said of it besides its own warnings.
+
+    ``unseen`` names the relations that could not have been seen; None where none were planted.
+    """
 
     estimate: InformationEstimate
     reason: str
     warnings: tuple[str, ...] = ()
+    unseen: tuple[str, ...] | None = None
 
 
 def choose(
     pair: Pair, candidates: dict[str, InformationEstimate], generator: np.random.Generator, settings: TrainingSettings
 ) -> Choice:
-    """Return the choice between the estimates ``copula``, ``mine`` and, for few columns, ``ksg``."""
+    """Return the choice between the estimates ``copula``, ``mine`` and, for few columns, ``ksg``.
+
+    ``plain`` is a critic without an anchor, there where the anchored one was refuted.
+    """
     copula, mine, ksg = candidates["copula"], candidates["mine"], candidates.get("ksg")
-    against = _against_gaussian(copula, mine, ksg)
+    plain = candidates.get("plain")
+    against = _against_gaussian(copula, mine, plain, ksg)
     if not against:
-        return _gaussian_choice(pair, copula, mine, generator, settings)
+        return _with_unseen(_gaussian_choice(copula, mine), pair, generator, settings)
+    mine = mine if plain is None else plain
+    if student := _student_choice(pair, against, candidates.get("student"), (mine, ksg)):
+        return _with_unseen(student, pair, generator, settings, student=True)
+    choice = _other_choice(pair, against, copula, mine, ksg, generator)
+    value = choice.estimate.information
+    return _with_unseen(choice, pair, generator, settings) if value is not None and value < PLANTED else choice
+
+
+def _student_choice(
+    pair: Pair,
+    against: str,
+    student: InformationEstimate | None,
+    others: tuple[InformationEstimate | None, ...],
+) -> Choice | None:
+    """Return the choice of the t law where held-out rows are likelier under it, and nothing speaks against it."""
+    if student is None or not _usable(student) or student.has(Doubt.NOT_GAUSSIAN) or student.has(Doubt.NOT_ELLIPTICAL):
+        return None
+    evidence = heavier_tails(pair)
+    if evidence is None or evidence <= _EVIDENCE:
+        return None
+    if any(other is not None and _lies_above(other, student) for other in others):
+        return None
+    reason = (
+        f"{against}; held-out rows are likelier under a joint t law, by {evidence:.3g} nats, and its tests of fit pass"
+    )
+    return Choice(student, reason)
+
+
+def _other_choice(
+    pair: Pair,
+    against: str,
+    copula: InformationEstimate,
+    mine: InformationEstimate,
+    ksg: InformationEstimate | None,
+    generator: np.random.Generator,
+) -> Choice:
+    """Return the choice where something speaks against the Gaussian copula."""
     if ksg is not None and _usable(ksg) and _neighbours_hold(pair, ksg, mine, generator):
         return Choice(ksg, f"{against}; neighbours pass on a surrogate", _far_apart(ksg, mine))
     if _usable(mine) and not mine.has(Doubt.UNCERTIFIED):
@@ -125,7 +113,9 @@ def choose(
     return Choice(replace(copula, method="none"), "every estimator failed")
 
 
-def _against_gaussian(copula: InformationEstimate, mine: InformationEstimate, ksg: InformationEstimate | None) -> str:
+def _against_gaussian(
+    copula: InformationEstimate, mine: InformationEstimate, *others: InformationEstimate | None
+) -> str:
     """Return what speaks against the Gaussian copula's value, empty where nothing does."""
     if not _usable(copula):
         return "the Gaussian copula has no value"
@@ -135,7 +125,7 @@ def _against_gaussian(copula: InformationEstimate, mine: InformationEstimate, ks
         return "the normal scores fail the tests of a Gaussian relation"
     if _adds(mine, copula):
         return "a trained critic adds to the Gaussian relation on other rows"
-    for other in (mine, ksg):
+    for other in (mine, *others):
         if other is not None and _lies_above(other, copula):
             return f"{other.method} lies above the Gaussian copula"
     return ""
@@ -160,13 +150,7 @@ def _lies_above(other: InformationEstimate, copula: InformationEstimate) -> bool
     return other.interval[0] > copula.interval[1] + _SMALL_GAIN
 
 
-def _gaussian_choice(
-    pair: Pair,
-    copula: InformationEstimate,
-    mine: InformationEstimate,
-    generator: np.random.Generator,
-    settings: TrainingSettings,
-) -> Choice:
+def _gaussian_choice(copula: InformationEstimate, mine: InformationEstimate) -> Choice:
     reason = "the normal scores pass the tests of a Gaussian relation"
     gain = _gain(mine)
     if gain is None:
@@ -177,37 +161,38 @@ def _gaussian_choice(
             f"above log N = {mine.ceiling:.3g} nats of held-out rows no critic certifies a lower bound: "
             "the value rests on the Gaussian model alone",
         )
-    unseen = _unseen(pair, copula, generator, settings)
     if mine.has(Doubt.UNCERTIFIED):
         reason = f"{reason}, and a trained critic, above log N, certifies nothing against it"
     else:
         reason = f"{reason}, and a trained critic adds {gain[0]:.3f} ± {gain[1]:.3f} nats to it"
-    return Choice(copula, reason, (*warnings, unseen) if unseen else warnings)
+    return Choice(copula, reason, warnings)
 
 
-def _unseen(pair: Pair, copula: InformationEstimate, generator: np.random.Generator, settings: TrainingSettings) -> str:
-    """Say what dependence the critic would have missed; empty where it finds all that is planted."""
+def _with_unseen(
+    choice: Choice, pair: Pair, generator: np.random.Generator, settings: TrainingSettings, *, student: bool = False
+) -> Choice:
+    """Return a choice that says which planted relations would not have changed it."""
     if pair.width > WIDE:
-        return KeyedWarning(
-            "dependence outside a few linear directions was not looked at: the value rests on the Gaussian model",
-            Doubt.UNSEEN_RELATIONS,
-        )
-    relations = [relation for relation in PLANTED_RELATIONS if relation.directions <= pair.x.shape[1]]
-    planted = [planted_pair(pair, generator, relation) for relation in relations]
-    tried = trained_estimates(
-        [(part.x, part.y) for part in planted],
-        generator=generator if len(planted) > 1 else [generator],
-        groups=pair.groups,
-        settings=replace(settings, anchored=True),
+        sentence = "dependence outside a few linear directions was not looked at: it may be there beside this value"
+        unlooked = tuple(relation.name for relation in PLANTED_RELATIONS if not relation.correlates)
+        warnings = (*choice.warnings, KeyedWarning(sentence, Doubt.UNSEEN_RELATIONS))
+        return replace(choice, warnings=warnings, unseen=unlooked)
+    chosen = choice.estimate
+    unseen = unseen_relations(
+        pair,
+        lambda planted: _adds(planted, chosen) or _lies_above(planted, chosen),
+        lambda part: (student_estimate if student else gaussian_copula_estimate)(part.x, part.y, groups=part.groups),
+        generator,
+        settings,
     )
-    missed = [relation.name for relation, estimate in zip(relations, tried, strict=True) if not _adds(estimate, copula)]
-    if not missed:
-        return ""
-    return KeyedWarning(
-        f"with this N and d a critic misses planted relations of {PLANTED} nats that no correlation shows: "
-        f"{', '.join(missed)}; against these the value rests on the Gaussian model",
-        Doubt.UNSEEN_RELATIONS,
+    if not unseen:
+        return replace(choice, unseen=())
+    sentence = (
+        f"with this N and d planted relations of {PLANTED} nats are not seen: {', '.join(unseen)}; dependence of "
+        "these kinds may be there beside this value"
     )
+    warnings = (*choice.warnings, KeyedWarning(sentence, Doubt.UNSEEN_RELATIONS))
+    return replace(choice, warnings=warnings, unseen=unseen)
 
 
 def _neighbours_hold(
@@ -257,11 +242,14 @@ class CombinedEstimate(InformationEstimate):
     Attributes:
         chosen: Whose answer it is.
         reason: Why, in one sentence.
+        unseen_relations: Names of the planted relations (:data:`.PLANTED_RELATIONS`) that could not have been seen at
+            this N and d; None where none were planted.
         candidates: All estimates that were made, failed ones included.
     """
 
     chosen: str = ""
     reason: str = ""
+    unseen_relations: tuple[str, ...] | None = None
     candidates: tuple[InformationEstimate, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
@@ -289,14 +277,20 @@ def automatic_estimate(
     2. The Gaussian copula's value is kept where nothing speaks against it: no ties, the tests of fit pass (kurtosis and
        residuals of the normal scores), a critic that starts from that Gaussian relation adds nothing on held-out rows
        (three standard errors, or 0.01 of a nat or of the value), and the intervals of that critic and of nearest
-       neighbours do not lie above its own. What a critic says above log N of its test rows has no part in this. No test
-       sees all dependence: the critic is then tried on the same pair with planted relations of 0.3 nats that no
-       correlation shows (even, product, parity, periodic), and a warning names those that it misses.
-    3. Else nearest neighbours, up to six columns, where they do not lie below the critic's lower bound and are not more
+       neighbours do not lie above its own. What a critic says above log N of its test rows has no part in this.
+    3. Else a joint t law, where its tests of fit pass (lengths of the rows; kurtosis and residuals once every row has
+       the length that it would have in a Gaussian sample), where half of the rows are a thousand times likelier under
+       it than under a Gaussian, both fitted on the other half, and where neither critic nor neighbours lie above.
+    4. Else nearest neighbours, up to six columns, where they do not lie below the critic's lower bound and are not more
        than 10 % off on a Gaussian surrogate of the same N, d and information.
-    4. Else the critic's lower bound (MINE, anchored at the Gaussian relation), with a warning that it is one.
+    5. Else the critic's lower bound (MINE, anchored at the Gaussian relation; without an anchor where that comes out
+       below 0), with a warning that it is one.
 
-    The truth has no part in any step. In 3 and 4 a warning says where two answers are further apart than their errors.
+    No test sees all dependence: with the value of a Gaussian or a t law, and with any below 0.3 nats, relations of 0.3
+    nats (linear, step, even, product, parity, periodic: slow, fast, in two directions) are planted in the same pair,
+    and those that would not have changed the answer are named in ``unseen_relations`` and in a warning.
+
+    The truth has no part in any step. In 4 and 5 a warning says where two answers are further apart than their errors.
 
     Arguments and errors are those of :func:`theorykit.mutual_information`; the critic is anchored in any case, and
     ``noisy`` says that noise was added to y, so that no relation is deterministic. The interval is that of the chosen
@@ -343,6 +337,7 @@ def automatic_estimate(
         seconds=time.perf_counter() - start,
         chosen=estimate.method,
         reason=choice.reason,
+        unseen_relations=choice.unseen,
         candidates=tuple(candidates.values()),
     )
 
@@ -362,5 +357,15 @@ def _candidates(
     for number, (name, make) in enumerate(made.items()):
         progress("estimators", number, len(made))
         candidates[name] = make()
+    copula = candidates["copula"]
+    if copula.has(Doubt.NOT_GAUSSIAN) and not copula.has(Doubt.TIED_VALUES):
+        candidates["student"] = student_estimate(pair.x, pair.y, groups=pair.groups)
+    if _refuted(candidates["mine"]):
+        candidates["plain"] = critic_estimate(pair, "mine", generator, replace(settings, anchored=False))
     progress("estimators", len(made), len(made))
     return candidates
+
+
+def _refuted(mine: InformationEstimate) -> bool:
+    """Return whether an anchored critic certifies less than nothing: its anchor fits other rows worse than none."""
+    return mine.interval is not None and mine.interval[1] < 0 and (mine.information or 0.0) < -_NEGATIVE

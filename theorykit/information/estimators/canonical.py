@@ -17,6 +17,7 @@ from theorykit.information.estimate import InformationEstimate
 from theorykit.information.estimators.blocks import balanced_blocks, jackknife
 from theorykit.information.estimators.outcomes import LOWER_BOUND, Outcome, in_range, recorded
 from theorykit.information.estimators.pairs import Indices, Pair, checked_pair
+from theorykit.information.estimators.shared_combinations import confirm_infinite
 
 SINGULAR = 10.0
 """As in ``theorykit.information.gaussian``: a block of size p is singular below this many p · eps."""
@@ -410,6 +411,7 @@ def _cross_fitted(pair: Pair, components: int | None, folds: int) -> Outcome:
         significant.append(reduction.significant)
     mean = float((np.array(shares) / pair.n_samples) @ np.array(values))
     if not np.isfinite(mean):
+        confirm_infinite(pair)
         return Outcome(np.inf, warnings=("deterministic relation: a canonical pair is exact on held-out rows",))
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
     unseen = ("no canonical correlation passes the noise edge: independent, or not linear",)

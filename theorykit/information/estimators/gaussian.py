@@ -26,6 +26,7 @@ from theorykit.information.estimators.canonical import (
 from theorykit.information.estimators.outcomes import Outcome, recorded, two_sided_quantile
 from theorykit.information.estimators.pairs import FEW_SAMPLES, Pair
 from theorykit.information.estimators.ranks import normal_scores, seeded, tie_warning
+from theorykit.information.estimators.shared_combinations import confirm_infinite
 from theorykit.information.gaussian import PlugInError, plug_in_error
 
 _STEP = 2048
@@ -202,8 +203,9 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
     as many independent rows as the bias speaks for.
 
     Returns:
-        The estimate (possibly below 0); ``inf`` with a warning where a combination of one side is one of the other; a
-        failure where N ≤ d_x + d_y. Its ceiling is what double precision resolves.
+        The estimate (possibly below 0); ``inf`` with a warning where a continuous combination of one side is one of the
+        other on held-out rows too; a failure where it is on the rows of its fit alone, and where N ≤ d_x + d_y. Its
+        ceiling is what double precision resolves.
 
     Raises:
         InputError: the pair is refused (:func:`~theorykit.information.estimators.pairs.checked_pair`).
@@ -228,23 +230,25 @@ def gaussian_estimate(x: Any, y: Any, *, groups: Any = None) -> InformationEstim
 def _gaussian(pair: Pair) -> Outcome:
     joint = correlation_matrix(pair.x, pair.y)
     sample = correlations_of(joint, pair.x.shape[1])
-    outcome = _from_correlations(sample, pair.n_samples)
+    outcome = corrected_plug_in_outcome(sample, pair.n_samples)
+    if sample.is_deterministic:
+        confirm_infinite(pair)
     warnings = outcome.warnings
     if not sample.is_deterministic:
         kurtosis = mardia_kurtosis((pair.x, pair.y), joint)
         warnings += normality_warning(0.0 if kurtosis is None else kurtosis.deviation(), "the pairs are")
-        warnings += _relation_warning(pair, joint)
-    return _grouped(pair, sample, replace(outcome, warnings=warnings))
+        warnings += relation_warning(pair, joint)
+    return grouped_outcome(pair, sample, replace(outcome, warnings=warnings))
 
 
-def _relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
+def relation_warning(pair: Pair, joint: Floats) -> tuple[str, ...]:
     """Return a warning where the strongest canonical pairs are not related as Gaussian ones are."""
     if pair.width > _WIDEST_RELATION or pair.n_samples < FEW_SAMPLES:
         return ()
     return misfit_warning(linear_misfit(*leading_pairs(pair.x, pair.y, joint, _LEADING)))
 
 
-def _from_correlations(sample: SampleCorrelations, count: int) -> Outcome:
+def corrected_plug_in_outcome(sample: SampleCorrelations, count: int) -> Outcome:
     """Return the corrected plug-in with its standard error and what is odd about the correlations."""
     if count <= sum(sample.ranks) + 1:
         # a rank of N − 1 is that of the rows, not of the columns
@@ -274,7 +278,7 @@ def _error(sample: SampleCorrelations, count: int) -> PlugInError:
     return plug_in_error(sample.correlations, sample.ranks, count)
 
 
-def _grouped(pair: Pair, sample: SampleCorrelations, outcome: Outcome) -> Outcome:
+def grouped_outcome(pair: Pair, sample: SampleCorrelations, outcome: Outcome) -> Outcome:
     """Return the outcome with the jackknife's bias and standard error where rows come in groups.
 
     Near independence the jackknife's error is by chance far too small, its bias is not: that is the bias of N/c
@@ -343,7 +347,9 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
     scored = Pair(scores[:, :split], scores[:, split:], pair.groups, pair.dimensions)
     joint = correlation_matrix(scored.x, scored.y)
     sample = correlations_of(joint, split)
-    outcome = _from_correlations(sample, count)
+    outcome = corrected_plug_in_outcome(sample, count)
+    if sample.is_deterministic:
+        confirm_infinite(scored)
     warnings = outcome.warnings + tie_warning(ties)
     if outcome.standard_error is None:
         return replace(outcome, warnings=warnings)
@@ -358,7 +364,7 @@ def _copula(pair: Pair, generator: np.random.Generator) -> Outcome:
         warnings=warnings,
         limits=_error(sample, count).interval(information, added=added),
     )
-    return _grouped(scored, sample, corrected)
+    return grouped_outcome(scored, sample, corrected)
 
 
 def _crowded(pair: Pair) -> tuple[str, ...]:
@@ -375,7 +381,7 @@ def _fit_warnings(scored: Pair, joint: Floats, sample: SampleCorrelations, kurto
     if left * scored.n_samples < _RESOLVED:
         coarse = f"ranks of {scored.n_samples} rows hardly resolve a canonical pair with 1 − ρ² = {left:.1g}"
         return (f"{coarse}: take the value for a floor; tests of fit were left out",)
-    warnings = _relation_warning(scored, joint)
+    warnings = relation_warning(scored, joint)
     kurtosis = mardia_kurtosis((scored.x, scored.y), joint)
     if kurtosis is not None:
         deviation = kurtosis.deviation(float(kurtoses.mean()), float(kurtoses.std(ddof=1)))

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from theorykit.arguments import Floats
-from theorykit.information.estimators.canonical import correlation_matrix, correlations_of, leading_pairs
+from theorykit.information.estimators.canonical import correlation_matrix, correlations_of
 from theorykit.information.estimators.pairs import Pair, checked_pair
-from theorykit.information.estimators.ranks import MANY_TIES, normal_scores
+from theorykit.information.estimators.ranks import normal_scores
+from theorykit.information.estimators.shared_combinations import is_continuous, shared_combinations
 
 MOST_DIMENSIONS = 2
 """Columns of the argument of a function up to which neighbours are near enough to see it."""
@@ -20,8 +21,6 @@ _LARGEST_REMAINDER = 0.05
 _SHRINKING = 0.5
 """Remainder at all rows over that at a quarter of them: 4^(−2/d) where y is a smooth function of d coordinates, 1 where
 y is noisy."""
-_LOOKED_AT = 8
-"""Exact canonical pairs whose values are looked at."""
 _ADVICE = "ask for I(X; Y + τZ) with noise=τ"
 
 
@@ -41,11 +40,12 @@ class Relation:
 def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
     """Tell whether one side is a function of the other.
 
-    Two tests. A sample canonical correlation of 1 up to rounding (N > d_x + d_y): I is infinite where that combination
-    takes continuous values, and at least their entropy where they are discrete. For an argument of at most two
-    columns, nearest neighbours in it whose values differ by less than 5 % of the median squared difference of random
-    rows, and by less than half of what they do in a quarter of the rows: noise far below the distance of neighbours is
-    not told from none, so that I may be infinite or just large, and an estimate is a floor.
+    Two tests. A canonical correlation of 1 up to rounding (N > d_x + d_y) whose combination holds on rows that had no
+    part in its fit (:func:`.shared_combinations`): I is infinite where that combination takes continuous values, and at
+    least their entropy where they are discrete. For an argument of at most two columns, nearest neighbours in it whose
+    values differ by less than 5 % of the median squared difference of random rows, and by less than half of what they
+    do in a quarter of the rows: noise far below the distance of neighbours is not told from none, so that I may be
+    infinite or just large, and an estimate is a floor.
 
     With groups neighbours are looked for among first rows of sequences. Arguments and errors are those of
     :func:`theorykit.mutual_information`.
@@ -80,13 +80,11 @@ def deterministic_relation(x: Any, y: Any, *, groups: Any = None) -> Relation:
 
 
 def _linear(pair: Pair) -> Relation:
-    joint = correlation_matrix(pair.x, pair.y)
-    sample = correlations_of(joint, pair.x.shape[1])
-    if not sample.is_deterministic:
+    sample = correlations_of(correlation_matrix(pair.x, pair.y), pair.x.shape[1])
+    values = shared_combinations(pair) if sample.is_deterministic else None
+    if values is None:
         return Relation()
-    exact = int((sample.correlations >= 1 - sample.resolution).sum())
-    values = leading_pairs(pair.x, pair.y, joint, min(exact, _LOOKED_AT))[0]
-    if any(np.unique(np.round(column, 9)).size > (1 - MANY_TIES) * column.size for column in values.T):
+    if is_continuous(values):
         return Relation(
             f"deterministic relation: a linear combination of x is one of y, so that I is infinite: {_ADVICE}", True
         )
