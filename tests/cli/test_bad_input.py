@@ -88,12 +88,6 @@ def test_options(refuse, option, value, match):
     assert match in error
 
 
-def test_the_option_n_is_required(refuse):
-    error, hint = refuse("rank-select")
-    assert "'--n'" in error
-    assert hint == "hint: theorykit rank-select --help"
-
-
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

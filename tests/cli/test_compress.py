@@ -63,9 +63,9 @@ def test_a_plan_writes_nothing_and_json_has_all(run, model, text, tmp_path):
         (("--plan", "-o", "x"), "--plan writes nothing, and -o names a folder"),
         (("-o", "."), ". exists already"),
         (("-o", "no/where"), "the folder of no/where does not exist"),
-        (("--plan", "--budget", "1.5"), "budget = 1.5 is not a share in (0, 1]"),
-        (("--plan", "--budget", "nan"), "budget = nan is not a share in (0, 1]"),
-        (("--plan", "--format", "onnx"), "--format onnx is not known"),
+        (("--plan", "--budget", "1.5"), "budget = 1.5 is above 1"),
+        (("--plan", "--budget", "nan"), "budget = nan"),
+        (("--plan", "--format", "onnx"), "format = 'onnx' is not known"),
         (("--plan", "--heal", "soon"), "heal = 'soon' is no length of time, steps or tokens"),
         (("--plan", "--dtype", "int4"), "dtype = 'int4' is not known"),
         (("--plan", "--calibration-tokens", "100"), "calibration tokens = 100 is no multiple of 512"),
@@ -83,3 +83,32 @@ def test_a_folder_that_is_not_compressed_cannot_be_expanded(run, model, tmp_path
     result = run("expand", str(model), "-o", str(tmp_path / "x"))
     assert result.code == 2
     assert "has no ranks.json" in result.err
+
+
+def test_what_is_too_short_is_refused_before_the_model_is_loaded(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("theorykit.models.language_model.load_language_model", lambda *_, **__: pytest.fail("loaded"))
+    short = tmp_path / "short.txt"
+    short.write_text(words(100))
+    for option in ("--text", "--judge"):
+        result = run("compress", str(model), "--plan", option, str(short))
+        assert result.code == 2
+        assert result.err.startswith("error: short.txt has ")
+
+
+def test_a_narrow_terminal_shows_the_perplexity_before_and_after(run, model, text, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run(*arguments(model, text, "--plan", "--no-own-text"))
+    header = next(line for line in result.out.splitlines() if line.startswith("text"))
+    assert {"before", "after", "ratio", "KL"} <= set(header.split())
+    assert max(map(len, result.out.splitlines())) <= 80
+    # no terminal: each stage has a line
+    assert [line for line in result.err.splitlines() if line.endswith(" …")][:2] == [
+        "loading the model …",
+        "calibrating …",
+    ]
+
+
+def test_the_first_line_says_that_n_decides(run, model, text):
+    few = ("--n", "20", "--unit", "tokens", "--objective", "lm")
+    result = run(*arguments(model, text, "--plan", "--no-own-text", *few))
+    assert result.out.startswith("n decides, not the budget: ")

@@ -455,3 +455,12 @@ def test_odd_folder_names(run, tmp_path, llama_folder, name):
     done = run("rank-select", "--n", 1000, "--model", folder, "--calibration", "none", "--quiet")
     assert (done.code, done.err) == (0, "")
     assert name in done.out.replace("\n", "")
+
+
+def test_n_may_be_left_out_and_is_announced_where_it_decides(run):
+    without = run("rank-select", "--json")
+    assert without.code == 0
+    assert without.document["result"]["samples"] is None
+    few = run("rank-select", "--n", "1000", "--unit", "tokens", "--objective", "lm")
+    assert few.out.startswith("n decides, not the budget: ")
+    assert not run("rank-select", "--n", "100k").out.startswith("n decides")

@@ -13,16 +13,19 @@ import torch
 import theorykit
 from tests.models.tiny import language_model, random_tokens, tiny_gpt2, tiny_llama, tiny_mixtral, words, write_tokenizer
 from theorykit.compression.checkpoint import low_rank_layers
-from theorykit.compression.compress import CompressionSettings, compress, plan_compression, unreplaceable
+from theorykit.compression.compress import compress
 from theorykit.compression.folder import expand, load_compressed, save_compressed, stored_numbers
-from theorykit.compression.healing import HealingSettings, heal, read_healing
+from theorykit.compression.healing import heal
 from theorykit.compression.linear import GaugeFreeLinear
+from theorykit.compression.planning import prepare_compression, unreplaceable
 from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares
 from theorykit.compression.report import Interval
-from theorykit.compression.texts import OWN_TEXT, PieceSizes, Text
+from theorykit.compression.request import CompressionSettings, HealingSettings, PieceSizes, read_healing
+from theorykit.compression.texts import OWN_TEXT, Text
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.calibration import collect_statistics
 from theorykit.models.truncation import DenseReference, truncation_losses
+from theorykit.rank_selection.objective import Objective, SampleSize
 
 SIZES = PieceSizes(block=32, moments=4, prices=2, judging=3, healing=2)
 SETTINGS = CompressionSettings(SIZES, own_text=True, rank_multiple=4)
@@ -69,8 +72,8 @@ def test_the_given_model_stays_as_it_is(compressed):
 def test_losses_are_those_of_the_model_that_comes_back(compressed):
     model, _, smaller, report = compressed
     assert [loss.text for loss in report.losses] == ["words", OWN_TEXT]
-    plan = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS)
-    judged = plan.pieces[0].judging
+    prepared = prepare_compression(model, Text("words", words(600)), settings=SETTINGS)
+    judged = prepared.pieces[0].judging
     with torch.no_grad():
         p, q = (side.module(judged).logits[:, :-1].double().log_softmax(-1) for side in (model, smaller))
     kl = float((p.exp() * (p - q)).sum(-1).mean())
@@ -83,7 +86,7 @@ def test_losses_are_those_of_the_model_that_comes_back(compressed):
 
 def test_pieces_of_a_text_do_not_overlap(compressed):
     model, *_ = compressed
-    kind = plan_compression(model, Text("words", words(600)), budget=0.6, settings=SETTINGS).pieces[0]
+    kind = prepare_compression(model, Text("words", words(600)), settings=SETTINGS).pieces[0]
     ids = model.tokenizer(words(600), add_special_tokens=False)["input_ids"]
     joined = torch.cat([kind.moments, kind.prices, kind.judging, kind.healing]).flatten()
     assert joined.tolist() == ids[: joined.numel()]
@@ -281,7 +284,7 @@ def test_ranks_of_another_model_and_newer_formats_are_refused(compressed, tmp_pa
     save_compressed(smaller, report, tmp_path / "small")
     file = tmp_path / "small" / "config.json"
     settings = json.loads(file.read_text())
-    for change, message in (({"version": 2}, "version 2"), ({"ranks": {"model.nowhere": 4}}, "is no linear layer")):
+    for change, message in (({"version": 99}, "version 99"), ({"ranks": {"model.nowhere": 4}}, "is no linear layer")):
         file.write_text(json.dumps(settings | {"quantization_config": settings["quantization_config"] | change}))
         with pytest.raises(CheckpointError, match=message):
             load_compressed(tmp_path / "small")
@@ -351,3 +354,81 @@ def test_what_stays_dense_is_named_before_a_budget_is_out_of_reach():
     ) as told:
         compress(language_model(tiny_mixtral()), budget=0.3, settings=SETTINGS)
     assert told.value.hint.startswith("give --budget 0.")
+
+
+def test_a_plain_transformers_refuses_the_folder(compressed, tmp_path):
+    """It would fill the layers with random numbers if their matrices were only missing."""
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    script = f"from transformers import AutoModelForCausalLM as A; A.from_pretrained({str(tmp_path / 'small')!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ignore_mismatched_sizes" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("count", "binding"), [(1e12, "budget"), (20.0, "samples")])
+def test_few_samples_decide_in_place_of_the_budget(compressed, count, binding):
+    model, *_ = compressed
+    samples = SampleSize(count, "tokens")
+    settings = replace(SETTINGS, own_text=False, samples=samples, objective=Objective("lm"))
+    plan = prepare_compression(model, Text("words", words(600)), settings=settings).plan(0.8)
+    assert plan.binding == binding
+    kept = sum(layer.numbers for layer in plan.layers) / sum(math.prod(layer.shape) for layer in plan.layers)
+    assert (kept < 0.5) == (binding == "samples")
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # of the layers that stay dense in GPT-2
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft 0.21 still asks by that name
+def test_peft_puts_adapters_beside_the_layers_and_merges_nothing_into_them(compressed, tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    loaded, _ = load_compressed(tmp_path / "small")
+    adapted = get_peft_model(loaded, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    names = {name.removeprefix("base_model.model.").removesuffix(".base_layer") for name in low_rank_layers(adapted)}
+    assert names == set(report.ranks)
+    tokens = random_tokens(2, 20)
+    adapted(tokens, labels=tokens).loss.backward()
+    for layer in low_rank_layers(adapted).values():
+        assert layer.basis.grad is None
+    adapted.save_pretrained(tmp_path / "adapter")
+    again = PeftModel.from_pretrained(load_compressed(tmp_path / "small")[0], tmp_path / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(again(tokens).logits, adapted(tokens).logits, rtol=0, atol=1e-6)
+    with pytest.raises(InputError, match="nothing can be merged into it"):
+        adapted.merge_and_unload()
+
+
+def test_the_trainer_trains_the_factors_and_its_checkpoint_loads(compressed, tmp_path):
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    _, _, smaller, report = compressed
+    save_compressed(smaller, report, tmp_path / "small")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    before = {name: layer.basis.clone() for name, layer in low_rank_layers(loaded).items()}
+    samples = [{"input_ids": row, "labels": row} for row in random_tokens(4, 20)]
+    options = {"max_steps": 2, "save_steps": 2, "per_device_train_batch_size": 2, "report_to": [], "use_cpu": True}
+    Trainer(loaded, TrainingArguments(output_dir=str(tmp_path / "run"), **options), train_dataset=samples).train()
+    assert all(not torch.equal(layer.basis, before[name]) for name, layer in low_rank_layers(loaded).items())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint-2")
+    tokens = random_tokens(2, 20)
+    with torch.no_grad():
+        assert torch.equal(again(tokens).logits, loaded.eval()(tokens).logits)
+
+
+def test_a_text_that_the_tokenizer_breaks_into_bytes_is_told():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = Tokenizer(models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    plain.pre_tokenizer, plain.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    model = language_model(tiny_llama(vocab_size=300), PreTrainedTokenizerFast(tokenizer_object=plain))
+    settings = replace(SETTINGS, own_text=False)
+    told = [
+        compress(model, Text(name, 400 * text), budget=0.9, settings=settings)[1].warnings
+        for name, text in (("latin", "the sea "), ("greek", "η θάλασσα "))
+    ]
+    assert told[0] == ()
+    assert told[1][0].startswith("greek has 1.8 tokens per character")

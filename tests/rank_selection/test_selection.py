@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import numpy as np
 import pytest
 
+from theorykit import bundled_spectra
 from theorykit.errors import InputError
 from theorykit.models.model_spectra import LossAnchor
 from theorykit.rank_selection import RULE_KEYS, RULES, degrees_of_freedom, estimation_loss, select_ranks
@@ -360,3 +362,18 @@ def test_warnings_of_the_measured_scale():
     assert calibration(()).calibrated_loss(0.3) == 0.3
     few = select_ranks(small_model(), 50, unit="tokens", objective="lm", budget=0.6, rank_multiple=1)
     assert any("parameters per training token" in warning for warning in few.warnings)
+
+
+def test_without_n_the_budget_decides_and_rules_of_n_are_left_out():
+    spectra = bundled_spectra()
+    selection = select_ranks(spectra)
+    assert selection.samples is None
+    assert selection.estimation_loss == 0
+    assert selection.binding == "budget"
+    assert [rule.key for rule in selection.rules if rule.key.startswith(("paper", "theorem", "corrected"))] == []
+    assert selection.rules[-1].key == "common-price"
+    assert json.loads(selection.to_json())["samples"] is None
+    # as many samples as one likes cost nothing either
+    assert selection.ranks == select_ranks(spectra, 1e15).ranks
+    with pytest.raises(InputError, match="'paper-eq17' looks at n, and no n is given"):
+        select_ranks(spectra, rule="paper-eq17")

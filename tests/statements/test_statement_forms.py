@@ -153,7 +153,9 @@ def test_every_statement_says_what_it_is(statement):
     assert statement.equations
     for equation in statement.equations:
         assert equation.printed
-        assert equation.checks, f"{equation.key} has no check"
+        assert equation.checks or equation.readings, f"{equation.key} has no check"
+        assert all(reading.claim and reading.checks for reading in equation.readings)
+        assert len({reading.key for reading in equation.readings}) == len(equation.readings) != 1
     for symbol in statement.symbols:
         assert symbol.meaning
 
@@ -233,11 +235,26 @@ def test_the_tuned_step_is_the_default():
 
 
 def test_a_refuted_form_is_not_called_informative():
-    found = evaluate_bound(find_statement("theorem-3")[0], {"clone_loss": [0.5, 9], "dimension": 4})
-    printed = found.forms[0]
+    given = {"n_steps": 100, "smoothness": 2.0, "initial_gap": 1.0, "gradient_variance": 0.5}
+    printed = evaluate_bound(find_statement("theorem-1")[0], given).forms[0]
     assert printed.truth == "REFUTED"
-    assert printed.worth == ("REFUTED as stated",) * 2
-    assert printed.values[0] > 0
+    assert printed.worth == ("REFUTED as stated",)
+
+
+def test_a_constant_that_is_too_large_at_one_point_is_refuted_there_alone():
+    """Eq 23: a const up to (d/2)(log(dσ²) + 1) − log d follows from log x ≤ x − 1; at σ² = 10⁻⁶ const = 0 is false."""
+    best = 32 * (np.log(64) + 1) - np.log(64)
+    given = {"clone_loss": [0.05, 0.05, 1.28e-4, 20], "dimension": 64, "variance": [1, 1, 1e-6, 1]}
+    printed = evaluate_bound(find_statement("theorem-3")[0], given | {"constant": [best, 2 * best, 0, best]}).forms[0]
+    assert printed.truth == "PROVED"
+    assert printed.worth == ("INFORMATIVE", "REFUTED as stated", "REFUTED as stated", "VACUOUS")
+    assert [bool(reason) for reason in printed.refuted] == [False, True, True, False]
+    assert "the largest with which eq 23 holds" in printed.refuted[1]
+
+
+def test_an_ambiguous_form_says_so():
+    printed = evaluate_bound(find_statement("eq-1")[0], {"rows": 8, "columns": 8, "rank": 2}).forms[0]
+    assert (printed.truth, printed.worth) == ("AMBIGUOUS", ("AMBIGUOUS",))
 
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.slug)

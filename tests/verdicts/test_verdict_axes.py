@@ -12,7 +12,7 @@ from theorykit.verdicts import Exponent, Instance, Rows, Truth, Value, Verdict, 
 @pytest.mark.parametrize(
     ("axis", "values"),
     [
-        (Truth, {"PROVED", "REFUTED", "UNDECIDED"}),
+        (Truth, {"PROVED", "REFUTED", "AMBIGUOUS", "UNDECIDED"}),
         (Instance, {"HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE", "NOT_RUN", "UNFALSIFIABLE"}),
         (Value, {"INFORMATIVE", "DOMINATED", "VACUOUS"}),
         (Exponent, {"CONSISTENT", "INCONSISTENT", "INDISTINGUISHABLE"}),

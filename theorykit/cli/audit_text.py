@@ -11,12 +11,15 @@ from theorykit.tables import markdown_cells
 
 if TYPE_CHECKING:
     from theorykit.statements.audit import Audit
+    from theorykit.statements.evidence import Evidence
+    from theorykit.statements.readings import JudgedReading
     from theorykit.statements.statement import Statement
 
 LEGEND = (
-    "definition: neither true nor false. if …: what the proof assumes and the paper does not say. —: no such form, or "
-    "no check of it. not refuted, trials ≤ x: a search found no violation, which proves nothing; x is the largest "
-    "ratio of the claimed smaller to the claimed larger side."
+    "definition, premise: neither true nor false. AMBIGUOUS: the words allow readings with different verdicts, and a "
+    "well-typed one is not refuted; REFUTED: every well-typed one is. if …: what the proof assumes and the paper does "
+    "not say. —: no such form, or no check of it. not refuted, trials ≤ x: a search found no violation, which proves "
+    "nothing; x is the largest ratio of the claimed smaller to the claimed larger side."
 )
 # the evidence follows the table
 _LATEX_COLUMNS = {"equation": 0.07, "as printed": 0.27, "verdict": 0.15, "corrected": 0.27, "corrected verdict": 0.12}
@@ -33,12 +36,25 @@ def statement_lines(statement: Statement) -> list[str]:
 
 
 def evidence_lines(found: Audit) -> list[str]:
-    """Return what every check found, a line each."""
-    return [
-        f"{row.label}, {part.side}, {part.method}, {part.truth}: {part.sentence}"
-        for row in found.rows
-        for part in row.evidence
-    ]
+    """Return the readings of every claim and what every check found, a line each."""
+    lines = []
+    for row in found.rows:
+        lines += [f"{row.label}, {reading_line(reading)}" for reading in row.readings]
+        lines += [
+            f"{row.label}, {side_of(part)}, {part.method}, {part.truth}: {part.sentence}" for part in row.evidence
+        ]
+    return lines
+
+
+def reading_line(reading: JudgedReading) -> str:
+    """Return a reading with its verdict in one line."""
+    typed = "" if reading.well_typed else ", ill-typed"
+    return f"read as {reading.key}{typed}, {reading.truth}: {reading.claim}"
+
+
+def side_of(part: Evidence) -> str:
+    """Return what a piece of evidence is about: the form, and the reading where it is about one."""
+    return f"{part.side}, {part.reading}" if part.reading else str(part.side)
 
 
 def markdown(found: Audit, statement: Statement | None) -> str:

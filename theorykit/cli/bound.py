@@ -152,12 +152,14 @@ def _cell(value: object) -> Text:
 
 
 def _reasons(found: BoundEvaluation) -> tuple[str, ...]:
-    """Say once why something does not apply, and to which forms."""
+    """Say once why something does not apply, or is false with these arguments, and to which forms."""
     forms: dict[str, list[str]] = {}
     for form in found.forms:
-        for reason in dict.fromkeys(filter(None, form.reasons)):
-            forms.setdefault(reason, []).append(form.form)
-    return tuple(f"NOT_APPLICABLE: {reason} ({', '.join(names)})" for reason, names in forms.items())
+        told = [f"NOT_APPLICABLE: {reason}" for reason in form.reasons if reason]
+        told += [f"REFUTED: {reason}" for reason in form.refuted if reason]
+        for sentence in dict.fromkeys(told):
+            forms.setdefault(sentence, []).append(form.form)
+    return tuple(f"{sentence} ({', '.join(names)})" for sentence, names in forms.items())
 
 
 def _overflows(found: BoundEvaluation) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ UNITS = {
     "numbers": "stored numbers",
     "seconds": "seconds",
 }
-_COLUMNS = ("text", "tokens", "perplexity before", "after", "ratio", "KL")
-_OPTIONAL = ("tokens", "KL", "perplexity before")
+_COLUMNS = ("text", "tokens", "before", "after", "ratio", "KL")
+_OPTIONAL = ("tokens", "KL", "before")
 
 
 def compress(
@@ -43,6 +43,13 @@ def compress(
     calibration_tokens: Annotated[
         int, typer.Option(help="Tokens of moments for each kind of text, a multiple of 512.")
     ] = 4096,
+    n: Annotated[
+        str | None,
+        typer.Option("--n", metavar="N", help="Samples that the smaller model is trained on afterwards: 100k."),
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
+    seq_len: Annotated[float, typer.Option(help="Tokens in a sequence or document.")] = 1024,
+    objective: Annotated[str, typer.Option(help="What it then learns from: kd, lm or mixed.")] = "kd",
     heal: Annotated[
         str | None,
         typer.Option(metavar="LENGTH", help="Train the factors on the dense model: 30m, 500steps or 2Mtokens."),
@@ -64,15 +71,19 @@ def compress(
     Losses are measured on text that took no part in any choice.
     """
     from theorykit.cli.output import document, progress, warn
-    from theorykit.cli.rank_select import read_text
-    from theorykit.compression.checkpoint import require_absent
-    from theorykit.compression.compress import CompressionSettings
-    from theorykit.compression.compress import compress as make_smaller
-    from theorykit.compression.folder import FORMATS, save_compressed, stored_numbers
-    from theorykit.compression.healing import read_healing
-    from theorykit.compression.texts import PieceSizes, Text
-    from theorykit.models.language_model import load_language_model
-    from theorykit.provenance import command_line, commit
+    from theorykit.cli.rank_select import read_text, sample_count
+    from theorykit.compression.request import (
+        CompressionSettings,
+        PieceSizes,
+        read_healing,
+        require_absent,
+        require_dtype,
+        require_format,
+        require_length,
+        require_multiple,
+        require_share,
+    )
+    from theorykit.rank_selection.objective import Objective, SampleSize
 
     if output is None and not plan:
         raise InputError("there is no folder for the smaller model", "give -o DIR, or --plan to write nothing")
@@ -80,20 +91,36 @@ def compress(
         raise InputError("--plan writes nothing, and -o names a folder", "give one of the two")
     if output is not None:
         require_absent(output)
-    if form not in FORMATS:
-        raise InputError(f"--format {form} is not known", "give factored or dense")
+    written_as = require_format(form)
+    if dtype != "auto":
+        require_dtype(dtype)
     if heal is not None:
         read_healing(heal)
-    if not 0 < budget <= 1:
-        raise InputError(f"budget = {budget} is not a share in (0, 1]", "give --budget 0.8")
+    require_share(budget)
+    require_multiple(rank_multiple)
     if calibration_tokens < 512 or calibration_tokens % 512:
         raise InputError(f"calibration tokens = {calibration_tokens} is no multiple of 512", "give 4096")
-    kinds = [Text(file.name, read_text(file, "--text")) for file in text or []]
-    judged_on = [Text(file.name, read_text(file, "--judge")) for file in judge or []]
-    stored = stored_numbers(model)
     sizes = PieceSizes(moments=calibration_tokens // 512, healing=64 if heal else 0)
-    settings = CompressionSettings(sizes, own_text, rank_multiple, seed=seed)
-    with progress(quiet=quiet) as step:
+    samples = None if n is None else SampleSize(sample_count(n), unit, seq_len)  # type: ignore[arg-type]
+    goal = Objective(objective)  # type: ignore[arg-type]
+    read = {file: read_text(file, "--text") for file in text or []}
+    read_judges = {file: read_text(file, "--judge") for file in judge or []}
+    for file, content in read.items():
+        require_length(file.name, content, sizes.least * sizes.block)
+    for file, content in read_judges.items():
+        require_length(file.name, content, sizes.judging * sizes.block)
+
+    from theorykit.compression.compress import compress as make_smaller
+    from theorykit.compression.folder import save_compressed, stored_numbers
+    from theorykit.compression.texts import Text
+    from theorykit.models.language_model import load_language_model
+    from theorykit.provenance import command_line, commit
+
+    kinds = [Text(file.name, content) for file, content in read.items()]
+    judged_on = [Text(file.name, content) for file, content in read_judges.items()]
+    stored = stored_numbers(model)
+    settings = CompressionSettings(sizes, own_text, rank_multiple, seed=seed, samples=samples, objective=goal)
+    with progress(quiet=quiet, lines=True) as step:
         step("loading the model", 0, 1)
         smaller, report = make_smaller(
             load_language_model(model, device=device),
@@ -109,7 +136,7 @@ def compress(
         if output is not None:
             step("writing", 0, 1)
             size = save_compressed(
-                smaller, report, output, form=form, source=model, command=command_line(), commit=commit()
+                smaller, report, output, form=written_as, source=model, command=command_line(), commit=commit()
             )
     inputs: dict[str, Any] = {
         "model": model,
@@ -120,6 +147,7 @@ def compress(
     }
     inputs |= {"dtype": dtype, "rank_multiple": rank_multiple, "seed": seed, "device": device, "own_text": own_text}
     inputs |= {"text": [str(file) for file in text or []], "judge": [str(file) for file in judge or []]}
+    inputs |= {"n": samples and samples.count, "unit": unit, "seq_len": seq_len, "objective": objective}
     inputs |= {"calibration_tokens": calibration_tokens}
     if json:
         result = report.to_dict() | {"stored_bytes_before": stored.bytes, "stored_bytes_after": size}
@@ -151,6 +179,9 @@ def _print_report(
     from theorykit.cli.output import console, duration, fitted_table, print_lines
 
     worst = max(report.losses, key=lambda loss: loss.ratio.value)
+    if report.binding == "samples" and report.samples is not None:
+        tokens = f"{report.samples.n_tokens:,.0f} tokens"
+        print_lines(f"n decides, not the budget: one more number would cost more to learn from {tokens} than it saves.")
     kept = f"{report.share:.1%} of the linear numbers kept"
     print_lines(f"{kept}: perplexity × {worst.ratio.value:.2f} at worst ({worst.text})")
     print_lines("")
@@ -159,18 +190,26 @@ def _print_report(
         [
             loss.text + ("" if loss.calibrated else " *"),
             f"{loss.n_tokens:,}",
-            _told(loss.dense_perplexity, ".1f"),
-            _told(loss.perplexity, ".1f"),
+            f"{loss.dense_perplexity.value:.1f}",
+            f"{loss.perplexity.value:.1f}",
             _told(loss.ratio, ".3f"),
             _told(loss.kl, ".3f"),
         ]
         for loss in report.losses
     ]
-    caption = "held-out text, 95 % intervals; KL in nats per token"
+    caption = "held-out text; 95 % intervals"
     if any(not loss.calibrated for loss in report.losses):
         caption += "; * no part of it was calibrated on"
     screen.print(
-        fitted_table(screen.width, "Losses before and after", _COLUMNS, rows, optional=_OPTIONAL, caption=caption)
+        fitted_table(
+            screen.width,
+            "Perplexity before and after, their ratio, and KL(dense ‖ compressed)",
+            _COLUMNS,
+            rows,
+            optional=_OPTIONAL,
+            caption=caption,
+            legend={"KL": "KL in nats per token"},
+        )
     )
     print_lines("")
     before, after = report.parameters_before, report.parameters_after

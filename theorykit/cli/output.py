@@ -38,6 +38,7 @@ def fitted_table(
     *,
     optional: tuple[str, ...],
     caption: str = "",
+    legend: Mapping[str, str] = MappingProxyType({}),
     bold: int | None = None,
 ) -> Table:
     """Lay out a table in the columns that fit: a narrow terminal never costs the first one.
@@ -49,6 +50,7 @@ def fitted_table(
         rows: Cells as plain text: names in brackets are no markup.
         optional: Columns that may go, in the order in which they go; the caption names those that did.
         caption: Below the table.
+        legend: What a column shows, told below the table where the column is there.
         bold: Index of the row to stress.
     """
     from rich.cells import cell_len
@@ -62,6 +64,7 @@ def fitted_table(
         if name in shown and sum(shown.values()) + 2 * (len(shown) - 1) > width:
             gone.append(name)
             del shown[name]
+    caption = "; ".join([*filter(None, [caption]), *(text for name, text in legend.items() if name in shown)])
     if gone:
         caption += f"{'; ' if caption else ''}no room for {', '.join(gone)} in {width} columns, --json has all"
     table = Table(title=Text(title), caption=Text(caption) if caption else None, box=None, pad_edge=False)
@@ -165,11 +168,35 @@ class ProgressBar:
         return ProgressBar(self._bars)
 
 
+class StageLines(ProgressBar):
+    """A line on stderr for each stage, for runs of minutes whose messages go into a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def __call__(self, what: str, done: int, count: int) -> None:
+        """Write a stage where it is a new one."""
+        if what != self._what:
+            self._what = what
+            sys.stderr.write(f"{what} …\n")
+            sys.stderr.flush()
+
+    def below(self) -> ProgressBar:
+        """Return a bar that shows nothing: a stage within a stage has no line."""
+        return ProgressBar(None)
+
+
 @contextmanager
-def progress(*, quiet: bool, elapsed: bool = False) -> Iterator[ProgressBar]:
-    """Give a progress bar for the time of a command, with the time that is left or, of uneven steps, that passed."""
+def progress(*, quiet: bool, elapsed: bool = False, lines: bool = False) -> Iterator[ProgressBar]:
+    """Give a progress bar for the time of a command, with the time that is left or, of uneven steps, that passed.
+
+    Args:
+        quiet: Show nothing.
+        elapsed: Show the time that passed.
+        lines: Where there is no terminal, name each stage on a line of its own; else nothing is shown there.
+    """
     if quiet or not sys.stderr.isatty():
-        yield ProgressBar(None)
+        yield StageLines() if lines and not quiet else ProgressBar(None)
         return
     from rich.progress import (
         BarColumn,

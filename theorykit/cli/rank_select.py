@@ -29,6 +29,7 @@ UNITS = {
 }
 _COUNT = re.compile(r"^((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)([kKmMbBgG]?)$")
 _LARGEST_SEED = 2**63 - 1
+_RUNNABLE = "give --model a folder, a GGUF file, a hub id or smollm2"
 _PEFT_REMARK = (
     "The peft file is for {name}: LoRA adds its two factors to the dense layer and keeps it; the ranks here were "
     "chosen for two factors in its place, so nothing shrinks."
@@ -36,7 +37,10 @@ _PEFT_REMARK = (
 
 
 def rank_select(
-    n: Annotated[str, typer.Option("--n", metavar="N", help="Number of training samples: 100000, 1e5 or 100k.")],
+    n: Annotated[
+        str | None,
+        typer.Option("--n", metavar="N", help="Number of training samples: 100k. Without it the budget decides."),
+    ] = None,
     unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
     seq_len: Annotated[float, typer.Option(help="Tokens per sequence or document.")] = 1024,
     model: Annotated[
@@ -81,7 +85,9 @@ def rank_select(
     ] = None,
     peft: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write the arguments of peft.LoraConfig."),
+        typer.Option(
+            metavar="FILE.json", help="Write the arguments of peft.LoraConfig; stacked experts need --experts shared."
+        ),
     ] = None,
     save_spectra: SaveSpectra = None,
     device: Device = None,
@@ -100,7 +106,7 @@ def rank_select(
     from theorykit.rank_selection.selection import select_ranks
     from theorykit.results import to_json, write_whole
 
-    count = sample_count(n)
+    count = None if n is None else sample_count(n)
     options: dict[str, Any] = {
         "unit": unit,
         "seq_len": seq_len,
@@ -116,7 +122,10 @@ def rank_select(
         raise InputError(f"seed = {seed} has to lie between 0 and {_LARGEST_SEED}", "give --seed 0")
     runs = model is not None and not model.endswith(".npz") and calibration != "none"
     if evaluate is not None and not runs:
-        raise InputError("--evaluate needs a model that is calibrated in the same run", "give --model and a text")
+        raise InputError(
+            "--evaluate needs a model that is calibrated in the same run",
+            _RUNNABLE,
+        )
     evaluation = read_text(evaluate, "--evaluate") if evaluate else None
     with progress(quiet=quiet) as step:
         source = _Source(model, calibration, calibration_tokens, device, seed, allow_pickle, not no_cache, evaluation)
@@ -137,7 +146,7 @@ def rank_select(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
         )
         warnings += tuple(f"{text}." for text in [adapted_beside(selection.adapter_targets(), spectra)] if text)
-        warnings += (_PEFT_REMARK.format(name=type(module).__name__),)
+        warnings += (_PEFT_REMARK.format(name=type(module).__name__ if hasattr(module, "config") else selection.model),)
     inputs = {
         "n": count,
         "model": model,
@@ -214,18 +223,19 @@ def read_text(path: Path, option: str) -> str:
     return text
 
 
-def _check_early(count: float, options: dict[str, Any]) -> None:
+def _check_early(count: float | None, options: dict[str, Any]) -> None:
     """Raise for what can be seen before a model is loaded, so that no minutes are lost."""
     from theorykit.arguments import positive_integer
     from theorykit.rank_selection.budget import read_budget
     from theorykit.rank_selection.objective import Objective, SampleSize
-    from theorykit.rank_selection.rules import checked_rule
+    from theorykit.rank_selection.rules import rules_for
     from theorykit.rank_selection.selection import checked_experts
 
-    SampleSize(count, options["unit"], options["seq_len"])
+    if count is not None:
+        SampleSize(count, options["unit"], options["seq_len"])
     Objective(options["objective"])
     read_budget(options["budget"])
-    checked_rule(options["rule"])
+    rules_for(options["rule"], sampled=count is not None)
     checked_experts(options["experts"], options["rule"])
     if options["rank_multiple"] is not None:
         positive_integer("rank multiple", options["rank_multiple"])
@@ -265,7 +275,10 @@ class _Source:
 
         stored = self.model is None or self.model.endswith(".npz")
         if stored and self.calibration is not None:
-            raise InputError("--calibration needs a model that can be run", "give --model as well")
+            raise InputError(
+                "--calibration needs a model that can be run, and these are spectra alone",
+                _RUNNABLE,
+            )
         if self.model is None:
             return bundled_spectra(), None, ()
         if stored and not Path(self.model).exists():

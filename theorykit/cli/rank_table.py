@@ -21,6 +21,8 @@ _NEGLIGIBLE = 0.01
 def print_selection(selection: RankSelection) -> None:
     """Print one row per layer, one row per rule, and the notes, to stdout."""
     screen = console()
+    if selection.binding == "samples":
+        print_lines("n decides, not the budget: one more rank would cost more to learn than it saves.", "")
     screen.print(_layers(selection, screen.width))
     screen.print()
     screen.print(_rules(selection, screen.width))
@@ -30,14 +32,15 @@ def print_selection(selection: RankSelection) -> None:
 
 def _layers(selection: RankSelection, width: int) -> Table:
     prefix = common_prefix([part.layer for part in selection.layers])
-    caption = "α marked × where a power law is rejected; ε = ‖W − W_r‖_F of the plain SVD at that rank"
+    legend = {"α (95 %)": "α marked × where a power law is rejected", "ε/‖W‖": "ε = ‖W − W_r‖_F of the plain SVD"}
     return fitted_table(
         width,
         f"{selection.model}: ranks by the rule {selection.rule!r}",
         ("layer", "m × n", "stable", "eff.", "α (95 %)", "rank", "ε", "ε/‖W‖", "kept"),
         [_layer_row(part, prefix) for part in selection.layers],
         optional=("eff.", "α (95 %)", "stable", "ε", "kept"),
-        caption=f"names without {prefix!r}; {caption}" if prefix else caption,
+        caption=f"names without {prefix!r}" if prefix else "",
+        legend=legend,
     )
 
 
@@ -65,17 +68,14 @@ def _rules(selection: RankSelection, width: int) -> Table:
     least = _NEGLIGIBLE * (selection.rules[chosen].total_loss or 0.0)
     with_estimation = any((rule.estimation_loss or 0.0) > least for rule in selection.rules)
     columns: tuple[str, ...] = ("rule", "ranks", "dense", "parameters", "kept", "ratio", "ε/‖W‖ all")
-    caption = "dense: layers where the rank saves nothing; "
+    caption = "without calibration no loss can be predicted"
+    legend = {"dense": "dense: layers where the rank saves nothing"}
     if calibrated:
         columns += ("½ tail sum", "predicted KL")
-        caption += "losses in nats per token, before any training; * extrapolated"
-    else:
-        caption += "without calibration no loss can be predicted"
+        caption = "losses in nats per token, before any training; * extrapolated"
     if with_estimation:
         columns += ("estimation", "total")
-        caption += (
-            f"; total: predicted KL plus estimation from n samples, which {COMMON_PRICE!r} minimises in the budget"
-        )
+        legend["total"] = f"total: predicted KL plus estimation, which {COMMON_PRICE!r} minimises in the budget"
     return fitted_table(
         width,
         "All rules side by side",
@@ -83,6 +83,7 @@ def _rules(selection: RankSelection, width: int) -> Table:
         [_rule_row(rule)[: len(columns)] for rule in selection.rules],
         optional=("½ tail sum", "ratio", "ε/‖W‖ all", "parameters", "dense", "estimation", "kept"),
         caption=caption,
+        legend=legend,
         bold=chosen,
     )
 

@@ -19,7 +19,7 @@ from scipy.integrate import IntegrationWarning, quad
 from scipy.special import erfc
 
 from theorykit.arguments import calculation, positive_array, positive_number, shape_2d, whole_number_array
-from theorykit.complexity.covering import CONSTANTS, TWO_FACTOR, Constant, checked_constant
+from theorykit.complexity.covering import CONSTANTS, LATTICE, Constant, checked_constant
 from theorykit.errors import InputError, NonFiniteError
 
 LogCovering = Callable[[float], Any]
@@ -127,8 +127,8 @@ def dudley_entropy_integral(
 def dudley_constant(constant: Constant = "provable") -> float:
     """Compute 12 ∫_0^½ sqrt(h(u)) du, without a unit: the factor before B R sqrt(k/N) in Dudley's bound.
 
-    An equality. h(u) is log(c/u) with c = 9 or 3, and log(1 + 2√2/u) for the sharpened bound. For log(c/u) the
-    integral is sqrt(log 2c)/2 + c (√π/2) erfc(sqrt(log 2c)), by u = c e^(−t²).
+    An equality. h(u) is log(c/u) with c = 9 or 3, and log(κ(1 + √2/u)), κ = sqrt(πe/6), for the sharpened bound. For
+    log(c/u) the integral is sqrt(log 2c)/2 + c (√π/2) erfc(sqrt(log 2c)), by u = c e^(−t²).
 
     Args:
         constant: Which covering bound.
@@ -138,7 +138,7 @@ def dudley_constant(constant: Constant = "provable") -> float:
 
     Example:
         >>> [round(float(dudley_constant(name)), 3) for name in ("provable", "sharpened", "printed")]
-        [11.751, 9.951, 9.893]
+        [11.751, 9.109, 9.893]
     """
     return _covering_factor(checked_constant(constant))
 
@@ -146,7 +146,11 @@ def dudley_constant(constant: Constant = "provable") -> float:
 @lru_cache(maxsize=8)
 def _covering_factor(name: Constant) -> float:
     if name == "sharpened":
-        return float(dudley_entropy_integral(lambda part: np.log1p(TWO_FACTOR / part), upper=0.5, n_samples=1))
+        return float(
+            dudley_entropy_integral(
+                lambda part: np.log(LATTICE) + np.log1p(np.sqrt(2.0) / part), upper=0.5, n_samples=1
+            )
+        )
     c = CONSTANTS[name]
     edge = np.sqrt(np.log(2.0 * c))
     return float(12.0 * (edge / 2.0 + c * np.sqrt(np.pi) / 2.0 * erfc(edge)))
@@ -179,7 +183,7 @@ def low_rank_dudley_bound(
         shape: (m, n).
         frobenius_bound: B > 0.
         input_norm: R > 0, as above.
-        constant: Which covering bound; ``"printed"`` (3) is open at part of the radii.
+        constant: Which covering bound.
 
     Returns:
         The bound in the unit of f, the broadcast shape of the arguments.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -10,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import PrefixChange, WeightRenaming
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from theorykit.compression.linear import GaugeFreeLinear, dense_layer, is_replaceable, replace_layers
+from theorykit.compression.request import require_absent
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.locations import reason_of
 from theorykit.plugin import FORMAT_VERSION, METHOD, register
@@ -29,10 +31,10 @@ class LowRankConfig(QuantizationConfigMixin):  # type: ignore[misc]
             CheckpointError: written by a newer version, or the ranks are no ranks.
         """
         self.quant_method = METHOD
-        self.version = version
-        if version != FORMAT_VERSION:
+        self.version = FORMAT_VERSION  # in which it would be written again
+        if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             raise CheckpointError(
-                f"the folder has version {version} of the low-rank format, and version {FORMAT_VERSION} can be read",
+                f"the folder has version {version} of the low-rank format, and 1 to {FORMAT_VERSION} can be read",
                 "install a newer theorykit",
             )
         if not isinstance(ranks, Mapping) or not all(type(rank) is int and rank > 0 for rank in ranks.values()):
@@ -50,9 +52,22 @@ class LowRankQuantizer(HfQuantizer):  # type: ignore[misc]
         """Return that the factors can be trained."""
         return True
 
+    @property
+    def is_qat_trainable(self) -> bool:
+        """Return that the numbers themselves can be trained, as the Trainer of transformers asks."""
+        return True
+
     def is_serializable(self, **_: Any) -> bool:
         """Return that the model can be saved again."""
         return True
+
+    def get_weight_conversions(self) -> list[Any]:
+        """Return that the files hold B under the name of the dense matrix.
+
+        Without theorykit transformers then meets a matrix of another shape there and refuses; under a name of its own
+        it would pass B over and fill the dense matrix with random numbers.
+        """
+        return [WeightRenaming(f"^{path}.weight", f"{path}.basis") for path in self.quantization_config.ranks]
 
     def _process_model_before_weight_loading(self, model: Any, **_: Any) -> Any:
         layers: dict[str, torch.nn.Module] = {}
@@ -84,6 +99,13 @@ def mark(model: Any) -> None:
     register()
     config = LowRankConfig({path: layer.rank for path, layer in low_rank_layers(model).items()})
     model.hf_quantizer = LowRankQuantizer(config, pre_quantized=True)
+    if getattr(model, "_weight_conversions", None) is None:  # as save_pretrained does for a model that was not loaded
+        known = get_model_conversion_mapping(model, add_legacy=False) or []
+        model._weight_conversions = [part for part in known if not isinstance(part, PrefixChange)]
+    own = model.hf_quantizer.get_weight_conversions()
+    targets = {target for part in own for target in part.target_patterns}
+    others = [part for part in model._weight_conversions if not targets & set(part.target_patterns)]
+    model._weight_conversions = others + own
     model.config.quantization_config = config
     model.quantization_method = METHOD
     model.is_quantized = True
@@ -92,17 +114,6 @@ def mark(model: Any) -> None:
 def expanded(model: Any) -> Any:
     """Return a compressed model with its layers multiplied out, which loads without theorykit."""
     return model.hf_quantizer.dequantize(model)
-
-
-def require_absent(folder: Path) -> None:
-    """Raise where something lies already where a folder is to be written, or where its parent cannot be written to."""
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} exists already", "give -o a new folder; nothing is written over")
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"the folder of {folder} does not exist", "make it first")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"cannot write {folder}: no permission in its folder", "give another folder")
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:

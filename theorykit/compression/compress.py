@@ -1,95 +1,42 @@
-"""From a model and a budget to a smaller model: moments, measured prices, ranks, factors, and what they cost."""
+"""From a model and a budget to a smaller model, and what it costs."""
 
 from __future__ import annotations
 
 import copy
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from theorykit.arguments import Progress, positive_integer, positive_number
+from theorykit.arguments import Progress
 from theorykit.compression.checkpoint import low_rank_layers, mark
 from theorykit.compression.gauge_free import gauge_free_factors
-from theorykit.compression.healing import HealingLength, HealingSettings, heal, read_healing
-from theorykit.compression.linear import GaugeFreeLinear, is_replaceable, replace_layers
-from theorykit.compression.prices import PricedLayer, allocated_ranks, measured_shares, scales_of
-from theorykit.compression.report import CompressedLayer, CompressionReport, Healing, Interval, TextLoss
-from theorykit.compression.texts import PieceSizes, Text, TextPieces, default_texts, own_pieces, text_pieces
-from theorykit.errors import InputError
-from theorykit.models.calibration import collect_statistics, why_left_out
-from theorykit.models.language_model import LanguageModel, context_length
-from theorykit.models.layers import LinearLayer
-from theorykit.models.statistics import LayerStatistics
-from theorykit.models.truncation import DenseReference, truncated
+from theorykit.compression.healing import heal
+from theorykit.compression.linear import GaugeFreeLinear, replace_layers
+from theorykit.compression.planning import (
+    CompressionPlan,
+    PreparedModel,
+    Stages,
+    fitting_sizes,
+    prepare_compression,
+)
+from theorykit.compression.report import CompressionReport, Healing, Interval, TextLoss
+from theorykit.compression.request import (
+    DTYPES,
+    CompressionSettings,
+    PieceSizes,
+    read_healing,
+    require_dtype,
+    require_share,
+)
+from theorykit.compression.texts import Text, TextPieces, text_pieces
+from theorykit.models.language_model import LanguageModel
+from theorykit.models.truncation import DenseReference
 from theorykit.rank_selection.objective import degrees_of_freedom
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_ROUNDS = 2
-_SMALLEST = 2
-
-
-@dataclass(frozen=True)
-class CompressionSettings:
-    """How a model is compressed.
-
-    Attributes:
-        sizes: Blocks of each kind of text for moments, prices, judging and healing.
-        own_text: Whether the model writes a kind of text of its own.
-        rank_multiple: Ranks are multiples of it.
-        heal: How long the factors are distilled from the dense model; None for not at all.
-        healing: How they are.
-        seed: Of the labels, of the model's own text and of the order of healing.
-    """
-
-    sizes: PieceSizes = field(default_factory=PieceSizes)
-    own_text: bool = True
-    rank_multiple: int = 8
-    heal: HealingLength | None = None
-    healing: HealingSettings = field(default_factory=HealingSettings)
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class CompressionPlan:
-    """What is known before any layer is replaced.
-
-    Attributes:
-        ranks: Of the layers to be replaced.
-        layers: All linear layers with their ranks and scales.
-        predicted_kl: KL of the truncated model by kind of text, on the text for prices, nats per token.
-        statistics: Moments of the dense model.
-        pieces: Of every kind of text.
-        seconds: By stage.
-    """
-
-    ranks: dict[str, int]
-    layers: tuple[CompressedLayer, ...]
-    predicted_kl: dict[str, float]
-    statistics: list[LayerStatistics]
-    pieces: tuple[TextPieces, ...]
-    seconds: dict[str, float]
-
-
-class _Stages:
-    """Tells progress and counts the seconds of each stage."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress or (lambda *_: None)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Any]:
-        start = time.monotonic()
-        self._progress(name, 0, 1)
-        yield lambda done, count, *_: self._progress(name, done, count)
-        self._progress(name, 1, 1)
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 
 def compress(
@@ -134,18 +81,44 @@ def compress(
     settings = settings or CompressionSettings()
     if heal_for is not None:
         settings = replace(settings, heal=read_healing(heal_for))
-    if dtype not in DTYPES:
-        raise InputError(f"dtype = {dtype!r} is not known", f"give one of {', '.join(DTYPES)}")
-    stages = _Stages(progress)
-    plan = plan_compression(model, text, budget=budget, settings=settings, stages=stages)
-    further = [_judging_piece(model, kind, settings.sizes) for kind in judged_on]
+    require_share(budget)
+    require_dtype(dtype)
+    stages = Stages(progress)
+    further = _judging_pieces(model, judged_on, settings.sizes)
+    prepared = prepare_compression(model, text, settings=settings, budget=budget, stages=stages)
+    return _compressed(prepared, budget, dtype, further, stages)
+
+
+def compress_prepared(
+    prepared: PreparedModel,
+    *,
+    budget: float = 0.8,
+    dtype: str = "float32",
+    judged_on: Sequence[Text] = (),
+    progress: Progress | None = None,
+) -> tuple[LanguageModel, CompressionReport]:
+    """Compress a model that is calibrated already (:func:`theorykit.compression.planning.prepare_compression`).
+
+    Arguments, results and errors are those of :func:`compress`. The seconds of the report begin here.
+    """
+    require_share(budget)
+    require_dtype(dtype)
+    further = _judging_pieces(prepared.model, judged_on, prepared.settings.sizes)
+    return _compressed(prepared, budget, dtype, further, Stages(progress))
+
+
+def _compressed(
+    prepared: PreparedModel, budget: float, dtype: str, further: Sequence[TextPieces], stages: Stages
+) -> tuple[LanguageModel, CompressionReport]:
+    model = prepared.model
+    plan = prepared.plan(budget, stages=stages)
     with stages.stage("replacing layers") as step:
-        student = _replaced(model, plan, DTYPES[dtype], step)
-    healing = _healed(model, student, plan, settings, stages) if settings.heal else None
+        student = _replaced(prepared, plan, TORCH_DTYPES[dtype], step)
+    healing = _healed(prepared, student, plan, stages)
     if healing:
-        _round_to(student.module, DTYPES[dtype])
+        _round_to(student.module, TORCH_DTYPES[dtype])
     with stages.stage("measuring on held-out text"):
-        losses = [text_loss(model, student, kind, calibrated=True) for kind in plan.pieces]
+        losses = [text_loss(model, student, kind, calibrated=True) for kind in prepared.pieces]
         losses += [text_loss(model, student, kind, calibrated=False) for kind in further]
     # where the weights have a smaller rank than was chosen, the layer has that
     ranks = {name: layer.rank for name, layer in low_rank_layers(student.module).items()}
@@ -156,182 +129,19 @@ def compress(
         for layer in plan.layers
     )
     plan = replace(plan, ranks=ranks, layers=layers)
-    report = _report(model, student, plan, budget, dtype, losses, healing, settings.seed, stages.seconds)
+    report = _report(prepared, student, plan, budget, dtype, losses, healing, further, stages.seconds)
     mark(student.module)
     return student, report
 
 
-def plan_compression(
-    model: LanguageModel,
-    text: Text | Sequence[Text] | None = None,
-    *,
-    budget: float = 0.8,
-    settings: CompressionSettings | None = None,
-    stages: _Stages | None = None,
-) -> CompressionPlan:
-    """Choose the ranks of :func:`compress`, whose arguments and errors these are, without replacing a layer."""
-    settings, stages = settings or CompressionSettings(), stages or _Stages(None)
-    share = positive_number("budget", budget)
-    if share > 1:
-        raise InputError(f"budget = {budget} is above 1, the whole model", "give a share such as 0.8")
-    multiple = positive_integer("rank multiple", settings.rank_multiple)
-    settings = replace(settings, sizes=_fitting(model, settings.sizes))
-    held = unreplaceable(model)
-    _require_reachable(model, share, multiple, held)
-    generator = torch.Generator().manual_seed(settings.seed)
-    texts = [text] if isinstance(text, Text) else list(text or default_texts())
-    pieces = [text_pieces(model, kind, settings.sizes) for kind in texts]
-    if settings.own_text:
-        with stages.stage("writing text of its own"):
-            pieces.append(own_pieces(model, pieces, settings.sizes, generator=generator))
-    moments = torch.cat([kind.moments for kind in pieces])
-    with stages.stage("calibrating") as step:
-        statistics = collect_statistics(model, moments, generator=generator, progress=step)
-    linear = [layer for layer in model.source.layers if layer.factorable]
-    held |= {name: why for name, why in why_left_out(model, statistics).items() if name not in held}
-    with stages.stage("spectra") as step:
-        priced = list(_priced(statistics, held, step))
-    if not priced:
-        raise InputError(
-            f"{model.name} has no layer that can be replaced: {next(iter(held.values()), 'it has no linear layer')}",
-            "rank-select shows what its layers are",
-        )
-    everything = sum(layer.parameters for layer in linear)
-    fixed = everything - sum(math.prod(layer.shape) for layer in priced)
-    allowed = share * everything - fixed
-    with stages.stage("measuring prices") as step:
-        references = {kind.name: DenseReference(model, kind.prices) for kind in pieces}
-        ranks, scales, predicted = _priced_ranks(model, statistics, priced, allowed, references, multiple, step)
-    layers = tuple(_described(layer, ranks, scales, held) for layer in linear)
-    return CompressionPlan(ranks, layers, predicted, statistics, tuple(pieces), stages.seconds)
-
-
-def _fitting(model: LanguageModel, sizes: PieceSizes) -> PieceSizes:
-    """Return shorter blocks, and more of them, for a model that cannot read whole ones."""
-    longest = context_length(model)
-    if longest is None or longest >= sizes.block:
-        return sizes
-    block = 2 ** (longest.bit_length() - 1)
-    more = max(1, sizes.block // block)
-    counts = {name: more * getattr(sizes, name) for name in ("moments", "prices", "judging", "healing")}
-    return PieceSizes(block, **counts)
-
-
-def _require_reachable(model: LanguageModel, share: float, multiple: int, held: Mapping[str, str]) -> None:
-    """Raise, before minutes of calibration, where what stays dense leaves too little of the budget for the others."""
-    linear = [layer for layer in model.source.layers if layer.factorable]
-    everything = sum(layer.parameters for layer in linear)
-    dense = [layer for layer in linear if layer.name in held]
-    least = sum(layer.parameters for layer in dense)
-    for layer in linear:
-        if layer.name not in held:
-            least += int(degrees_of_freedom(layer.shape, min(multiple, *layer.shape)))
-    if share * everything >= least:
-        return
-    reasons = "; ".join(sorted({held[layer.name] for layer in dense}))
-    kept = sum(layer.parameters for layer in dense) / everything if everything else 1.0
-    why = f", since {kept:.1%} of the linear numbers stay dense ({reasons})" if dense else ""
-    raise InputError(
-        f"budget = {share:g} is below {least / everything:.3f}, the least that can be kept at ranks of {multiple}{why}",
-        f"give --budget {min(1.0, np.ceil(1000 * least / everything) / 1000):g} or more, or a smaller rank multiple",
-    )
-
-
-def unreplaceable(model: LanguageModel) -> dict[str, str]:
-    """Return the linear layers that cannot be replaced by one of smaller rank, each with the reason."""
-    owners: dict[int, list[str]] = {}
-    for path, owner in model.module.named_modules(remove_duplicate=False):
-        owners.setdefault(id(owner), []).append(path)
-    users: dict[int, int] = {}
-    for _, parameter in model.module.named_parameters(remove_duplicate=False):
-        users[id(parameter)] = users.get(id(parameter), 0) + 1
-    reasons = {}
-    for layer in model.source.layers:
-        if not layer.factorable:
-            continue
-        owner = _owner(model, layer)
-        if owner is None:
-            reasons[layer.name] = "its matrix lies in no plain linear layer"
-        elif len(owners[id(owner)]) > 1 or users[id(owner.weight)] > 1:
-            reasons[layer.name] = "several parts of the model share it"
-        elif min(layer.shape) < _SMALLEST:
-            reasons[layer.name] = "it is a vector"
-    return reasons
-
-
-def _owner(model: LanguageModel, layer: LinearLayer) -> Any:
-    """Return the plain linear layer that holds the matrix and nothing else, or None."""
-    if layer.stack > 1 or layer.tensor != f"{layer.name}.weight":
-        return None
-    owner = model.module.get_submodule(layer.name)
-    return owner if is_replaceable(owner) else None
-
-
-def _priced(statistics: list[LayerStatistics], held: Mapping[str, str], step: Any) -> Iterator[PricedLayer]:
-    parts = [part for part in statistics if part.name not in held]
-    for index, part in enumerate(parts):
-        yield PricedLayer(part.name, part.shape, part.whitened_spectrum("fisher").predicted_losses)
-        step(index + 1, len(parts))
-
-
-def _priced_ranks(
-    model: LanguageModel,
-    statistics: list[LayerStatistics],
-    layers: list[PricedLayer],
-    allowed: float,
-    references: Mapping[str, DenseReference],
-    multiple: int,
-    step: Any,
-) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
-    """Allocate, measure what each layer costs there, allocate again; keep what costs least on these tokens.
-
-    A layer given more rank looks cheap and would lose it again in the next round: the larger of its scales stays.
-    """
-    scales = {layer.name: 1.0 for layer in layers}
-    ranks = allocated_ranks(layers, allowed, scales, multiple=multiple)
-    best = (ranks, scales, _divergences(model, statistics, ranks, references))
-    for index in range(_ROUNDS if ranks else 0):
-        shares = measured_shares(model, statistics, ranks, list(references.values()))
-        measured = scales_of(layers, ranks, shares)
-        scales = measured if index == 0 else {name: max(scale, measured[name]) for name, scale in scales.items()}
-        ranks = allocated_ranks(layers, allowed, scales, multiple=multiple)
-        step(index + 1, _ROUNDS)
-        divergences = _divergences(model, statistics, ranks, references)
-        if sum(divergences.values()) >= sum(best[2].values()):
-            break
-        best = (ranks, scales, divergences)
-    return best
-
-
-def _divergences(
-    model: LanguageModel,
-    statistics: list[LayerStatistics],
-    ranks: Mapping[str, int],
-    references: Mapping[str, DenseReference],
-) -> dict[str, float]:
-    """Return KL(dense ‖ truncated) by kind of text, nats per token."""
-    with truncated(model, statistics, ranks, "fisher") as predicted:
-        return {name: reference.compare(predicted).kl for name, reference in references.items()}
-
-
-def _described(
-    layer: LinearLayer,
-    ranks: Mapping[str, int],
-    scales: Mapping[str, float],
-    held: Mapping[str, str],
-) -> CompressedLayer:
-    rank = ranks.get(layer.name)
-    numbers = layer.parameters if rank is None else int(degrees_of_freedom(layer.shape, rank))
-    return CompressedLayer(layer.name, layer.shape, rank, numbers, scales.get(layer.name), held.get(layer.name, ""))
-
-
-def _replaced(model: LanguageModel, plan: CompressionPlan, dtype: torch.dtype, step: Any) -> LanguageModel:
+def _replaced(prepared: PreparedModel, plan: CompressionPlan, dtype: torch.dtype, step: Any) -> LanguageModel:
     """Return a copy of the model with its layers replaced, all its numbers rounded to a type."""
+    model = prepared.model
     owners = {name: model.module.get_submodule(name) for name in plan.ranks}
     # dense matrices that are replaced are not copied
     shared = {id(owner.weight): owner.weight for owner in owners.values()}
     module = copy.deepcopy(model.module, shared)
-    parts = {part.name: part for part in plan.statistics}
+    parts = {part.name: part for part in prepared.statistics}
     new: dict[str, torch.nn.Module] = {}
     for index, (name, rank) in enumerate(plan.ranks.items()):
         part, owner = parts[name], owners[name]
@@ -352,22 +162,16 @@ def _round_to(module: torch.nn.Module, dtype: torch.dtype) -> None:
                 parameter.copy_(parameter.to(dtype))
 
 
-def _healed(
-    model: LanguageModel,
-    student: LanguageModel,
-    plan: CompressionPlan,
-    settings: CompressionSettings,
-    stages: _Stages,
-) -> Healing | None:
-    assert settings.heal is not None
-    if not plan.ranks:
+def _healed(prepared: PreparedModel, student: LanguageModel, plan: CompressionPlan, stages: Stages) -> Healing | None:
+    settings = prepared.settings
+    if settings.heal is None or not plan.ranks:
         return None
-    training = torch.cat([part for kind in plan.pieces for part in (kind.moments, kind.healing)])
-    held_out = torch.cat([kind.prices for kind in plan.pieces])
+    training = torch.cat([part for kind in prepared.pieces for part in (kind.moments, kind.healing)])
+    held_out = torch.cat([kind.prices for kind in prepared.pieces])
     generator = torch.Generator().manual_seed(settings.seed + 1)
     with stages.stage("healing") as step:
         return heal(
-            model,
+            prepared.model,
             student,
             training,
             held_out,
@@ -378,9 +182,10 @@ def _healed(
         )
 
 
-def _judging_piece(model: LanguageModel, text: Text, sizes: PieceSizes) -> TextPieces:
-    """Return a kind of text that is only judged on."""
-    return text_pieces(model, text, replace(_fitting(model, sizes), moments=0, prices=0, healing=0))
+def _judging_pieces(model: LanguageModel, texts: Sequence[Text], sizes: PieceSizes) -> list[TextPieces]:
+    """Return kinds of text that are only judged on."""
+    judging = replace(fitting_sizes(model, sizes), moments=0, prices=0, healing=0)
+    return [text_pieces(model, text, judging) for text in texts]
 
 
 def text_loss(dense: LanguageModel, compressed: LanguageModel, kind: TextPieces, *, calibrated: bool) -> TextLoss:
@@ -405,18 +210,19 @@ def text_loss(dense: LanguageModel, compressed: LanguageModel, kind: TextPieces,
 
 
 def _report(
-    model: LanguageModel,
+    prepared: PreparedModel,
     student: LanguageModel,
     plan: CompressionPlan,
     budget: float,
     dtype: str,
     losses: list[TextLoss],
     healing: Healing | None,
-    seed: int,
+    further: Sequence[TextPieces],
     seconds: dict[str, float],
 ) -> CompressionReport:
+    model = prepared.model
     before, after = (sum(part.numel() for part in side.module.parameters()) for side in (model, student))
-    size = torch.finfo(DTYPES[dtype]).bits // 8
+    size = torch.finfo(TORCH_DTYPES[dtype]).bits // 8
     positions = sum(layer.position.numel() * 4 for layer in low_rank_layers(student.module).values())
     return CompressionReport(
         model=model.name,
@@ -429,20 +235,30 @@ def _report(
         bytes_before=size * before,
         bytes_after=size * after + positions,
         dtype=dtype,
+        binding=plan.binding,
+        samples=prepared.settings.samples,
         predicted_kl=plan.predicted_kl,
         losses=tuple(losses),
         healing=healing,
-        calibration={kind.name: kind.moments.numel() for kind in plan.pieces},
-        seed=seed,
+        calibration={kind.name: kind.moments.numel() for kind in prepared.pieces},
+        seed=prepared.settings.seed,
         seconds={name: round(value, 1) for name, value in seconds.items()},
-        warnings=_warnings(plan),
+        warnings=_warnings(plan, (*prepared.pieces, *further)),
     )
 
 
-def _warnings(plan: CompressionPlan) -> tuple[str, ...]:
+def _warnings(plan: CompressionPlan, pieces: Sequence[TextPieces]) -> tuple[str, ...]:
     held = [layer for layer in plan.layers if layer.reason]
-    if not held:
-        return ()
-    share = sum(math.prod(layer.shape) for layer in held) / sum(math.prod(layer.shape) for layer in plan.layers)
-    reasons = "; ".join(sorted({layer.reason for layer in held}))
-    return (f"{len(held)} linear layers ({share:.1%} of the linear numbers) stay dense: {reasons}.",)
+    everything = sum(math.prod(layer.shape) for layer in plan.layers)
+    sentences = []
+    for reason in dict.fromkeys(layer.reason for layer in held):
+        sizes = [math.prod(layer.shape) for layer in held if layer.reason == reason]
+        stay = "1 linear layer stays" if len(sizes) == 1 else f"{len(sizes)} linear layers stay"
+        sentences.append(f"{stay} dense ({sum(sizes) / everything:.1%} of the linear numbers): {reason}.")
+    sentences += [
+        f"{kind.name} has {kind.tokens_per_character:.2g} tokens per character: the tokenizer knows none of its words, "
+        "and what is measured on it says little."
+        for kind in pieces
+        if kind.is_broken_up
+    ]
+    return tuple(sentences)

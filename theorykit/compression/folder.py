@@ -8,23 +8,22 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from theorykit.compression.checkpoint import expanded, mark, write_folder
-from theorykit.compression.compress import DTYPES
+from theorykit.compression.compress import TORCH_DTYPES
 from theorykit.compression.gauge_free import gauge_free_factors
 from theorykit.compression.linear import GaugeFreeLinear, is_replaceable, replace_layers
 from theorykit.compression.report import CompressionReport
+from theorykit.compression.request import Format, require_format
 from theorykit.errors import CheckpointError, InputError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.locations import locate, read_config, reason_of, weight_files
 from theorykit.plugin import register
 from theorykit.results import to_json
 
-Format = Literal["factored", "dense"]
-FORMATS: tuple[Format, ...] = ("factored", "dense")
 RANKS = "ranks.json"
 _STORED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*")
@@ -89,11 +88,10 @@ def save_compressed(
     Raises:
         InputError: the folder exists, cannot be written, or there is no such format.
     """
-    if form not in FORMATS:
-        raise InputError(f"format = {form!r} is not known", "give factored or dense")
+    require_format(form)
 
     def fill(inside: Path) -> None:
-        stored = copy.deepcopy(model.module).to(DTYPES[report.dtype])
+        stored = copy.deepcopy(model.module).to(TORCH_DTYPES[report.dtype])
         mark(stored)
         if form == "dense":
             stored = expanded(stored)
@@ -173,7 +171,7 @@ def _card(report: CompressionReport, form: Format, licences: Sequence[str], comm
     if form == "factored":
         lines += [
             "",
-            "**Without `import theorykit` transformers fills these layers with random numbers, and only warns.**",
+            "Without `import theorykit` transformers finds matrices of other shapes and refuses.",
         ]
     lines += ["", "```python", load, "```", "", "Texts:", ""]
     lines += [f"- {loss.text}: sha256 `{loss.sha256}`" for loss in report.losses]
@@ -186,8 +184,10 @@ def _card(report: CompressionReport, form: Format, licences: Sequence[str], comm
 def load_compressed(folder: Path) -> Any:
     """Load a compressed folder with transformers, and its tokenizer, in the type in which it is stored."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     register()
+    logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", use_safetensors=True, trust_remote_code=False

@@ -3,86 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
 from theorykit.compression.checkpoint import low_rank_layers
 from theorykit.compression.report import Healing
-from theorykit.errors import InputError
+from theorykit.compression.request import HealingLength, HealingSettings
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.running import run_on
 from theorykit.models.truncation import DenseReference, log_probabilities
-
-_LENGTH = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kM]?)\s*(s|m|min|h|steps?|tokens?)\s*$")
-_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_SCALE = {"": 1.0, "k": 1e3, "M": 1e6}
-
-
-@dataclass(frozen=True)
-class HealingLength:
-    """How long to heal; exactly one of the three is given.
-
-    Attributes:
-        seconds: Of wall clock.
-        steps: Of the optimizer.
-        tokens: Read by the student.
-    """
-
-    seconds: float | None = None
-    steps: int | None = None
-    tokens: int | None = None
-
-    def done(self, steps: int, tokens: int, seconds: float) -> float:
-        """Return which part of the way is done, from 0 to 1 and above."""
-        if self.seconds is not None:
-            return seconds / self.seconds
-        if self.steps is not None:
-            return steps / self.steps
-        assert self.tokens is not None
-        return tokens / self.tokens
-
-
-def read_healing(text: str) -> HealingLength:
-    """Read ``30m``, ``500steps`` or ``2Mtokens``.
-
-    Raises:
-        InputError: not such a text, or not above 0.
-
-    Example:
-        >>> read_healing("30m").seconds, read_healing("500steps").steps, read_healing("2Mtokens").tokens
-        (1800.0, 500, 2000000)
-    """
-    match = _LENGTH.match(text)
-    amount = float(match[1]) * _SCALE[match[2]] if match else 0.0
-    if match is None or amount <= 0 or (match[3] in _SECONDS and match[2]):
-        raise InputError(f"heal = {text!r} is no length of time, steps or tokens", "give 30m, 500steps or 2Mtokens")
-    if match[3] in _SECONDS:
-        return HealingLength(seconds=amount * _SECONDS[match[3]])
-    count = max(1, round(amount))
-    return HealingLength(steps=count) if match[3].startswith("step") else HealingLength(tokens=count)
-
-
-@dataclass(frozen=True)
-class HealingSettings:
-    """How factors are distilled.
-
-    Attributes:
-        learning_rate: Of Adam, at its highest.
-        batch: Blocks per step.
-        warmup: Share of the way on which the rate rises.
-        every: Steps between two looks at the held-out text.
-        patience: Looks without a better one after which it ends.
-    """
-
-    learning_rate: float = 2e-4
-    batch: int = 2
-    warmup: float = 0.05
-    every: int = 10
-    patience: int = 5
 
 
 def heal(

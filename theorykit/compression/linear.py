@@ -12,8 +12,29 @@ from theorykit.errors import InputError
 from theorykit.models.module_layers import is_conv1d
 
 
-class GaugeFreeLinear(torch.nn.Module):
+class MultipliedOut(torch.Tensor):
+    """W of a low-rank layer, to be read: what is written to it would be lost with it, and raises."""
+
+    # operations give plain tensors
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @property
+    def data(self) -> torch.Tensor:
+        """Return the numbers."""
+        return self.detach().as_subclass(torch.Tensor)
+
+    @data.setter
+    def data(self, _: torch.Tensor) -> None:
+        raise InputError(
+            "a matrix of smaller rank cannot be written to: nothing can be merged into it",
+            "make the model dense first: theorykit expand, or theorykit.compression.checkpoint.expanded",
+        )
+
+
+class GaugeFreeLinear(torch.nn.Linear):
     """y = P [z; C z] + b with z = B x: a layer of rank r without the r² numbers that two factors hold too many.
+
+    A linear layer to others, so that peft, for one, finds it and puts adapters beside it.
 
     Attributes:
         basis: B ``[r, n]``.
@@ -46,7 +67,7 @@ class GaugeFreeLinear(torch.nn.Module):
             device: Where the numbers lie.
             dtype: Their type.
         """
-        super().__init__()
+        torch.nn.Module.__init__(self)  # a linear layer would make a matrix
         if not 1 <= rank <= min(in_features, out_features):
             raise InputError(
                 f"rank = {rank} is outside [1, {min(in_features, out_features)}]", "the rank list is of another model"
@@ -57,7 +78,8 @@ class GaugeFreeLinear(torch.nn.Module):
         self.basis = torch.nn.Parameter(torch.empty(rank, in_features, **options))
         self.combination = torch.nn.Parameter(torch.empty(out_features - rank, rank, **options))
         self.register_buffer("position", torch.arange(out_features, dtype=torch.int32, device=device))
-        self.bias = torch.nn.Parameter(torch.empty(out_features, **options)) if bias else None
+        kept = torch.nn.Parameter(torch.empty(out_features, **options)) if bias else None
+        self.register_parameter("bias", kept)
 
     @staticmethod
     def like(dense: Any, rank: int) -> GaugeFreeLinear:
@@ -87,9 +109,13 @@ class GaugeFreeLinear(torch.nn.Module):
         return layer.requires_grad_(dense.weight.requires_grad)
 
     @property
-    def weight(self) -> torch.Tensor:
+    def weight(self) -> torch.Tensor:  # type: ignore[override]
         """Return W ``[m, n]``, multiplied out: other code may ask a linear layer for its shape, type or device."""
-        return torch.cat([self.basis, self.combination @ self.basis]).index_select(0, self.position)
+        matrix = torch.cat([self.basis, self.combination @ self.basis]).index_select(0, self.position)
+        return matrix.as_subclass(MultipliedOut)
+
+    def reset_parameters(self) -> None:
+        """Do nothing: the numbers are filled in."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return W x + b for x ``[…, n]``."""

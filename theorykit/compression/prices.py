@@ -49,16 +49,22 @@ class PricedLayer:
         """Return r(m + n − r), what the layer stores at a rank; mn at full rank."""
         return int(degrees_of_freedom(self.shape, rank))
 
-    def options(self, multiple: int, scale: float) -> tuple[LayerOptions, list[int]]:
+    def options(self, multiple: int, scale: float, estimation: float) -> tuple[LayerOptions, list[int]]:
         """Return costs and losses of the ranks that are offered, and these ranks; the last is full rank, dense."""
         full = min(self.shape)
         ranks = [*range(multiple, full, multiple), full]
+        numbers = np.array([float(self.numbers(rank)) for rank in ranks])
         losses = np.array([scale * self.losses[rank] for rank in ranks[:-1]] + [0.0])
-        return LayerOptions(np.array([float(self.numbers(rank)) for rank in ranks]), losses), ranks
+        return LayerOptions(numbers, losses + estimation * numbers), ranks
 
 
 def allocated_ranks(
-    layers: Sequence[PricedLayer], budget: float, scales: Mapping[str, float], *, multiple: int
+    layers: Sequence[PricedLayer],
+    budget: float,
+    scales: Mapping[str, float],
+    *,
+    multiple: int,
+    estimation: float = 0.0,
 ) -> dict[str, int]:
     """Return the rank of every layer that is to be truncated, at least total loss within a number of stored numbers.
 
@@ -67,11 +73,12 @@ def allocated_ranks(
         budget: Stored numbers of all of them together.
         scales: Measured loss over predicted loss by layer name.
         multiple: Ranks are multiples of it.
+        estimation: Loss of learning one more number from the samples that follow, nats per token.
 
     Raises:
         InputError: the smallest ranks cost more than the budget; it names the least and the largest budget.
     """
-    options, ranks = zip(*(layer.options(multiple, scales[layer.name]) for layer in layers), strict=True)
+    options, ranks = zip(*(layer.options(multiple, scales[layer.name], estimation) for layer in layers), strict=True)
     least, largest = (sum(float(pick(option.costs)) for option in options) for pick in (np.min, np.max))
     if budget < least:
         raise InputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from theorykit.rank_selection.objective import SampleSize
 from theorykit.results import Result
 from theorykit.verdicts.intervals import mean_interval
 
@@ -126,6 +127,8 @@ class CompressionReport(Result):
         bytes_before: All parameters of the model before, in the type that is written.
         bytes_after: Parameters in the type that is written.
         dtype: That type.
+        binding: What decided: ``"budget"``, ``"samples"`` (n of them) or ``"none"`` (nothing is taken away).
+        samples: What the smaller model will be trained on, or None.
         predicted_kl: Measured on text that chose between the allocations, nats per token, by kind of text.
         losses: On text that nothing was chosen on.
         healing: What it did, or None.
@@ -145,6 +148,8 @@ class CompressionReport(Result):
     bytes_before: int
     bytes_after: int
     dtype: str
+    binding: str
+    samples: SampleSize | None
     predicted_kl: dict[str, float]
     losses: tuple[TextLoss, ...]
     healing: Healing | None

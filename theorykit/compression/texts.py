@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from theorykit.compression.request import PieceSizes
 from theorykit.errors import InputError
 from theorykit.models.language_model import LanguageModel, heading_tokens, token_blocks
 from theorykit.rank_selection.calibrated import builtin_text
 
 OWN_TEXT = "the model's own text"
 _PROMPT = 4
+_MEASURED_CHARACTERS = 20_000
 _SAMPLED_AT_ONCE = 64
 
 
@@ -46,6 +48,7 @@ class TextPieces:
         prices: For the measured prices, and for choosing between allocations.
         judging: For the losses that are reported; nothing is chosen on them.
         healing: What is left of the text; may be empty.
+        tokens_per_character: Of the text; None where the model wrote it.
     """
 
     name: str
@@ -54,30 +57,12 @@ class TextPieces:
     prices: torch.Tensor
     judging: torch.Tensor
     healing: torch.Tensor
-
-
-@dataclass(frozen=True)
-class PieceSizes:
-    """Blocks per kind of text.
-
-    Attributes:
-        block: Tokens per block.
-        moments: Blocks for the moments.
-        prices: Blocks for the prices.
-        judging: Blocks for the reported losses.
-        healing: Blocks for healing, at most.
-    """
-
-    block: int = 512
-    moments: int = 8
-    prices: int = 2
-    judging: int = 8
-    healing: int = 0
+    tokens_per_character: float | None = None
 
     @property
-    def least(self) -> int:
-        """Return the blocks that a text must have."""
-        return self.moments + self.prices + self.judging
+    def is_broken_up(self) -> bool:
+        """Return whether the tokenizer knows no words of the text: it makes more tokens than there are characters."""
+        return self.tokens_per_character is not None and self.tokens_per_character > 1
 
 
 def default_texts() -> list[Text]:
@@ -101,7 +86,9 @@ def text_pieces(model: LanguageModel, text: Text, sizes: PieceSizes) -> TextPiec
         wanted = max(wanted, min(len(ids) // max(usable, 1), wanted + sizes.healing))
     hint = f"give a longer text, at least {sizes.least * block:,} tokens for moments, prices and judging"
     tokens = token_blocks(model, text.text, wanted * block, block, name=text.name, hint=hint)
-    return _cut(text.name, text.sha256, tokens, sizes)
+    beginning = text.text[:_MEASURED_CHARACTERS]
+    count = len(model.tokenizer(beginning, add_special_tokens=False)["input_ids"])
+    return replace(_cut(text.name, text.sha256, tokens, sizes), tokens_per_character=count / len(beginning))
 
 
 def own_pieces(

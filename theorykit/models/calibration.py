@@ -10,6 +10,7 @@ import torch
 from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models.language_model import LanguageModel
 from theorykit.models.layers import LinearLayer
+from theorykit.models.locations import WEIGHTS_ALONE
 from theorykit.models.module_layers import matrix_of
 from theorykit.models.products import Block, ChangedInPlaceError, ParameterProducts, Passed
 from theorykit.models.running import as_judged, frozen, run_on
@@ -180,7 +181,7 @@ def collect_statistics(
     calibrated = [part for part in statistics if part is not None]
     if not calibrated:
         raise CalibrationError(
-            f"no gradient reaches a layer of {model.name}, so it cannot be calibrated", "pass --calibration none"
+            f"no gradient reaches a layer of {model.name}, so it cannot be calibrated", WEIGHTS_ALONE
         )
     return calibrated
 
@@ -204,7 +205,7 @@ def _moments(
             with ParameterProducts(watched.items(), show=recorder, copied=copied):
                 logits = run_on(model.module, part).logits.float()
             if not logits.requires_grad:
-                raise CalibrationError(f"no layer of {model.name} could be followed", "pass --calibration none")
+                raise CalibrationError(f"no layer of {model.name} could be followed", WEIGHTS_ALONE)
             gradient = torch.empty_like(logits)
             gradient[:, -1] = 0  # nothing follows the last position
             _sampled_label_gradient(logits[:, :-1], generator, out=gradient[:, :-1])

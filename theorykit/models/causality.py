@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from theorykit.errors import CalibrationError
+from theorykit.models.locations import WEIGHTS_ALONE
 from theorykit.models.running import as_judged, run_on
 
 LENGTHS = (24, 8, 4)
@@ -44,5 +45,5 @@ def require_causal(module: torch.nn.Module, name: str) -> None:
     if bool(moved > _MOVED * spread):
         raise CalibrationError(
             f"{name} is not causal: its scores at a token change with the tokens behind it",
-            "give a decoder, trained to predict the next token; --calibration none reads the weights of any model",
+            f"give a decoder, trained to predict the next token; {WEIGHTS_ALONE}",
         )

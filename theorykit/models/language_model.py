@@ -17,7 +17,7 @@ from theorykit.devices import free_bytes, torch_device
 from theorykit.errors import CalibrationError, CheckpointError, InputError, NotRunnableError
 from theorykit.models.causality import require_causal
 from theorykit.models.gguf.settings import read_settings, require_all_read, restored_config
-from theorykit.models.locations import INDEX, SINGLE, locate, read_config, reason_of, weight_files
+from theorykit.models.locations import INDEX, SINGLE, WEIGHTS_ALONE, locate, read_config, reason_of, weight_files
 from theorykit.models.running import as_judged, run_on, unwrapped
 from theorykit.models.sources import ModuleSource, module_source, open_weights
 
@@ -35,8 +35,7 @@ _MOST_OFFSET = 64
 _OTHER_TASK = re.compile(
     r"For\w*(Classification|Answering|Choice|MaskedLM|Prediction|Regression|RewardModel|Detection)$"
 )
-_WEIGHTS_HINT = "pass --calibration none for its weights alone"
-_PLAIN_HINT = f"give a decoder-only language model, or {_WEIGHTS_HINT}"
+_PLAIN_HINT = f"give a decoder-only language model, or {WEIGHTS_ALONE}"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
@@ -82,21 +81,21 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    place = torch_device(device)
     path = locate(model)
     gguf_file = _gguf_file(path)
     if path.is_dir() and not (path / "config.json").exists() and not list(path.glob("*.gguf")):
-        raise InputError(f"{path} has no config.json, so the model cannot be run on text", "pass --calibration none")
+        raise InputError(f"{path} has no config.json, so the model cannot be run on text", WEIGHTS_ALONE)
     if gguf_file is None:
         open_weights(path)  # refuses quantised weights, which transformers casts to numbers without a word
     folder = path if path.is_dir() else path.parent
     if gguf_file is None and (reason := _why_not_causal(folder)):
         raise CalibrationError(reason, _PLAIN_HINT)
-    place = torch_device(device)
     options: dict[str, Any] = {"trust_remote_code": False}
     if gguf_file is not None:
         options["gguf_file"] = gguf_file.name
     elif path.is_file() and path.name != SINGLE:
-        raise InputError(f"{path} cannot be run: only {SINGLE} can", "pass --calibration none")
+        raise InputError(f"{path} cannot be run: only {SINGLE} can", WEIGHTS_ALONE)
     logging.disable_progress_bar()
     # the GGUF reader draws a bar of its own
     with redirect_stderr(io.StringIO()), _errors_only():
@@ -118,10 +117,10 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
             reason = reason_of(error)
             if "ignore_mismatched_sizes" in reason:
                 raise CheckpointError(
-                    f"{path}: some weights have other shapes than the model that transformers builds", _WEIGHTS_HINT
+                    f"{path}: some weights have other shapes than the model that transformers builds", WEIGHTS_ALONE
                 ) from error
             raise CalibrationError(
-                f"{path} cannot be run as a causal language model: {reason}", _WEIGHTS_HINT
+                f"{path} cannot be run as a causal language model: {reason}", WEIGHTS_ALONE
             ) from error
     # transformers fills what a checkpoint lacks with random numbers
     missing = sorted(set(report["missing_keys"]) & {name for name, _ in module.named_parameters()})
@@ -131,12 +130,12 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
         raise NotRunnableError(
             f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}: transformers makes a "
             f"{type(module).__name__} of it",
-            _WEIGHTS_HINT,
+            WEIGHTS_ALONE,
         )
     if missing:
         raise CheckpointError(
             f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}",
-            f"fetch it again, or {_WEIGHTS_HINT}",
+            f"fetch it again, or {WEIGHTS_ALONE}",
         )
     if gguf_file is not None:
         require_all_read(module, settings)

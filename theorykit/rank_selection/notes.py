@@ -39,6 +39,8 @@ def selection_notes(selection: RankSelection, freedom: float) -> tuple[str, ...]
 
 def _unit(selection: RankSelection) -> str:
     samples = selection.samples
+    if samples is None:
+        return "No n is given: the budget decides, and the rules that look at n are left out."
     root = PAPER_EQ17.rank(samples.count)
     if samples.unit == "tokens":
         return f"n counts tokens. The paper never says what its n counts; √n = {root:,.0f} is in tokens."
@@ -51,6 +53,8 @@ def _unit(selection: RankSelection) -> str:
 
 def _objective(selection: RankSelection, freedom: float) -> str:
     name, loss = selection.objective.name, selection.estimation_loss
+    if selection.samples is None:
+        return ""
     ratio = f"{freedom / selection.samples.n_tokens:.3g} parameters per token"
     kinds = {
         "kd": "the noise of soft targets is about 2 KL of that of labels (to second order) and vanishes as the student "
@@ -71,18 +75,25 @@ def _budget(selection: RankSelection) -> str:
     target = "the plain relative ε²" if selection.approximation_loss is None else "the predicted loss"
     gap = selection.optimality_gap
     unknown = gap is None or math.isinf(gap)
-    within = "with no proof of how near to the best" if unknown else f"at most {100 * (gap or 0):.2g} % above the best"
-    proof = f"proven optimal for {target}" if selection.optimal else f"{within} for {target}"
+    distance = "not proven near the best" if unknown else f"at most {100 * (gap or 0):.2g} % above the best"
+    proof = f"proven optimal for {target}" if selection.optimal else f"{distance} for {target}"
     how = f"; allocation {proof}" if selection.rule == COMMON_PRICE else ""
     unit = sum(part.shape[0] + part.shape[1] for part in selection.layers)
+    held = sum(part.parameters for part in selection.held)
+    others = {"embeddings and head": selection.embedding_parameters, "layers outside the budget": held}
+    others |= {"other tensors": selection.omitted_parameters}
+    unchanged = ", ".join(f"{name} ({count:,})" for name, count in others.items() if count)
+    whole = f"; with {unchanged} that is {deployed}, biases and norms aside" if unchanged else ""
+    within = "Linear layers in the budget" if held else "Linear layers"
     return (
-        f"Linear layers keep {kept} ({selection.share:.1%}); with embeddings and head "
-        f"({selection.embedding_parameters:,}) that is {deployed}, biases and norms aside{how}. "
+        f"{within} keep {kept} ({selection.share:.1%}){whole}{how}. "
         f"One unit of rank in every layer is {unit:,} parameters."
     )
 
 
 def _contradiction(selection: RankSelection) -> str:
+    if selection.samples is None:
+        return ""
     n = selection.samples.count
     root = PAPER_EQ17.rank(n)
     return (
@@ -116,7 +127,7 @@ def selection_warnings(selection: RankSelection, freedom: float) -> tuple[str, .
         )
     elif selection.calibration:
         warnings += _scale_warnings(selection)
-    ratio = freedom / selection.samples.n_tokens
+    ratio = freedom / selection.samples.n_tokens if selection.samples else 0.0
     matters = selection.objective.name != "kd" or selection.binding == "samples"
     if ratio > _FEW_TOKENS and matters and selection.approximation_loss is not None:
         warnings.append(

@@ -168,7 +168,7 @@ class RankSelection(Result):
     """
 
     model: str
-    samples: SampleSize
+    samples: SampleSize | None
     objective: Objective
     budget: Budget
     rule: str
@@ -269,7 +269,8 @@ class RankSelection(Result):
 
     def __repr__(self) -> str:
         loss = "" if self.approximation_loss is None else f", predicted KL {self.approximation_loss:.3g} nats per token"
+        sampled = f", n = {self.samples.count:,.0f} {self.samples.unit}" if self.samples else ""
         return (
-            f"RankSelection({self.model!r}, n = {self.samples.count:,.0f} {self.samples.unit}, rule {self.rule!r}: "
+            f"RankSelection({self.model!r}{sampled}, rule {self.rule!r}: "
             f"{len(self.ranks)} of {len(self.layers)} layers factored, {self.share:.1%} of the linear parameters{loss})"
         )

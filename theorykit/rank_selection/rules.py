@@ -27,12 +27,14 @@ class Rule:
         title: Name in the table.
         source: Where the rule comes from.
         rank: From (layer, n in the user's unit) to a rank, not rounded and not clipped.
+        needs_samples: Whether it looks at n.
     """
 
     key: str
     title: str
     source: str
     rank: Callable[[LayerSpectra, float], float]
+    needs_samples: bool = False
 
 
 def _spectrum_rank(part: LayerSpectra, n: float) -> float:
@@ -60,16 +62,25 @@ def _values(part: LayerSpectra) -> Floats:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("paper-eq17", "paper eq 17: √n", PAPER_EQ17.source, lambda _, n: PAPER_EQ17.rank(n)),
+    Rule("paper-eq17", "paper eq 17: √n", PAPER_EQ17.source, lambda _, n: PAPER_EQ17.rank(n), needs_samples=True),
     Rule(
         "paper-section6",
         "paper §6: √n/10",
         "paper §6, 'found to work well'",
         lambda _, n: PAPER_EQ17.rank(n) / 10,
+        needs_samples=True,
     ),
-    Rule("theorem2", "Theorem 2 implies: n^¼", THEOREM_2.source, lambda _, n: THEOREM_2.rank(n)),
-    Rule("corrected", "corrected Theorem 2: (4n)^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n)),
-    Rule("spectrum", "spectral decay: n^(1/2α)", "squared error, s_i ∝ i^−α, constant 1", _spectrum_rank),
+    Rule("theorem2", "Theorem 2 implies: n^¼", THEOREM_2.source, lambda _, n: THEOREM_2.rank(n), needs_samples=True),
+    Rule(
+        "corrected", "corrected Theorem 2: (4n)^⅓", CORRECTED.source, lambda _, n: CORRECTED.rank(n), needs_samples=True
+    ),
+    Rule(
+        "spectrum",
+        "spectral decay: n^(1/2α)",
+        "squared error, s_i ∝ i^−α, constant 1",
+        _spectrum_rank,
+        needs_samples=True,
+    ),
     Rule("energy90", "energy 90 %", "least r with 90 % of ‖W‖_F²", _energy(0.90)),
     Rule("energy95", "energy 95 %", "least r with 95 % of ‖W‖_F²", _energy(0.95)),
     Rule("energy99", "energy 99 %", "least r with 99 % of ‖W‖_F²", _energy(0.99)),
@@ -91,6 +102,23 @@ def checked_rule(key: str) -> str:
         hint = f"{did_you_mean(key, RULE_KEYS)}give one of {', '.join(RULE_KEYS)}"
         raise InputError(f"rule {key!r} is not known", hint)
     return key
+
+
+def rules_for(key: str, *, sampled: bool) -> tuple[Rule, ...]:
+    """Return the rules that can be applied, with or without n.
+
+    Args:
+        key: The rule that is to give the ranks.
+        sampled: Whether n is given.
+
+    Raises:
+        InputError: that rule is unknown, or looks at an n that is not given.
+    """
+    checked_rule(key)
+    usable = tuple(rule for rule in RULES if sampled or not rule.needs_samples)
+    if key not in (COMMON_PRICE, *(rule.key for rule in usable)):
+        raise InputError(f"the rule {key!r} looks at n, and no n is given", "give --n 100000")
+    return usable
 
 
 def clipped_rank(rank: float, max_rank: int) -> int:

@@ -23,7 +23,7 @@ from theorykit.rank_selection.objective import (
     estimation_loss,
 )
 from theorykit.rank_selection.result import HeldLayer, LayerRank, RankSelection, RuleSummary
-from theorykit.rank_selection.rules import COMMON_PRICE, RULES, Rule, checked_rule, clipped_rank
+from theorykit.rank_selection.rules import COMMON_PRICE, Rule, clipped_rank, rules_for
 from theorykit.spectra.rank_measures import effective_rank, stable_rank
 
 DEFAULT_BUDGET = "0.8"
@@ -61,13 +61,15 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Estimation:
-    """The estimation term of one run."""
+    """The estimation term of one run; without samples nothing is learnt afterwards, and it is 0."""
 
-    samples: SampleSize
+    samples: SampleSize | None
     goal: Objective
 
     def loss(self, freedom: float, kl: float) -> float:
         """Return the cost of learning so many degrees of freedom at a distance ``kl`` from the teacher, in nats."""
+        if self.samples is None:
+            return 0.0
         return float(estimation_loss(freedom, self.samples.n_tokens, self.goal.noise_share(kl)))
 
 
@@ -97,7 +99,7 @@ def saving_ranks(shape: tuple[int, int], multiple: int) -> Floats:
 
 def select_ranks(
     spectra: ModelSpectra,
-    n: float,
+    n: float | None = None,
     *,
     unit: str = "sequences",
     seq_len: float = 1024,
@@ -116,7 +118,8 @@ def select_ranks(
 
     Args:
         spectra: Of the teacher; Fisher-whitened for a prediction in nats, plain otherwise.
-        n: Number of training samples, above 0.
+        n: Number of training samples, above 0; None where there is no training, or nothing is known of it: the budget
+            decides then, and rules that look at n are left out.
         unit: ``sequences``, ``tokens`` or ``documents``.
         seq_len: Tokens per sequence or document.
         objective: ``kd``, ``lm`` or ``mixed``.
@@ -134,9 +137,9 @@ def select_ranks(
     References:
         Corollary 1 and §6 of arXiv 2603.22355 for the paper's rules.
     """
-    samples = SampleSize(n, unit, seq_len)  # type: ignore[arg-type]
+    samples = None if n is None else SampleSize(n, unit, seq_len)  # type: ignore[arg-type]
     goal = Objective(objective)
-    checked_rule(rule)
+    entries = rules_for(rule, sampled=samples is not None)
     checked_experts(experts, rule)
     parts = spectra.factorable
     if not parts:
@@ -148,9 +151,10 @@ def select_ranks(
         _Candidate(part, tail_losses(part, in_nats=in_nats), saving_ranks(part.layer.shape, multiple)) for part in parts
     ]
     groups = _groups(parts, shared=experts == "shared")
-    asked = {entry.key: [entry.rank(part, samples.count) for part in parts] for entry in RULES}
+    count = math.nan if samples is None else samples.count
+    asked = {entry.key: [entry.rank(part, count) for part in parts] for entry in entries}
     estimation = _Estimation(samples, goal)
-    rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in RULES]
+    rules = [_summarise(spectra, entry, asked[entry.key], estimation) for entry in entries]
     own = _own_choice(spectra, candidates, groups, limit, estimation, required=rule == COMMON_PRICE)
     if own:
         names = (COMMON_PRICE, "theorykit: common price", f"least predicted loss within the budget {limit.text}")

@@ -10,6 +10,7 @@ from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import STATEMENTS, find_statement
 from theorykit.statements.evidence import Effort, Evidence, EvidenceKind, Form, truth_of
+from theorykit.statements.readings import JudgedReading, printed_truth, run_checks
 from theorykit.statements.statement import Equation, Kind, Statement
 from theorykit.verdicts import Truth, Value
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[int, int, str], None]
-DEFINITION = "definition"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class AuditRow(Result):
         remark: One sentence for the reader.
         condition: What the verdict on the printed form assumes beyond the paper; empty where nothing.
         evidence: What each check found.
+        readings: The claims that the printed words allow, each with its verdict; empty where there is one.
     """
 
     statement: str
@@ -45,14 +46,15 @@ class AuditRow(Result):
     remark: str
     condition: str
     evidence: tuple[Evidence, ...]
+    readings: tuple[JudgedReading, ...] = ()
 
     def _of(self, side: Form) -> list[Evidence]:
         return [part for part in self.evidence if part.side == side]
 
     @property
     def truth(self) -> Truth | None:
-        """Return the verdict on the printed form; None for a definition, which is neither true nor false."""
-        return None if self.kind == Kind.DEFINITION else truth_of(self._of(Form.PRINTED))
+        """Return the verdict on the printed form; None for a definition or a premise, neither true nor false."""
+        return None if self.kind.claims_nothing else printed_truth(self.evidence, self.readings)
 
     @property
     def corrected_truth(self) -> Truth | None:
@@ -61,7 +63,7 @@ class AuditRow(Result):
 
     @property
     def value(self) -> Value | None:
-        """Return VACUOUS or DOMINATED where a check found the printed form to say nothing."""
+        """Return what a check found the printed form to be worth; VACUOUS where several did."""
         worth = [part.value for part in self._of(Form.PRINTED) if part.value is not None]
         return Value.VACUOUS if Value.VACUOUS in worth else worth[0] if worth else None
 
@@ -140,8 +142,13 @@ def summary_of(row: AuditRow) -> dict[str, str]:
 
 
 def _verdict(row: AuditRow) -> str:
-    """Say PROVED, under which condition, and whether it is of use; a value alone where the truth is open."""
-    truth = DEFINITION if row.kind == Kind.DEFINITION else str(row.truth or "—")
+    """Say PROVED, under which condition, and whether it is of use; a value alone where the truth is open.
+
+    An ambiguous claim has the verdict of each reading.
+    """
+    truth = str(row.kind) if row.kind.claims_nothing else str(row.truth or "—")
+    if row.truth == Truth.AMBIGUOUS:
+        truth += f": {', '.join(f'{reading.key} {reading.truth}' for reading in row.readings)}"
     if row.value is None:
         return f"{truth} if {row.condition}" if row.condition else truth
     if row.truth == Truth.UNDECIDED:
@@ -156,7 +163,7 @@ def _survival(row: AuditRow) -> str:
     if searched:
         nearest = max(searched, key=lambda part: float(part.numbers["largest_ratio"]))
         words.append(f"{nearest.numbers['trials']:,} trials ≤ {float(nearest.numbers['largest_ratio']):.4f}")
-    return ", ".join(words) or (DEFINITION if row.kind == Kind.DEFINITION and row.corrected else "—")
+    return ", ".join(words) or (str(row.kind) if row.kind.claims_nothing and row.corrected else "—")
 
 
 def _paper() -> list[tuple[Statement, Equation]]:
@@ -213,9 +220,9 @@ def run_audit(
     work = _paper() if keys is None else [pair for key in _listed(keys) for pair in _pairs(key)]
     rows = []
     for done, (statement, equation) in enumerate(work, start=1):
-        printed = {name: value for name, value in vars(equation).items() if name != "checks"}
-        evidence = tuple(check.run(effort) for check in equation.checks)
-        rows.append(AuditRow(statement.slug, evidence=evidence, **printed))
+        printed = {name: value for name, value in vars(equation).items() if name not in ("checks", "readings")}
+        evidence, readings = run_checks(equation.checks, equation.readings, effort)
+        rows.append(AuditRow(statement.slug, evidence=evidence, readings=readings, **printed))
         if progress:
             progress(done, len(work), equation.label)
     return Audit(tuple(rows), effort)

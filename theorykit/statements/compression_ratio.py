@@ -10,6 +10,7 @@ import sympy as sp
 from theorykit.arguments import Floats
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check, Form, Found, Truth, computation, identity, proof
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _ROWS, _COLUMNS, _RANK = sp.symbols("m n r", positive=True)
@@ -76,17 +77,28 @@ def _reached() -> tuple[bool, str]:
     return bool(held), "P_left W_t P_right has r × r entries and reaches every r × r matrix once rank W_t ≥ r"
 
 
-def _readings() -> Found:
+def _merged() -> Found:
     rank = 64
     literal, factored = (
         float(function(WIDTH, WIDTH, rank)) for function in (literal_compression_ratio, compression_ratio)
     )
     sentence = (
-        f"at m = n = {WIDTH}, r = {rank} eq 1 read literally (an r × r matrix) keeps {literal:.4f}, two factors of an "
-        f"m × n matrix keep {factored:.4f}: the printed ratio belongs to the second student, eq 1 to the first"
+        f"at m = n = {WIDTH}, r = {rank} the product, an r × r matrix, keeps {literal:.4f} of the numbers and not "
+        f"{factored:.4f}"
     )
     truth = Truth.REFUTED if literal != factored else Truth.PROVED
     return Found(truth, sentence, {"literal": literal, "factored": factored})
+
+
+def _degrees_of_freedom() -> tuple[bool, str]:
+    """Solve r(m + n − r) = mn, and count r(m + n) less the r² of (A G)(G⁻¹ B) = A B, G any regular r × r matrix."""
+    free = _RANK * (_ROWS + _COLUMNS) - _RANK**2
+    held = sp.expand(free - _RANK * (_ROWS + _COLUMNS - _RANK)) == 0
+    held &= sp.expand(_ROWS * _COLUMNS - free - (_ROWS - _RANK) * (_COLUMNS - _RANK)) == 0
+    return bool(held), (
+        "r² of the r(m + n) numbers are free: A B = (A G)(G⁻¹ B); the r(m + n − r) that are left fall short of mn by "
+        "(m − r)(n − r), so that they save at every rank below min(m, n)"
+    )
 
 
 def _break_even() -> tuple[bool, str]:
@@ -99,11 +111,11 @@ def _break_even() -> tuple[bool, str]:
     )
 
 
-def _factors_count() -> Check:
+def _factors_count(side: Form) -> Check:
     left = sp.MatrixSymbol("A", _ROWS, _RANK)
     right = sp.MatrixSymbol("B", _RANK, _COLUMNS)
     return identity(
-        Form.CORRECTED,
+        side,
         "two factors hold r(m + n) numbers",
         lambda: sp.Integer(1) * left.shape[0] * left.shape[1] + right.shape[0] * right.shape[1],
         lambda: _RANK * (_ROWS + _COLUMNS),
@@ -128,13 +140,22 @@ STATEMENT = Statement(
             key="compression",
             label="§3.2",
             printed="compression ratio r(m + n)/(mn) of the student of eq 1",
-            corrected="R1: r²/(mn), one r × r matrix; R2: r(m + n)/(mn), two factors, a saving below r = mn/(m + n)",
+            corrected="multiplied out r²/(mn); as two factors r(m + n)/(mn), a saving below r = mn/(m + n); at least "
+            "r(m + n − r)/(mn)",
             checks=(
-                computation(Form.PRINTED, "the two readings of eq 1 keep different shares", _readings),
-                _factors_count(),
+                _factors_count(Form.CORRECTED),
                 proof(Form.CORRECTED, "break-even rank", _break_even),
+                proof(Form.CORRECTED, "the least that a matrix of rank r takes", _degrees_of_freedom),
             ),
-            remark="refuted for eq 1 as it stands; right for the student of §5.1 (R2), which pays for two factors",
+            remark="right for a student that keeps two factors (θ of Theorem 1's proof, §5.1), not for the product",
+            readings=(
+                Reading(
+                    "merged",
+                    "the student stores W_s, the r × r matrix of eq 1",
+                    (computation(Form.PRINTED, "the numbers of an r × r matrix", _merged),),
+                ),
+                Reading("factors", "the student stores two factors of rank r", (_factors_count(Form.PRINTED),)),
+            ),
         ),
     ),
     symbols=(

@@ -12,7 +12,8 @@ from theorykit.arguments import Floats, number_array
 from theorykit.errors import InputError
 from theorykit.results import Result
 from theorykit.statements import find_statement
-from theorykit.statements.evidence import Effort, Form, truth_of
+from theorykit.statements.evidence import Effort, Form
+from theorykit.statements.readings import printed_truth, run_checks
 from theorykit.statements.statement import Kind, NumericForm, Statement
 from theorykit.verdicts import Instance, Truth
 from theorykit.verdicts.competitors import judged_value
@@ -34,9 +35,10 @@ class FormValue(Result):
         text: The formula.
         truth: Verdict on a printed form, from its equation's checks; None for the others.
         values: Its value at each point, infinity above 1.8e308; NaN where it does not apply.
-        worth: At each point INFORMATIVE, DOMINATED or VACUOUS, or instead ``REFUTED as stated`` or NOT_APPLICABLE;
-            empty for the competitors where they apply, and where no competitor is known.
+        worth: At each point INFORMATIVE, DOMINATED or VACUOUS, or instead ``REFUTED as stated``, AMBIGUOUS or
+            NOT_APPLICABLE; empty for the competitors where they apply, and where no competitor is known.
         reasons: At each point why it does not apply; empty where it does.
+        refuted: At each point why it is false with these arguments; empty where that is not known.
     """
 
     form: str
@@ -45,6 +47,7 @@ class FormValue(Result):
     values: tuple[float, ...]
     worth: tuple[str, ...]
     reasons: tuple[str, ...]
+    refuted: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,12 @@ def _flat(given: Mapping[str, Any]) -> tuple[dict[str, Floats], int]:
 
 @dataclass(frozen=True)
 class _Point:
-    """One set of arguments, and per form its value or the reason why it has none."""
+    """One set of arguments, and per form its value or the reason why it has none, or why it is false there."""
 
     arguments: Mapping[str, Floats]
     values: Mapping[str, float]
     reasons: Mapping[str, str]
+    refuted: Mapping[str, str]
     problem: InputError | None = None
 
     @classmethod
@@ -139,19 +143,21 @@ class _Point:
         try:
             arguments = statement.values(given)
             reasons = {name: form.applies(arguments) for name, form in statement.forms.items()}
-            values = dict.fromkeys(reasons, np.nan)
+            values, refuted = dict.fromkeys(reasons, np.nan), dict.fromkeys(reasons, "")
             for name, form in statement.forms.items():
                 if not reasons[name]:
                     with np.errstate(all="ignore"):  # overflow is told by the value itself
                         values[name] = float(statement.bound(form, arguments))
                     reasons[name] = _NO_NUMBER if np.isnan(values[name]) else ""
+                    refuted[name] = form.refuted(arguments)
         except InputError as error:
             defaults = {
                 symbol.name: symbol.default for symbol in statement.symbols if isinstance(symbol.default, float)
             }
             nowhere = dict.fromkeys(statement.forms, np.nan)
-            return cls(defaults | dict(given), nowhere, dict.fromkeys(statement.forms, str(error)), error)
-        return cls(arguments, values, reasons)
+            none = dict.fromkeys(statement.forms, "")
+            return cls(defaults | dict(given), nowhere, dict.fromkeys(statement.forms, str(error)), none, error)
+        return cls(arguments, values, reasons, refuted)
 
 
 _NO_NUMBER = "the arguments leave the range of float64: no number is left"
@@ -167,27 +173,27 @@ def _form_value(statement: Statement, name: str, form: NumericForm, points: list
         tuple(point.values[name] for point in points),
         worth if any(worth) else (),
         tuple(point.reasons[name] for point in points),
+        tuple(point.refuted[name] for point in points),
     )
 
 
 def _truth(statement: Statement, form: NumericForm) -> Truth | None:
     """Run the checks of the printed equation that the form belongs to; None where it belongs to none."""
-    checks = [
-        check
-        for equation in statement.equations
-        if equation.key == form.equation
-        for check in equation.checks
-        if check.side == Form.PRINTED
-    ]
-    return truth_of(check.run(Effort(trials=1)) for check in checks)
+    equation = next((equation for equation in statement.equations if equation.key == form.equation), None)
+    if equation is None:
+        return None
+    checks = [check for check in equation.checks if check.side == Form.PRINTED]
+    return printed_truth(*run_checks(checks, equation.readings, Effort(trials=1)))
 
 
 def _worth(statement: Statement, name: str, truth: Truth | None, point: _Point) -> str:
     """Compare with the trivial and the simpler bound; an upper bound is tighter where it is smaller."""
     if point.reasons[name]:
         return str(Instance.NOT_APPLICABLE)
-    if truth == Truth.REFUTED:
+    if truth == Truth.REFUTED or point.refuted[name]:
         return REFUTED
+    if truth == Truth.AMBIGUOUS:
+        return str(truth)
     rivals = {"trivial", "simpler"} & point.values.keys()
     if name in rivals or not rivals or statement.kind not in (Kind.UPPER, Kind.LOWER):
         return ""

@@ -7,10 +7,11 @@ looked.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy as sp
@@ -57,9 +58,11 @@ class Evidence(Result):
         method: Proof, witness, search, computation, literature or measurement.
         title: What was checked.
         truth: What follows for the form.
-        value: VACUOUS or DOMINATED where the check shows that a true bound says nothing; None otherwise.
         sentence: What was found, with its numbers.
         numbers: The numbers by name.
+        value: VACUOUS or DOMINATED where the check shows that a true bound says nothing, INFORMATIVE where it shows
+            that it says something; None otherwise.
+        reading: Key of the reading of the printed form that it is about; empty where it is about all of them.
     """
 
     side: Form
@@ -69,6 +72,7 @@ class Evidence(Result):
     sentence: str
     numbers: Numbers = field(default_factory=dict)
     value: Value | None = None
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,33 @@ def witness(title: str, example: Callable[[], Witness], *, side: Form = Form.PRI
 
 Ratios = Callable[[np.random.Generator, int], "np.ndarray[Any, np.dtype[np.float64]]"]
 """From a generator and a count to as many ratios: claimed smaller side / claimed larger side."""
+
+Drawn = TypeVar("Drawn")
+_KEPT = 64
+
+
+def drawn_once(draw: Callable[[np.random.Generator, int], Drawn]) -> Callable[[np.random.Generator, int], Drawn]:
+    """Let searches of one seed share their instances: what was drawn from this state before is given again.
+
+    The generator moves on as if it had drawn. The last 64 batches are kept; the instances are not to be changed.
+    """
+    kept: dict[tuple[str, int], tuple[Drawn, Any]] = {}
+
+    @functools.wraps(draw)
+    def again(generator: np.random.Generator, count: int) -> Drawn:
+        key = (repr(generator.bit_generator.state), count)
+        if key in kept:
+            drawn, state = kept[key]
+            generator.bit_generator.state = state
+            return drawn
+        if len(kept) >= _KEPT:
+            kept.pop(next(iter(kept)))
+        drawn = draw(generator, count)
+        kept[key] = (drawn, generator.bit_generator.state)
+        return drawn
+
+    return again
+
 
 ROUNDING = 1e-9
 """A ratio may pass 1 by this much in float64 without being a violation."""

@@ -29,11 +29,13 @@ from theorykit.statements.evidence import (
     Witness,
     cited,
     computation,
+    drawn_once,
     identity,
     proof,
     search,
     witness,
 )
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 # of all layers together: B, L_W, G, M = Σ_l ‖W_t^l‖₂, ε = Σ_l ε_l
@@ -59,13 +61,16 @@ def _tail() -> tuple[bool, str]:
 
 
 def _near_students(generator: np.random.Generator, count: int) -> Floats:
-    """Draw matrices and rank-r students, many of them near the best one; ε / (the student's error)."""
+    """Draw matrices and rank-r students, many of them near the best one; ε / (the student's error).
+
+    The norm and the normal noise do not change under rotations, so that W = diag(s) stands for every matrix.
+    """
     rows, columns, rank = 6, 5, 2
-    matrices = generator.standard_normal((count, rows, columns)) * generator.exponential(size=(count, 1, columns)) ** 2
-    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    s = -np.sort(-(generator.exponential(size=(count, columns)) ** 2), axis=1)
+    matrices = s[:, None, :] * np.eye(rows, columns)
     noise = 10.0 ** generator.uniform(-6, 1, (count, 1, 1))
-    left = u[:, :, :rank] * s[:, None, :rank] + noise * generator.standard_normal((count, rows, rank))
-    right = vt[:, :rank] + noise * generator.standard_normal((count, rank, columns))
+    left = matrices[:, :, :rank] + noise * generator.standard_normal((count, rows, rank))
+    right = np.eye(rank, columns) + noise * generator.standard_normal((count, rank, columns))
     error = np.linalg.norm(matrices - left @ right, axis=(1, 2))
     ratio: Any = np.sqrt((s[:, rank:] ** 2).sum(axis=1)) / error
     return np.asarray(ratio, dtype=np.float64)
@@ -75,7 +80,7 @@ ASSUMPTION_3 = Statement(
     slug="truncation-error",
     label="Assumption 3",
     title="Truncation error ε of a layer",
-    kind=Kind.DEFINITION,
+    kind=Kind.PREMISE,
     equations=(
         Equation(
             key="eq-7",
@@ -87,8 +92,8 @@ ASSUMPTION_3 = Statement(
                 cited(Form.CORRECTED, "no matrix of rank r comes nearer", "Eckart & Young 1936; Mirsky 1960"),
                 search(Form.CORRECTED, "no student of rank r comes nearer than ε", _near_students),
             ),
-            kind=Kind.DEFINITION,
-            remark="met with equality by definition; it bounds a student's weight error from below, not from above",
+            kind=Kind.PREMISE,
+            remark="a premise, met with equality by ε; it bounds a student's weight error from below, not from above",
         ),
     ),
     assumptions=("W_t^r is the truncated singular value decomposition",),
@@ -125,8 +130,29 @@ def _right_shapes() -> Found:
     return Found(Truth.REFUTED if wrong else Truth.UNDECIDED, sentence)
 
 
+def _square_left() -> tuple[bool, str]:
+    """Take r = m = 2, where W_tᵀ ∇_(W_s) exists: the derivative has a P_leftᵀ between the two."""
+    teacher, left = sp.Matrix([[1, 0], [0, 2]]), sp.Matrix([[0, 1], [1, 0]])
+    right = sp.Matrix(2, 2, sp.symbols("x:4"))
+    loss = (_SLOPE.T * (left * teacher * right)).trace()
+    derivative = sp.Matrix(2, 2, [sp.diff(loss, entry) for entry in right])
+    return bool(derivative != teacher.T * _SLOPE and derivative == teacher.T * left.T * _SLOPE), (
+        "W_t = diag(1, 2) and P_left that swaps the axes, r = m = 2: the derivative by P_right is W_tᵀ P_leftᵀ "
+        "∇_(W_s), which is not W_tᵀ ∇_(W_s)"
+    )
+
+
+_RIGHT_READINGS = (
+    Reading(
+        "printed", "for every r, as eq 1 has the shapes", (computation(Form.PRINTED, "shapes", _right_shapes),), False
+    ),
+    Reading(
+        "square",
+        "for r = m, where the shapes conform",
+        (proof(Form.PRINTED, "a P_left that swaps the axes", _square_left, refutes=True),),
+    ),
+)
 _RIGHT_GRADIENT = (
-    computation(Form.PRINTED, "shapes", _right_shapes),
     identity(
         Form.CORRECTED,
         "entrywise derivatives by P_right",
@@ -287,13 +313,26 @@ STATEMENT = Statement(
             printed="‖∇_P L − ∇_W L‖ ≤ C Σ_l ε_l",
             corrected="Σ_(l, factors) ‖∇_P L(W_s) − ∇_P L(W̃_s)‖_F ≤ 2B(L_W B² Σ_l‖W_t^l‖₂ + G) Σ_l ε_l",
             checks=(
-                computation(Form.PRINTED, "the spaces of both gradients", _spaces),
                 proof(Form.CORRECTED, "the constant, assembled", _assembled),
                 proof(Form.CORRECTED, "no deviation at the SVD start", _at_the_start),
                 search(Form.CORRECTED, "two layers truncated together", _deviations),
             ),
             kind=Kind.UPPER,
-            remark="ill-typed as printed; its proof is about two gradients in the factors",
+            remark="ill-typed as printed; its proof is about two gradients in the factors, for which a C exists",
+            readings=(
+                Reading(
+                    "literal",
+                    "a gradient by the factors less a gradient by W",
+                    (computation(Form.PRINTED, "the spaces of both gradients", _spaces),),
+                    well_typed=False,
+                ),
+                Reading(
+                    "appendix",
+                    "Appendix A: the gradients by the factors at W_s less those at W̃_s, C of bounds on parameters and "
+                    "gradients",
+                    (proof(Form.PRINTED, "the constant, assembled", _assembled),),
+                ),
+            ),
         ),
         Equation(
             key="eq-9",
@@ -307,7 +346,8 @@ STATEMENT = Statement(
             printed="∇_(P_right) L = W_tᵀ · ∇_(W_s) L",
             corrected="∇_(P_right) L = W_tᵀ P_leftᵀ ∇_(W_s) L",
             checks=_RIGHT_GRADIENT,
-            remark="the shapes do not conform",
+            remark="the shapes do not conform, and where they do P_left is missing",
+            readings=_RIGHT_READINGS,
         ),
     ),
     symbols=(
@@ -359,6 +399,7 @@ _BILINEAR = (
 )
 
 
+@drawn_once
 def _norms(generator: np.random.Generator, count: int) -> dict[str, Floats]:
     """Draw teachers, factors and gradients, and return every norm in eqs 31 to 36.
 
@@ -509,7 +550,8 @@ APPENDIX_A = Statement(
             "∇_(P_right) L(W_s) = W_tᵀ · ∇_(W_s) L",
             "W_tᵀ P_leftᵀ ∇_(W_s) L",
             _RIGHT_GRADIENT,
-            remark="the shapes do not conform",
+            remark="the shapes do not conform, and where they do P_left is missing",
+            readings=_RIGHT_READINGS,
         ),
         Equation(
             "eq-30",
@@ -542,8 +584,8 @@ APPENDIX_A = Statement(
             "‖∇L(W_s) − ∇L(W̃_s)‖ ≤ L‖W_s − W̃_s‖",
             "",
             (search(Form.PRINTED, "quadratic losses, with equality", _smooth),),
-            Kind.DEFINITION,
-            "the definition of smoothness in W_s, which is not Assumption 1's smoothness in the factors",
+            Kind.PREMISE,
+            "a premise: smoothness in W_s, which is not Assumption 1's smoothness in the factors",
         ),
         Equation(
             "eq-34",
@@ -587,8 +629,22 @@ APPENDIX_A = Statement(
             "App A, end",
             "summing over layers gives eq 8",
             "smoothness is joint: layer l sees Σ_k ε_k, so that C holds Σ_l ‖W_t^l‖₂ times Σ_k ε_k",
-            (witness("a layer that is not truncated", _joint_layers),),
+            (proof(Form.CORRECTED, "the constant, assembled", _assembled),),
             Kind.UPPER,
+            "the sum has a gap: joint smoothness mixes the layers; the result that it states can be proved",
+            readings=(
+                Reading(
+                    "layerwise",
+                    "each layer's deviation is bounded by its own ε_l, and the bounds are added up",
+                    (witness("a layer that is not truncated", _joint_layers),),
+                ),
+                Reading(
+                    "result",
+                    "eq 8 holds for the two gradients of eq 30, with a C of architecture and bounds on parameters and "
+                    "gradients",
+                    (proof(Form.PRINTED, "the constant, assembled", _assembled),),
+                ),
+            ),
         ),
     ),
     symbols=(

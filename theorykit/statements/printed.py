@@ -50,6 +50,15 @@ class Printed:
         """Return whether some value here is larger than some value there."""
         return self.high > other.low
 
+    @property
+    def middle(self) -> float:
+        """Return the value as it is printed, where the interval is of one."""
+        return (self.low + self.high) / 2
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value prints so."""
+        return self.low <= value <= self.high
+
     def common(self, other: Printed) -> Printed:
         """Return what lies in both, which have to meet."""
         return Printed(max(self.low, other.low), min(self.high, other.high))

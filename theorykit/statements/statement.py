@@ -13,6 +13,7 @@ import sympy as sp
 from theorykit.arguments import Floats, did_you_mean, number_array
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Check
+from theorykit.statements.readings import Reading
 
 
 class Kind(StrEnum):
@@ -23,7 +24,13 @@ class Kind(StrEnum):
     LOWER = "lower bound"
     RATE = "rate"
     DEFINITION = "definition"
+    PREMISE = "premise"
     CLAIM = "claim"
+
+    @property
+    def claims_nothing(self) -> bool:
+        """Return whether it is neither true nor false: what a word means, or what is taken for granted."""
+        return self in (Kind.DEFINITION, Kind.PREMISE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class NumericForm:
         evaluate: The library's function, called with the symbols of the expression by their names; broadcasts.
         applies: From the arguments of one point to why the form says nothing there; empty where it applies.
         equation: Key of the equation whose verdict is the form's; empty for the forms that are not printed.
+        refuted: From the arguments of one point to why the form is false with them; empty where it is not known to be.
     """
 
     text: str
@@ -100,6 +108,7 @@ class NumericForm:
     evaluate: Callable[..., Any]
     applies: Callable[[Mapping[str, Floats]], str] = lambda _: ""
     equation: str = ""
+    refuted: Callable[[Mapping[str, Floats]], str] = lambda _: ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class Equation:
         kind: What it claims.
         remark: One sentence for the reader, said whatever the checks find.
         condition: What the proof of the printed form assumes beyond the paper; its verdict stands under it.
+        readings: The claims that the printed words allow, where they differ; empty where there is one.
     """
 
     key: str
@@ -125,6 +135,7 @@ class Equation:
     kind: Kind = Kind.IDENTITY
     remark: str = ""
     condition: str = ""
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True)

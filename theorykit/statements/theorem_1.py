@@ -15,6 +15,7 @@ from theorykit.arguments import Floats
 from theorykit.convergence import factored_smoothness_bound, printed_sgd_bound, sgd_convergence_bound, tuned_step_size
 from theorykit.errors import InputError
 from theorykit.statements.evidence import Form, Witness, identity, measured_later, proof, search, witness
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 _LW, _G, _M, _BALL = sp.symbols("L_W G M B", nonnegative=True)
@@ -33,8 +34,7 @@ def _hessian() -> tuple[bool, str]:
     )
     return bool(held), (
         "½(pq − 1)², a factored scalar with a loss that is 1-smooth in pq, has the Hessian eigenvalues 3t² − 1 and "
-        "1 − t² "
-        "at p = q = t: no L serves for all θ"
+        "1 − t² at p = q = t, the first the larger in size from t = 1/√2 on: no L serves for all θ"
     )
 
 
@@ -84,7 +84,7 @@ ASSUMPTION_1 = Statement(
     slug="smoothness",
     label="Assumption 1",
     title="Smoothness in the factors",
-    kind=Kind.UPPER,
+    kind=Kind.PREMISE,
     equations=(
         Equation(
             key="eq-5",
@@ -92,12 +92,12 @@ ASSUMPTION_1 = Statement(
             printed="‖∇L(θ) − ∇L(θ')‖ ≤ L‖θ − θ'‖ for all θ, θ'",
             corrected="where ‖P‖₂ ≤ B: L_P ≤ 2 L_W M² B² + G M, M = ‖W_t‖₂",
             checks=(
-                proof(Form.PRINTED, "a factored loss without any L", _hessian, refutes=True),
-                witness("curvature above a candidate", _steep),
+                proof(Form.REMARK, "a factored loss without any L for all θ", _hessian),
+                witness("curvature above a candidate", _steep, side=Form.REMARK),
                 search(Form.CORRECTED, "local smoothness of factored losses", _curvatures),
             ),
-            kind=Kind.UPPER,
-            remark="no factored loss with curvature is globally smooth in its factors; on a ball an L exists",
+            kind=Kind.PREMISE,
+            remark="a premise; no factored loss with curvature meets it for all θ, on a ball one does",
         ),
     ),
     symbols=(
@@ -133,7 +133,7 @@ ASSUMPTION_2 = Statement(
     slug="gradient-variance",
     label="Assumption 2",
     title="Variance of the stochastic gradient",
-    kind=Kind.DEFINITION,
+    kind=Kind.PREMISE,
     equations=(
         Equation(
             key="eq-6",
@@ -141,8 +141,8 @@ ASSUMPTION_2 = Statement(
             printed="E g = ∇L, E‖g − ∇L‖² ≤ σ²",
             corrected="σ² is the supremum over the trajectory",
             checks=(proof(Form.REMARK, "variance of a plain least-squares gradient", _least_squares),),
-            kind=Kind.DEFINITION,
-            remark="a standard assumption; global only where the variance does not grow with θ",
+            kind=Kind.PREMISE,
+            remark="a premise, and a standard one; global only where the variance does not grow with θ",
         ),
     ),
     references=("Bottou, Curtis & Nocedal (2018), Assumption 4.3, which lets the variance grow",),
@@ -207,9 +207,13 @@ def _noise_for_every_length() -> tuple[bool, str]:
     """Take the run of :func:`_noise` at any length: one step maps E x² = σ² to itself."""
     start, first, second = second_moments(2, noise=_S2)
     average = (_T - 1) * _S2 / _T
-    printed = _PRINTED.subs({_L: 1, _GAP: 0, _EPS: 0})
-    held = (start, first, second) == (0, _S2, _S2) and sp.simplify(average - printed - _S2 * (_T - 2) / _T) == 0
-    return bool(held), "E x_0² = 0, E x_t² = σ² after it; (T − 1)σ²/T − σ²/T = (T − 2)σ²/T: violated for every T ≥ 3"
+    printed = _PRINTED.subs({_L: 1, _GAP: 0})
+    at_zero = sp.simplify(average - printed.subs(_EPS, 0) - _S2 * (_T - 2) / _T) == 0
+    far = sp.limit(average, _T, sp.oo) == _S2 and sp.limit(printed, _T, sp.oo) == 0
+    return bool((start, first, second) == (0, _S2, _S2) and at_zero and far), (
+        "E x_0² = 0, E x_t² = σ² after it; at ε = 0 (T − 1)σ²/T − σ²/T = (T − 2)σ²/T: violated for every T ≥ 3; at "
+        "ε > 0 the average tends to σ² and the right side to 0, whatever constant its O holds"
+    )
 
 
 def _bias() -> tuple[bool, str]:
@@ -221,6 +225,16 @@ def _bias() -> tuple[bool, str]:
     return bool(stays and limit == 0), (
         "f = x²/2, g = x + b, η = ½, x_0 = −b: the iterate stays and the average is b² for every T, while "
         "2LΔ/T + c·b²/√T falls to 0 for every c: an error of the gradient is a floor, not O(ε²/√T)"
+    )
+
+
+def _never_below_the_noise() -> tuple[bool, str]:
+    """Take the run of :func:`_noise` at ε = 0 and every length: its average (T − 1)σ²/T tends to σ²."""
+    start, first, second = second_moments(2, noise=_S2)
+    limit = sp.limit((_T - 1) * _S2 / _T, _T, sp.oo)
+    return bool((start, first, second) == (0, _S2, _S2) and limit == _S2), (
+        "f = x²/2, η = 1/L = 1, ε = 0: the average squared gradient norm tends to σ² and not to 0: a bounded ε, even "
+        "ε = 0, guarantees no convergence at a fixed step"
     )
 
 
@@ -339,6 +353,27 @@ STATEMENT = Statement(
             ),
             kind=Kind.UPPER,
             remark="wrong in its last two terms; the ε term has no place where SGD follows its own loss",
+        ),
+        Equation(
+            key="convergence-guaranteed",
+            label="after Theorem 1",
+            printed="convergence is guaranteed as long as the approximation error ε is bounded",
+            corrected="to a stationary point without noise or with a tuned step, whatever ε; else to a floor Lησ² + β²",
+            checks=(proof(Form.CORRECTED, "telescoped descent", _telescoped),),
+            kind=Kind.CLAIM,
+            remark="ε has no part in it: SGD on the factors follows its own loss",
+            readings=(
+                Reading(
+                    "stationary",
+                    "at η = 1/L the average squared gradient norm tends to 0",
+                    (proof(Form.PRINTED, "a noisy quadratic", _never_below_the_noise, refutes=True),),
+                ),
+                Reading(
+                    "neighbourhood",
+                    "at η = 1/L the average squared gradient norm comes down to a floor that does not grow with T",
+                    (proof(Form.PRINTED, "telescoped descent", _telescoped),),
+                ),
+            ),
         ),
     ),
     symbols=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import sympy as sp
 from scipy.special import ndtr, xlogy
@@ -12,6 +14,7 @@ from theorykit.information import (
     cloning_information_bound,
     gaussian_mutual_information,
     isotropic_gaussian_mutual_information,
+    largest_printed_constant,
     printed_cloning_bound,
     rate_distortion,
 )
@@ -29,6 +32,7 @@ from theorykit.statements.evidence import (
     search,
     witness,
 )
+from theorykit.statements.readings import Reading
 from theorykit.statements.statement import Equation, Kind, NumericForm, Statement, Symbol
 
 
@@ -182,18 +186,50 @@ def _larger_constants() -> tuple[bool, str]:
     return sp.simplify(limit - gap) == 0, "independent states, σ → 0: I = 0 < log d + const for every const > −log d"
 
 
-def _any_constant() -> Found:
+_OF_SCALE = _D / 2 * (sp.log(_D * _S2) + 1) - sp.log(_D)
+"""A const of d and σ² with which eq 23 is the tangent of log at L = 1."""
+
+
+def _constant_of_scale() -> tuple[bool, str]:
+    """Check (d/2) log(dσ²/L) − [log d − (d/2) L + const] = (d/2)(L − 1 − log L) ≥ 0 for that const."""
+    excess = sp.expand_log(_CORRECTED - _PRINTED.subs(_KAPPA, _OF_SCALE), force=True)
+    rest = _LOSS - 1 - sp.log(_LOSS)
+    convex = sp.diff(rest, _LOSS).subs(_LOSS, 1) == 0 and sp.diff(rest, _LOSS, 2).is_positive
+    held = sp.simplify(excess - _D / 2 * rest) == 0 and rest.subs(_LOSS, 1) == 0 and convex
+    return bool(held), (
+        "with const = (d/2)(log(dσ²) + 1) − log d, which knows d and σ² and not L, the right side is (d/2) log(dσ²/L) "
+        "less (d/2)(L − 1 − log L) ≥ 0: eq 23 follows from the corrected form, for a Gaussian teacher and any student "
+        "(σ² is the geometric mean of the variances where they differ, by Shannon's lower bound)"
+    )
+
+
+def _worth_of_scale() -> Found:
+    """Set eq 23 with that const beside 0: it is positive for L < 1 + log(dσ²)."""
+    positive = sp.simplify(_PRINTED.subs({_KAPPA: _OF_SCALE, _LOSS: 1 + sp.log(_D * _S2)}))
+    d, variance, loss = 64, 1.0, 0.05
+    const = float(_OF_SCALE.subs({_D: d, _S2: variance}))
+    value, exact = (
+        float(printed_cloning_bound(loss, d, const)),
+        float(isotropic_gaussian_mutual_information(1 - loss / (2 * d * variance), d)),
+    )
+    sentence = (
+        f"it says something for L < 1 + log(dσ²): at d = {d}, σ² = 1, L = {loss} the right side is {value:.1f} nats of "
+        f"{exact:.1f}"
+    )
+    informative = sp.expand_log(positive, force=True) == 0 and 0 < value <= exact
+    numbers = {"constant": const, "printed": value, "exact": exact}
+    return Found(Truth.UNDECIDED, sentence, numbers, Value.INFORMATIVE if informative else None)
+
+
+def _scale_free() -> tuple[bool, str]:
     """Let σ → 0 at ρ = 0: I = 0 and the right side tends to log d + const, so that const ≤ −log d."""
     variance = sp.Symbol("s", positive=True)
     limit = sp.limit(_PRINTED.subs(_LOSS, 2 * _D * variance), variance, 0)
-    held = sp.simplify(limit - sp.log(_D) - _KAPPA) == 0
-    sentence = (
+    return sp.simplify(limit - sp.log(_D) - _KAPPA) == 0, (
         "information does not change with the scale of the states, L does: as σ → 0 at ρ = 0 the right side tends "
-        "to log d + const while I = 0, so that a const "
-        "without σ is at most −log d, and then the right side is at most 0: a const that holds for every scale "
-        "says nothing, a larger one is false somewhere"
+        "to log d + const while I = 0, so that a const without σ is at most −log d, with which the right side is at "
+        "most 0"
     )
-    return Found(Truth.UNDECIDED, sentence, value=Value.VACUOUS if held else None)
 
 
 def _exact() -> tuple[bool, str]:
@@ -282,12 +318,43 @@ def _worth() -> Found:
     forms = {
         "logarithmic": float(cloning_information_bound(loss, d, variance)),
         "affine": float(cloning_information_bound(loss, d, variance, form="affine")),
-        "printed, const 0": float(printed_cloning_bound(loss, d)),
+        "printed, its best const": float(printed_cloning_bound(loss, d, largest_printed_constant(d, variance))),
     }
     listed = ", ".join(f"{name} {value:,.1f}" for name, value in forms.items())
     sentence = f"d = {d}, σ² = 1, ρ = {rho}: I = {exact:,.1f} nats; {listed}"
-    vacuous = forms["printed, const 0"] <= 0
-    return Found(Truth.UNDECIDED, sentence, forms | {"exact": exact}, Value.VACUOUS if vacuous else None)
+    return Found(Truth.UNDECIDED, sentence, forms | {"exact": exact})
+
+
+def _falls() -> tuple[bool, str]:
+    slope = sp.simplify(sp.diff(_CORRECTED, _LOSS) + _D / (2 * _LOSS))
+    return bool(slope == 0), (
+        "the corrected bound (d/2) log(dσ²/L) falls with L, slope −d/(2L): a smaller loss has a larger lower bound"
+    )
+
+
+def _smaller_loss_and_less_information() -> Witness:
+    """Compare H_t + noise of variance ¼ with 2 H_t + noise of variance 1/100, H_t normal: I = ½ log(1 + a²/v)."""
+
+    def student(gain: int, noise: sp.Rational) -> tuple[sp.Expr, sp.Expr]:
+        return (gain - 1) ** 2 + noise, sp.log(1 + gain**2 / noise) / 2
+
+    (near, less), (far, more) = student(1, sp.Rational(1, 4)), student(2, sp.Rational(1, 100))
+    assert near < far
+    return Witness(
+        f"H_t + noise with loss {float(near):.2f} and 2 H_t + less noise with loss {float(far):.2f}: information of "
+        "the first against that of the second, which the smaller loss was to pass",
+        computed=less,
+        printed=more,
+        lower=True,
+    )
+
+
+def _constant_too_large(values: Mapping[str, Floats]) -> str:
+    given = float(values["constant"])
+    largest = float(largest_printed_constant(values["dimension"], values["variance"]))
+    if given <= largest + 1e-9 * max(1.0, abs(largest)):  # met with equality at one loss
+        return ""
+    return f"constant = {given:.4g} is above {largest:.4g}, the largest with which eq 23 holds at this d and σ²"
 
 
 STATEMENT = Statement(
@@ -302,14 +369,19 @@ STATEMENT = Statement(
             printed="I(H_t; H_s) ≥ log d − (d/2) L_clone + const",
             corrected="I ≥ R_t(D) at D = E‖H_t − H_s‖², any coupling; isotropic: (d/2) log(dσ²/L) ≥ (d/2)(1 − L/(dσ²))",
             checks=(
-                computation(Form.PRINTED, "which constant could serve", _any_constant),
+                proof(Form.PRINTED, "a const of d and σ²", _constant_of_scale),
+                computation(Form.PRINTED, "what it is worth", _worth_of_scale),
+                proof(Form.REMARK, "a const that knows nothing of the scale", _scale_free),
                 proof(Form.CORRECTED, "exact information of the isotropic model", _exact),
                 proof(Form.CORRECTED, "affine form", _affine),
-                computation(Form.PRINTED, "the forms side by side", _worth),
-                cited(
-                    Form.CORRECTED,
-                    "R(D) is the least I over all couplings, Gaussian or not; reverse water-filling gives it",
-                    "Cover & Thomas 2006, Theorems 10.3.2 and 10.3.3",
+                computation(Form.REMARK, "the forms side by side", _worth),
+                *(
+                    cited(
+                        side,
+                        "R(D) is the least I over all couplings, Gaussian or not; reverse water-filling gives it",
+                        "Cover & Thomas 2006, Theorems 10.3.2 and 10.3.3",
+                    )
+                    for side in (Form.PRINTED, Form.CORRECTED)
                 ),
                 search(Form.CORRECTED, "Gaussian couplings against the rate–distortion function", _couplings),
                 search(Form.CORRECTED, "quantised students, which are no Gaussians", _quantised),
@@ -317,17 +389,19 @@ STATEMENT = Statement(
             ),
             kind=Kind.LOWER,
             remark="does not follow from eq 27; a small clone loss is sufficient for information, not necessary",
+            condition="const may hold d and σ²",
         ),
         Equation(
             key="eq-23-constant-0",
             label="eq 23, const 0",
-            printed="I(H_t; H_s) ≥ log d − (d/2) L_clone",
+            printed="I(H_t; H_s) ≥ log d − (d/2) L_clone, whatever the scale of the states",
             checks=(
                 witness("independent states", _without_constant),
                 proof(Form.PRINTED, "and for every larger constant", _larger_constants, refutes=True),
             ),
             kind=Kind.LOWER,
-            remark="false for every const above −log d; for a smaller one the right side is negative",
+            remark="false for every const above −log d that knows nothing of σ; for a smaller one the right side is "
+            "negative",
         ),
         Equation(
             key="eq-26",
@@ -356,6 +430,27 @@ STATEMENT = Statement(
             kind=Kind.LOWER,
             remark="the inequality points the other way",
         ),
+        Equation(
+            key="remark-1",
+            label="Remark 1",
+            printed="by minimizing the MSE of activations we implicitly maximize their mutual information",
+            corrected="it maximizes a lower bound; of two students the one with the larger loss may carry more",
+            checks=(proof(Form.CORRECTED, "the bound falls with the loss", _falls),),
+            kind=Kind.CLAIM,
+            remark="information does not see rotation and scale, the loss does",
+            readings=(
+                Reading(
+                    "bound",
+                    "a smaller loss has a larger lower bound on the information",
+                    (proof(Form.PRINTED, "the bound falls with the loss", _falls),),
+                ),
+                Reading(
+                    "information",
+                    "of two students the one with the smaller loss carries no less information",
+                    (witness("a student that doubles the teacher", _smaller_loss_and_less_information),),
+                ),
+            ),
+        ),
     ),
     symbols=(
         Symbol("clone_loss", _LOSS, "L = E‖H_t − H_s‖², summed over coordinates"),
@@ -367,8 +462,8 @@ STATEMENT = Statement(
         "log d − (d/2) L + const, nats",
         _PRINTED,
         printed_cloning_bound,
-        # where the bound is above 0, and so says something, the constant is above −log d and the bound is refuted
-        equation="eq-23-constant-0",
+        equation="eq-23",
+        refuted=_constant_too_large,
     ),
     corrected=NumericForm(
         "(d/2) log(dσ²/L), nats",

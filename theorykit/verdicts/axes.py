@@ -24,10 +24,15 @@ class Form(StrEnum):
 
 
 class Truth(StrEnum):
-    """Whether the statement is true for all instances: decided by proof or by a stored witness, never by a sample."""
+    """Whether the statement is true for all instances: decided by proof or by a stored witness, never by a sample.
+
+    AMBIGUOUS: its words allow readings with different verdicts, and a well-typed one is not refuted
+    (:mod:`theorykit.statements.readings`).
+    """
 
     PROVED = "PROVED"
     REFUTED = "REFUTED"
+    AMBIGUOUS = "AMBIGUOUS"
     UNDECIDED = "UNDECIDED"
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtr
-from scipy.stats import nct, t
 
 from theorykit.arguments import Floats, calculation, positive_array, probability_array, whole_number_array
 from theorykit.results import Result
@@ -258,6 +257,8 @@ def power_expectation(effect: Any, sd: Any, n_seeds: Any, alpha: Any = 0.05, n_c
         >>> bool(power_expectation(1.0, 1.0, 12) > 0.9)
         True
     """
+    from scipy.stats import nct, t
+
     shift, spread = positive_array("effect", effect, allow_zero=True), positive_array("sd", sd)
     seeds = whole_number_array("n_seeds", n_seeds, minimum=2)
     level = probability_array("alpha", alpha)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import permutation_test, wilcoxon
 
 from theorykit.arguments import LARGEST, Floats, checked_generator, positive_number, single_number
 from theorykit.errors import InputError, NonFiniteError
@@ -153,6 +152,8 @@ def paired_effect(
         >>> paired_effect([1.0, 2.0, 3.0, 4.0, 5.0], 0.0, 0.05, np.random.default_rng(0)).p_sign_flip  # 1/2^5
         0.03125
     """
+    from scipy.stats import permutation_test, wilcoxon
+
     values = seed_vector("differences", differences)
     if not np.isfinite(values).all():
         raise NonFiniteError("differences holds NaN or infinity", "leave failed pairs to mechanism_verdict")

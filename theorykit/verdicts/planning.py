@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, stdtrit
-from scipy.stats import chi
 
 from theorykit.arguments import (
     Floats,
@@ -105,6 +104,8 @@ def slope_power(sizes: Any, n_seeds: Any, sd_log: Any, margin: Any, alpha: float
         >>> slope_power(np.geomspace(1e4, 5e6, 6), [3, 8], 0.35, 0.1).round(3).tolist()
         [0.322, 0.965]
     """
+    from scipy.stats import chi
+
     weights = slope_weights(checked_sizes(sizes))
     given = {
         "n_seeds": whole_number_array("n_seeds", n_seeds, minimum=2),

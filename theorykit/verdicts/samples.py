@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.stats import skew
 
 from theorykit.arguments import LARGEST, Floats, number_array, shown, single_number
 from theorykit.errors import InputError
@@ -93,6 +92,8 @@ def one_each(what: str, labels: Any, count: int, of: str) -> tuple[str, ...]:
 
 def skewness_z(sample: Floats) -> float:
     """Return the mean sample skewness of the complete, varying rows over its standard deviation for normal values."""
+    from scipy.stats import skew
+
     rows = sample[np.isfinite(sample).all(axis=1)]
     n = sample.shape[1]
     rows = rows[np.ptp(rows, axis=1) > ROUNDING * np.abs(rows).max(axis=1)]

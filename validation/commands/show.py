@@ -123,7 +123,8 @@ def _print(read: Recorded, rows: Sequence[Row], *, everything: bool) -> None:
 
 
 _LEGEND = (
-    "An equation stands as printed, below it as corrected. In general: for all instances, by theorykit audit. On "
+    "An equation stands as printed, below it as corrected. In general: for all instances, by theorykit audit; "
+    "AMBIGUOUS: readings with different verdicts, shown with the statement. On "
     "students: HOLDS was not contradicted there, even where it is refuted in general; N/A: an assumption fails; "
     "UNFALS.: nothing is registered that could be contradicted; instrument: whether the measurement itself can be "
     "trusted. VACUOUS: the bound says no more than what is known without it. Measured stands beside the bound, of the "
@@ -199,6 +200,7 @@ def _show_one(
     controls: bool,
 ) -> None:
     """Show one statement whole: what students say first, controls that came out as they had to on demand."""
+    from theorykit.cli.audit_text import reading_line
     from validation.claims.experiment import PLANTED
     from validation.claims.finding import Outcome
 
@@ -211,9 +213,11 @@ def _show_one(
         return
     bold = "**" if form == "md" else ""
     lines = [f"{bold}{statement.label}: {statement.title} ({statement.slug}){bold}", ""]
-    lines += [
-        f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "") for row in own if row.text
-    ]
+    for row in own:
+        lines += (
+            [f"{row.label}, {row.form}: {row.text}" + (f"  →  {row.truth}" if row.truth else "")] if row.text else []
+        )
+        lines += [f"  {reading_line(reading)}" for reading in row.readings]
     by_file: dict[Path, list[Finding]] = {}
     for record, finding in findings:
         by_file.setdefault(record.file, []).append(finding)

@@ -18,6 +18,7 @@ from theorykit.cli.options import Debug
 from theorykit.errors import InputError
 from validation.presets import PRESETS, preset
 from validation.training.config import PER_STUDENT, BatchConfig, StudentConfig
+from validation.training.methods import method_of
 
 if TYPE_CHECKING:
     from validation.training.loop import StepRecord
@@ -79,7 +80,12 @@ def train(**options: Any) -> None:
 
     asked = {name: value for name, value in options.items() if name in _FIELDS and value is not None}
     if "layer_ranks" in asked:
-        asked["layer_ranks"] = read_ranks(asked["layer_ranks"])
+        chosen = read_ranks(asked["layer_ranks"])
+        asked["layer_ranks"] = chosen.ranks
+        method = method_of(asked.get("method") or str(_FIELDS["method"].default))
+        if not (method.adapters or method.fades):
+            # ranks are chosen for one truncation: from another one the same ranks begin far worse
+            asked["start"] = asked.get("start") or chosen.start
     config = BatchConfig.from_dict(preset(options["size"]) | asked)
     device, out, resume = options["device"], options["out"], options["resume"]
     runtime = launched(config.shared.mixed_precision, device)
@@ -114,19 +120,38 @@ def _run(config: BatchConfig, out: Path, resume: bool, device: str | None, runti
     return result
 
 
-def read_ranks(file: Path) -> dict[str, int | None]:
-    """Read the rank of each layer from the JSON of ``theorykit rank-select``.
+@dataclasses.dataclass(frozen=True)
+class ChosenRanks:
+    """Ranks from a file.
+
+    Attributes:
+        ranks: By layer; None where it stays dense.
+        start: The start that they were chosen for: ``"whitened"`` after a calibration, else ``"svd"``.
+    """
+
+    ranks: dict[str, int | None]
+    start: str
+
+
+def read_ranks(file: Path) -> ChosenRanks:
+    """Read the rank of each layer from what ``theorykit rank-select -o`` or ``theorykit compress`` wrote.
 
     Raises:
         InputError: no such file, or not of that kind.
     """
+    hint = "give what theorykit rank-select -o wrote, or the ranks.json of theorykit compress"
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["result"]["layers"]
-        return {str(row["layer"]): row["rank"] for row in rows}
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if "result" not in document:
+            layers = document["layers"]
+            return ChosenRanks({str(name): layer["rank"] for name, layer in layers.items()}, "whitened")
+        result = document["result"]
+        ranks = {str(row["layer"]): row["rank"] for row in result["layers"]}
+        return ChosenRanks(ranks, "svd" if result["calibration"] is None else "whitened")
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}", "give what theorykit rank-select -o wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} holds no ranks of layers", "give what theorykit rank-select -o wrote") from error
+        raise InputError(f"cannot read {file}: {error.strerror}", hint) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} holds no ranks of layers", hint) from error
 
 
 def _report(config: BatchConfig, result: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from theorykit.statements.audit import DEFINITION, AuditRow, run_audit, summary_of
+from theorykit.statements.audit import AuditRow, run_audit, summary_of
 from theorykit.statements.evidence import Effort
-from theorykit.statements.statement import Kind
+from theorykit.statements.readings import JudgedReading
 from theorykit.verdicts import Form, Truth
 from validation.claims.experiment import Context, Experiment, Part, PartResult
 from validation.claims.record import Record
@@ -41,11 +41,12 @@ class AuditedEquation:
         corrected: The same as corrected, or nothing.
         condition: Under which the corrected form is meant.
         remark: Beside it.
-        printed_truth: A word of the audit; ``definition`` where there is nothing to be true.
+        printed_truth: A word of the audit; ``definition`` or ``premise`` where there is nothing to be true.
         printed_value: VACUOUS or DOMINATED, where the audit shows it.
         printed_verdict: Both in one cell.
         corrected_truth: As of the printed form.
         corrected_verdict: In one cell.
+        readings: The claims that the printed words allow, each with its verdict; empty where there is one.
     """
 
     statement: str
@@ -61,10 +62,15 @@ class AuditedEquation:
     printed_verdict: str = ""
     corrected_truth: str = ""
     corrected_verdict: str = ""
+    readings: tuple[JudgedReading, ...] = ()
 
     def text(self, form: Form) -> str:
         """Return the formula of a form; the instrument has none."""
         return {Form.PRINTED: self.printed, Form.CORRECTED: self.corrected}.get(form, "")
+
+    def reading(self, key: str) -> str:
+        """Return the word of the audit on one reading of the printed form; that on the form itself without it."""
+        return next((str(reading.truth) for reading in self.readings if reading.key == key), self.printed_truth)
 
     def truth(self, form: Form) -> str:
         """Return the word of the audit on a form; the instrument has none."""
@@ -108,11 +114,12 @@ def _audited(row: AuditRow) -> AuditedEquation:
         row.corrected,
         row.condition,
         row.remark,
-        printed_truth=row.truth or DEFINITION,
+        printed_truth=row.truth or row.kind,
         printed_value=row.value,
         printed_verdict=cells["verdict"],
-        corrected_truth=row.corrected_truth or (DEFINITION if row.kind == Kind.DEFINITION else Truth.UNDECIDED),
+        corrected_truth=row.corrected_truth or (row.kind if row.kind.claims_nothing else Truth.UNDECIDED),
         corrected_verdict=cells["corrected verdict"],
+        readings=row.readings,
     )
 
 

@@ -13,6 +13,7 @@ from theorykit import provenance
 from theorykit.arguments import one_of
 from theorykit.errors import InputError
 from theorykit.statements import STATEMENTS
+from theorykit.statements.readings import JudgedReading
 from theorykit.tables import markdown_cells
 from theorykit.verdicts import Form, Instance
 from validation.claims.experiment import PARTS, PLANTED, STUDENTS, TEACHER
@@ -44,7 +45,7 @@ class Row:
         label: As the paper has it.
         form: ``printed``, ``corrected``, or ``instrument`` for findings about neither.
         text: The formula, empty for the instrument.
-        truth: Of the audit; ``definition`` where there is nothing to be true, empty without an audit.
+        truth: Of the audit; ``definition`` or ``premise`` where there is nothing to be true, empty without an audit.
         instances: By part, what its findings say, and how many students were lost; of planted controls, how many came
             out as they had to.
         value: Of the finding that ``measured`` is of; of the audit where that one does not say.
@@ -58,6 +59,7 @@ class Row:
         seeds: Independent repetitions behind it.
         findings: Number of findings, all parts together.
         records: Files of the evidence, by name.
+        readings: The claims that the printed words allow, each with its verdict by the audit.
     """
 
     statement: str
@@ -78,6 +80,7 @@ class Row:
     seeds: int = 0
     findings: int = 0
     records: tuple[str, ...] = ()
+    readings: tuple[JudgedReading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ def _rows(equation: AuditedEquation, records: Sequence[Record]) -> Iterator[Row]
             equation.truth(form),
             instances={} if form is Form.INSTRUMENT else failed,
             value=(equation.printed_value or "") if form is Form.PRINTED else "",
+            readings=equation.readings if form is Form.PRINTED else (),
         )
         yield _measured(row, pairs) if pairs else row
 

@@ -21,7 +21,7 @@ from theorykit.statements.theorem_1 import quadratic_average
 from theorykit.verdicts import AdversarialSearch, Form, Instance, expectation_verdict, inequality_verdict, plan_exponent
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding
-from validation.claims.planted import attained, equality, exact
+from validation.claims.planted import attained, compared, equality, exact
 from validation.theorem_1.slopes import RATES, rate_finding
 
 ALPHA = 1e-4
@@ -77,6 +77,7 @@ def planted(context: Context[Any]) -> PartResult:
     findings = (
         *noise,
         *on_extremal_instances(),
+        *on_guarantee(),
         *on_steps(),
         *on_minibatches(context.generator("minibatches")),
         *on_variance(context.generator("variance")),
@@ -185,6 +186,31 @@ def on_extremal_instances() -> list[Finding]:
             form=Form.PRINTED,
         ),
     ]
+
+
+def on_guarantee() -> list[Finding]:
+    """Hold "convergence is guaranteed as long as ε is bounded" against ε = 0: without noise it is, with noise not."""
+    steps, small = 100_000, 1e-3
+    findings = []
+    for instance, noise, expected in ((_CLEAN, 0.0, "HOLDS"), (_NOISY, 1.0, "VIOLATED")):
+        average = _average(1.0, 1.0, 1.0, noise, 0.0, steps)
+        findings.append(
+            compared(
+                "convergence-guaranteed",
+                f"ε = 0, η = 1/L: the average squared norm after {steps:,} steps, {instance}",
+                average,
+                small,
+                average <= small,
+                reason=f"average {average:.3g}: {'falls' if average <= small else 'does not fall'} below {small:g}.",
+                method="exact expectation of a quadratic",
+                form=Form.PRINTED,
+                unit=_UNIT,
+                key="stationary",
+                of={"instance": instance},
+                expected=(expected,),
+            )
+        )
+    return findings
 
 
 def _average(*numbers: float) -> float:

@@ -277,17 +277,21 @@ def covering_findings(ctx: Context[Any]) -> list[Finding]:
     rank, bound = min(rank, m, n), float(draws.uniform(0.5, 3.0))
     radius = bound * float(draws.uniform(0.01, 0.5))
     options: dict[str, Any] = {"shape": (m, n), "rank": rank, "frobenius_bound": bound}
-    written = rank * (m + n + 1) * (math.log(9.0) + math.log(bound) - math.log(radius))
+    ratio, kappa = bound / radius, math.sqrt(math.pi * math.e / 6)
+    written = min(
+        rank * (m + n) * math.log(kappa + kappa * math.sqrt(2) * ratio), m * n * math.log(kappa + kappa * ratio)
+    )
+    printed = rank * (m + n + 1) * (math.log(3.0) + math.log(bound) - math.log(radius))
     formula = partial(equality, "eq-20", unit="nats", key="formula")
     findings = [
         formula(
-            "log covering number: the library and r(m + n + 1) log(9B/ε) written out",
+            "log covering number: the library and the smaller of two factors and the ball, on lattices, written out",
             written,
-            tk.log_covering_number(radius, **options),
+            tk.log_covering_number(radius, **options, constant="sharpened"),
         ),
         formula(
             "eq 20 as printed: the library and r(m + n + 1) log(3B/ε) written out",
-            written - rank * (m + n + 1) * math.log(3.0),
+            printed,
             tk.log_covering_number(radius, **options, constant="printed"),
             form=Form.PRINTED,
         ),
@@ -295,7 +299,7 @@ def covering_findings(ctx: Context[Any]) -> list[Finding]:
     # 1 × 1 matrices with |w| ≤ 1: ⌈1/ε⌉ intervals of length 2ε cover, and no fewer
     radii = np.array([0.9, 0.5, 0.3, 0.1, 0.01])
     least = np.log(np.ceil(1.0 / radii - 1e-12))
-    for form, constant in ((Form.CORRECTED, "provable"), (Form.PRINTED, "printed")):
+    for form, constant in ((Form.CORRECTED, "sharpened"), (Form.PRINTED, "printed")):
         logs = tk.log_covering_number(radii, shape=(1, 1), rank=1, frobenius_bound=1.0, constant=constant)
         nearest = int(np.argmax(least / logs))
         findings.append(
@@ -427,6 +431,38 @@ def _walk(count: int) -> float:
     return math.exp(math.lgamma(count + 1) - 2 * math.lgamma(count / 2 + 1) - count * math.log(2.0))
 
 
+def _rate_findings() -> list[Finding]:
+    """Hold the abstract's rate against orthogonal samples, by all signs: as a bound, and as a growth."""
+    size, rank = 8, 2
+    values = enumerated_complexity(np.array([np.outer(row, row) for row in np.eye(size)]))
+    first, second = float(values[rank - 1]), float(values[2 * rank - 1])
+    named: dict[str, Any] = {"form": Form.PRINTED, "method": "exact instance", "unit": UNIT}
+    bound = 2 * rank * 2 * size / math.sqrt(size)
+    return [
+        compared(
+            "gap-rate-without-log",
+            f"r(m + n)/√N, r = {2 * rank}, beside the complexity of {size} orthogonal samples",
+            second,
+            bound,
+            second <= bound,
+            reason=f"complexity {second:.4g}, bound {bound:.4g}.",
+            key="upper-bound",
+            **named,
+        ),
+        compared(
+            "gap-rate-without-log",
+            f"complexity at rank {2 * rank} is twice that at rank {rank}, {size} orthogonal samples",
+            second,
+            2 * first,
+            math.isclose(second, 2 * first, rel_tol=0.1),
+            reason=f"complexities {first:.4g} and {second:.4g}, ratio {second / first:.4g} and not 2.",
+            key="linear-growth",
+            expected=("VIOLATED",),
+            **named,
+        ),
+    ]
+
+
 def printed_findings(ctx: Context[Any]) -> list[Finding]:
     """Hold eqs 19 and 21 as printed against their formula, near their crossing with c or B R, and at GPT-2's size.
 
@@ -463,6 +499,7 @@ def printed_findings(ctx: Context[Any]) -> list[Finding]:
             of={"sample": "one X", "n": count},
         ),
     ]
+    findings += _rate_findings()
     count, size, delta = 100_000, 768, 0.05
     for rank, rounded in ((8, 447), (64, 3579), (256, 14316)):
         written = rank * 2 * size * math.log(count) / math.sqrt(count) + math.sqrt(math.log(1 / delta) / count)

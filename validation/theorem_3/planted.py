@@ -26,7 +26,7 @@ from theorykit.verdicts import (
 )
 from validation.claims.experiment import Context, PartResult
 from validation.claims.finding import Finding, stated
-from validation.claims.planted import attained, equality, exact
+from validation.claims.planted import attained, compared, equality, exact
 from validation.theorem_3.gain import GAIN, PRINTED_GAIN
 from validation.theorem_3.layers import CriticSettings, critic_settings
 
@@ -231,7 +231,50 @@ def _printed_forms() -> list[Finding]:
         _deterministic("eq-27", of_sides, left, np.asarray(right), false, sides),
         _deterministic("eq-23", of_constant, np.array([met]), zero, true, constant),
         attained("eq-23-constant-0", of_scale, met, at_scale, **_named("attained", printed)),
+        *_constants_of_scale(),
+        *_remark_1(),
     ]
+
+
+def _constants_of_scale() -> list[Finding]:
+    """Meet eq 23 at L = 1 with const = (d/2)(log(dσ²) + 1) − log d by the channel that sends least, and pass it."""
+    d, variance, loss = 4, 3.0, 1.0
+    sent = np.array([float(tk.rate_distortion(np.full(d, variance), loss))])
+    const = d / 2 * (np.log(d * variance) + 1) - np.log(d)
+    findings = []
+    for added, expected in ((0.0, ("HOLDS", "INFORMATIVE")), (0.1, ("VIOLATED",))):
+        bound = np.array([float(tk.printed_cloning_bound(loss, d, const + added))]) - 1e-12
+        what = f"d = 4, σ² = 3, L = 1, the channel that sends least: const of d and σ², plus {added:g}"
+        named = _named("lower-bound", Form.PRINTED, constant="of d and σ²", added=added)
+        findings.append(_deterministic("eq-23", what, sent, bound, expected, named))
+    return findings
+
+
+def _remark_1() -> list[Finding]:
+    """Hold "the smaller loss has no less information" against two pairs of students with known information."""
+    findings = []
+    for student, (gain, noise), expected in (
+        ("more noise", (1.0, 0.5), "HOLDS"),
+        ("the teacher doubled, less noise", (2.0, 0.01), "VIOLATED"),
+    ):
+        losses = [0.25, (gain - 1) ** 2 + noise]
+        information = [np.log1p(4.0) / 2, np.log1p(gain**2 / noise) / 2]
+        assert losses[0] < losses[1]
+        findings.append(
+            compared(
+                "remark-1",
+                f"H_t + noise of variance ¼ carries no less than {student}, which has the larger loss",
+                float(information[0]),
+                float(information[1]),
+                bool(information[0] >= information[1]),
+                reason=f"losses {losses[0]:.3g} and {losses[1]:.3g}, information {information[0]:.3g} and "
+                f"{information[1]:.3g} nats.",
+                method="Gaussian channels in closed form",
+                expected=(expected,),
+                **_named("information", Form.PRINTED, student=student),
+            )
+        )
+    return findings
 
 
 def _shannon() -> list[Finding]:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from theorykit.errors import InputError
 from validation.__main__ import main
+from validation.commands.train import ChosenRanks, read_ranks
 from validation.training.config import BatchConfig
 from validation.training.loop import Training
 from validation.training.prepare import prepare
@@ -259,3 +260,17 @@ def test_what_cannot_be_exported(call, train):
     assert (done.code, done.out) == (2, "")
     assert "number = 1 is no student" in done.err
     assert not Path("student").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "start"),
+    [
+        ({"result": {"calibration": None, "layers": [{"layer": "a", "rank": 3}]}}, "svd"),
+        ({"result": {"calibration": {"text": "x"}, "layers": [{"layer": "a", "rank": 3}]}}, "whitened"),
+        ({"format": "theorykit-ranks", "layers": {"a": {"rank": 3, "shape": [4, 4]}}}, "whitened"),
+    ],
+)
+def test_ranks_bring_the_start_that_they_were_chosen_for(document, start, tmp_path):
+    file = tmp_path / "ranks.json"
+    file.write_text(json.dumps(document))
+    assert read_ranks(file) == ChosenRanks({"a": 3}, start)

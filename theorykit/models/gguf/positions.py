@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from theorykit.errors import NotRunnableError
+from theorykit.models.locations import WEIGHTS_ALONE
 
 _CLOSE = 1e-5
 """Relative difference below which two divisors, stored in float32, are the same."""
@@ -19,7 +20,7 @@ _NO_ROTATION = 1e20
 """From this divisor on a pair of dimensions is not turned at all."""
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 """Of Llama 3.1 to 3.3; a file holds the divisors that follow from them."""
-_HINT = "pass --calibration none for its weights alone"
+_HINT = WEIGHTS_ALONE
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from theorykit.errors import NotRunnableError
 from theorykit.models.gguf.names import unread_tensors
 from theorykit.models.gguf.positions import restore_positions
+from theorykit.models.locations import WEIGHTS_ALONE
 
 # a number of the file, and the names that configurations have for it
 _NUMBERS: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,7 @@ _SCALES: Mapping[str, tuple[tuple[str, ...], float]] = {
 # the largest Gemma 2 and 3 divide queries by the root of width / heads, all others by that of a head's width
 _LARGEST_GEMMA = {"gemma2": 46, "gemma3": 62}
 _DIVISORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
-_HINT = "pass --calibration none for its weights alone"
+_HINT = WEIGHTS_ALONE
 
 
 @dataclass(frozen=True)

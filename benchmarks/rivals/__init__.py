@@ -1,0 +1,1 @@
+"""Ways of making a model smaller that others published, each written from its paper."""
