@@ -29,6 +29,10 @@ class CalibrationError(InputError):
     """A model that can be read and whose layers cannot be calibrated on text."""
 
 
+class NotRunnableError(CheckpointError, CalibrationError):
+    """A file that can be read, and that transformers would run as another model than it holds."""
+
+
 class NonFiniteError(InputError):
     """NaN or infinity where every number has to be finite."""
 

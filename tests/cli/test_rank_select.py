@@ -8,9 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, processors
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from tests.models.tiny import edit_safetensors, save_runnable, tiny_llama, tiny_mixtral, words
+from tests.models.tiny_gguf import stored_tensors, write_runnable_gguf
 from theorykit.rank_selection import RULE_KEYS, RULES
 
 KEYS = {"schema_version", "command", "inputs", "result", "units", "warnings", "environment"}
@@ -265,6 +272,23 @@ def test_a_model_of_another_task_is_read_without_calibration(run, classifier, he
         done = run("rank-select", "--n", 1000, "--model", classifier, *options)
         assert (done.code, done.out) == (2, "")
         assert "holds a LlamaForSequenceClassification" in done.err
+
+
+@pytest.mark.parametrize("numbers", [{"rope.scaling.type": "unheard", "rope.scaling.factor": 2.0}, {}])
+def test_a_gguf_file_that_transformers_would_run_as_another_model_gives_plain_spectra(run, numbers, tmp_path):
+    """Stretched in a way that transformers does not know, or experts where it builds a dense Llama."""
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256}
+    mixture = MixtralForCausalLM(MixtralConfig(**sizes, **heads, num_local_experts=4, num_experts_per_tok=2))
+    module = LlamaForCausalLM(LlamaConfig(**sizes, **heads)) if numbers else mixture
+    counts = {"block_count": 1, "context_length": 256, "embedding_length": 32, "feed_forward_length": 48}
+    numbers = counts | {"attention.head_count": 4, "attention.head_count_kv": 2, "vocab_size": 64} | numbers
+    numbers |= {"attention.layer_norm_rms_epsilon": 1e-6, "rope.dimension_count": 8, "rope.freq_base": 1e4}
+    file = write_runnable_gguf(tmp_path / "tiny.gguf", stored_tensors(module, "llama"), "llama", numbers)
+    done = run("rank-select", "--n", 1000, "--model", file, "--budget", 0.5, "--json")
+    assert done.code == 0, done.err
+    assert done.document["warnings"][0].startswith("Not calibrated: ")
+    assert run("rank-select", "--n", 1000, "--model", file, "--calibration", "builtin").code == 2
 
 
 def test_what_is_damaged_is_not_read_as_a_model_without_calibration(run, llama_folder, tmp_path):

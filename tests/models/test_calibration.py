@@ -17,7 +17,7 @@ from tests.models.tiny import (
     tiny_llama,
     tiny_mixtral,
 )
-from theorykit.errors import InputError, NonFiniteError
+from theorykit.errors import CalibrationError, InputError, NonFiniteError
 from theorykit.models import calibration, statistics
 from theorykit.models.analysis import whitened_spectra
 from theorykit.models.calibration import collect_statistics
@@ -317,6 +317,14 @@ def test_weights_that_are_not_finite_name_their_layer(name, value):
     with torch.no_grad():
         module.get_submodule(name).weight.view(-1)[3] = value
     with pytest.raises(NonFiniteError, match=rf"^{re.escape(name)} holds NaN or infinite weights$"):
+        collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
+
+
+def test_weights_that_are_not_there_name_their_layer():
+    """As of a model that accelerate keeps on disk."""
+    module = tiny_llama()
+    module.model.layers[1].mlp.down_proj.to("meta")
+    with pytest.raises(CalibrationError, match=r"^model\.layers\.1\.mlp\.down_proj has no weights"):
         collect_statistics(language_model(module), random_tokens(2, 8), generator=generator())
 
 

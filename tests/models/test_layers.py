@@ -256,6 +256,12 @@ def test_an_odd_number_of_used_experts_means_all(used):
     assert {layer.active_share for layer in find_layers(shapes, {"num_experts_per_tok": used})} == {1.0}
 
 
+def test_the_top_k_of_sampling_is_no_number_of_experts():
+    shapes = {f"experts.{index}.up_proj.weight": (24, 48) for index in range(8)}
+    config = {"top_k": 50, "ffn_config": {"moe_top_k": 2}}
+    assert {layer.active_share for layer in find_layers(shapes, config)} == {0.25}
+
+
 def test_an_odd_configuration_does_not_stop_the_search():
     config = {"model_type": ["gpt2"], "hidden_size": "wide", "tie_word_embeddings": None}
     assert len(find_layers({"h.0.attn.c_attn.weight": (4, 8)}, config)) == 1

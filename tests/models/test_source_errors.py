@@ -211,6 +211,15 @@ def test_pickles_without_matrices(content, tmp_path):
     refused(tmp_path / "a.bin", "holds no linear layer", allow_pickle=True)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "model.gguf", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs(name, tmp_path):
+    """What a clone without git-lfs leaves in the place of the weights."""
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 269060552\n")
+    with pytest.raises(CheckpointError, match="is a pointer of Git LFS and no weights") as caught:
+        open_weights(tmp_path, allow_pickle=True)
+    assert "git lfs pull" in caught.value.hint
+
+
 def test_a_damaged_pickle(tmp_path):
     for content in (b"", b"junk", b"PK\x03\x04 no zip"):
         (tmp_path / "a.bin").write_bytes(content)

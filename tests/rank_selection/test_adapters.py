@@ -14,7 +14,7 @@ from tests.rank_selection.synthetic import layer_spectra, model
 from theorykit import model_spectra, module_source, select_ranks
 from theorykit.errors import InputError
 from theorykit.models.skeleton import skeleton_like
-from theorykit.rank_selection.adapters import Target, checked_lora_arguments, stub_of, why_not_adaptable
+from theorykit.rank_selection.adapters import Target, adapted_beside, checked_lora_arguments, stub_of, why_not_adaptable
 
 
 def stacked(name, index, decay):
@@ -93,6 +93,17 @@ def test_peft_builds_what_was_chosen_on_a_mixture(experts):
     held = {part.layer for part in selection.held}
     assert held == set(reasons)
     assert any("stay dense, outside the budget" in warning for warning in selection.warnings) == bool(held)
+
+
+def test_experts_that_are_adapted_with_their_stack_are_said(mixture):
+    """One that no token of the text came to stays dense, and peft has one adapter for the stack."""
+    held = mixture.holding({"mlp.experts.down_proj[1]": "no token of the text came to it"})
+    for spectra, beside in ((held, 1), (mixture, 0)):
+        targets = select_ranks(spectra, 1000, budget=0.5, experts="shared").adapter_targets()
+        assert any(target.stack == 2 for target in targets)
+        assert (
+            adapted_beside(targets, spectra).count("1 maps that stay dense here get it too, among them mlp") == beside
+        )
 
 
 def test_dense_layers_of_a_mixture_are_not_moved_to_its_experts():

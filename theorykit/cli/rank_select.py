@@ -102,7 +102,7 @@ def rank_select(
     Which families of models work, and what is refused: docs/architectures.md.
     """
     from theorykit.cli.output import document, progress, warn
-    from theorykit.rank_selection.adapters import checked_lora_arguments, why_not_adaptable
+    from theorykit.rank_selection.adapters import adapted_beside, checked_lora_arguments, why_not_adaptable
     from theorykit.rank_selection.selection import select_ranks
     from theorykit.results import to_json, write_whole
 
@@ -145,6 +145,7 @@ def rank_select(
         pattern = checked_lora_arguments(
             selection.adapter_targets(), module, stacked=selection.has_stacks, name=selection.model
         )
+        warnings += tuple(f"{text}." for text in [adapted_beside(selection.adapter_targets(), spectra)] if text)
         warnings += (_PEFT_REMARK.format(name=type(module).__name__ if hasattr(module, "config") else selection.model),)
     inputs = {
         "n": count,

@@ -165,6 +165,10 @@ def collect_statistics(
     layers = [layer for layer in model.source.layers if layer.factorable]
     tensors = {layer.tensor: model.source.parameters[layer.tensor] for layer in layers}
     for name, tensor in model.module.named_parameters():
+        if tensor.is_meta:
+            raise CalibrationError(
+                f"{name.removesuffix('.weight')} has no weights (device meta)", "load the whole model onto one device"
+            )
         # found here and not by the activations: gradients carry a NaN back into the layers before
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from theorykit.devices import free_bytes, torch_device
-from theorykit.errors import CalibrationError, CheckpointError, InputError
+from theorykit.errors import CalibrationError, CheckpointError, InputError, NotRunnableError
 from theorykit.models.causality import require_causal
 from theorykit.models.gguf.settings import read_settings, require_all_read, restored_config
 from theorykit.models.locations import INDEX, SINGLE, WEIGHTS_ALONE, locate, read_config, reason_of, weight_files
@@ -126,6 +126,12 @@ def load_language_model(model: str, *, device: str | None = None) -> LanguageMod
     missing = sorted(set(report["missing_keys"]) & {name for name, _ in module.named_parameters()})
     if missing and set(missing) <= _names_of_head(module):
         raise CalibrationError(f"{path} holds no head of a language model ({missing[0]})", _PLAIN_HINT)
+    if missing and gguf_file is not None:
+        raise NotRunnableError(
+            f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}: transformers makes a "
+            f"{type(module).__name__} of it",
+            WEIGHTS_ALONE,
+        )
     if missing:
         raise CheckpointError(
             f"{path} lacks {len(missing)} of the model's weights, among them {missing[0]}",

@@ -175,10 +175,11 @@ def expert_counts(config: Mapping[str, Any]) -> set[int]:
 
 def active_share(config: Mapping[str, Any], experts: int) -> float:
     """Return experts per token / experts, or 1 where the configuration says nothing of it."""
-    used = _values(config, _PER_TOKEN)
     beside = sum(_values(config, _BESIDE)[:1])
     routed = experts + beside if experts in _values(config, _COUNT) else experts
-    return min(1.0, used[0] / routed) if used and routed else 1.0
+    # a larger number is another one, such as the top_k of sampling
+    used = next((value for value in _values(config, _PER_TOKEN) if value <= routed), routed)
+    return used / routed if routed else 1.0
 
 
 def _experts(tensor: str, shape: tuple[int, ...], config: Mapping[str, Any]) -> list[LinearLayer]:

@@ -26,6 +26,7 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _SHARD = re.compile(r"[-_.]?(\d+)-of-(\d+)")
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 _FILE_ENDINGS = (".safetensors", ".gguf", ".npz", ".json", *PICKLED)
+_LFS = b"version https://git-lfs"
 _LONGEST_HUB_ID = 96 * 2 + 1
 _HUB_FILES = [
     "*.safetensors",
@@ -278,6 +279,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} is not a JSON object", "fetch it again")
     return config
+
+
+def refuse_pointers(files: Sequence[Path]) -> None:
+    """Raise where a file is what Git LFS leaves in the place of one that it has not fetched.
+
+    Raises:
+        CheckpointError: it is.
+    """
+    for file in files:
+        try:
+            with open(file, "rb") as handle:
+                pointer = handle.read(len(_LFS)) == _LFS
+        except OSError:  # told by whoever reads it
+            continue
+        if pointer:
+            raise CheckpointError(
+                f"{file} is a pointer of Git LFS and no weights", f"run git lfs pull in {file.parent}"
+            )
 
 
 def reason_of(error: BaseException) -> str:

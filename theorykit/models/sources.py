@@ -24,7 +24,7 @@ from theorykit.models.layers import (
     omitted_tensors,
     require_layers,
 )
-from theorykit.models.locations import locate, read_config, reason_of, weight_files
+from theorykit.models.locations import locate, read_config, reason_of, refuse_pointers, weight_files
 from theorykit.models.module_layers import matrix_of, module_layers
 from theorykit.models.running import unwrapped
 from theorykit.models.skeleton import Piece, assembled, build_skeleton, stored_layers
@@ -315,6 +315,7 @@ def open_weights(model: str | os.PathLike[str], *, allow_pickle: bool = False) -
     name, path = str(model), locate(str(model))
     config = read_config(path) if path.is_dir() else {}
     weights = weight_files(path)
+    refuse_pointers(weights.files)
     if weights.kind == "gguf":
         return GGUFSource(name, weights.files[0])
     folder = path if path.is_dir() else path.parent

@@ -129,6 +129,20 @@ def checked_lora_arguments(targets: list[Target], module: Any, *, stacked: bool,
     return anchored(arguments)
 
 
+def adapted_beside(targets: Iterable[Target], spectra: ModelSpectra) -> str:
+    """Return which maps get an adapter with their stack although they stay dense, or an empty string.
+
+    Args:
+        targets: That the file names.
+        spectra: With the layers that are held.
+    """
+    stacks = {target.tensor for target in targets if target.stack > 1}
+    beside = [part.layer.name for part in spectra.held if part.layer.tensor in stacks]
+    if not beside:
+        return ""
+    return f"peft gives a stack one adapter: {len(beside)} maps that stay dense here get it too, among them {beside[0]}"
+
+
 def stub_of(layers: Iterable[LinearLayer]) -> Any:
     """Build a module that has nothing but linear modules of these names and shapes, without weights.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from theorykit.errors import CheckpointError
+from theorykit.errors import NotRunnableError
 from theorykit.models.locations import WEIGHTS_ALONE
 
 _CLOSE = 1e-5
@@ -69,7 +69,7 @@ def restore_positions(config: Any, metadata: Mapping[str, Any], divisors: Mappin
         divisors: As for :func:`read_stretching`.
 
     Raises:
-        CheckpointError: the file stretches positions in a way that transformers does not know.
+        NotRunnableError: the file stretches positions in a way that transformers does not know.
     """
     stretching = read_stretching(metadata, divisors)
     parameters = getattr(config, "rope_parameters", None)
@@ -225,8 +225,8 @@ def _keeps_still(divisors: Sequence[float], current: Mapping[str, Any]) -> bool:
     return all(abs(divisor - 1.0) < _CLOSE for divisor in turned) and len(turned) == int(share * len(divisors))
 
 
-def _refusal(stretching: Stretching, reason: str) -> CheckpointError:
+def _refusal(stretching: Stretching, reason: str) -> NotRunnableError:
     """Return an error that names the stretching."""
     kind = stretching.kind if stretching.kind != "none" or not stretching.divisors else "rope_freqs"
     times = f" by {stretching.factor:g}" if stretching.factor else ""
-    return CheckpointError(f"the file stretches positions ({kind}{times}), and {reason}", _HINT)
+    return NotRunnableError(f"the file stretches positions ({kind}{times}), and {reason}", _HINT)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from theorykit.errors import CheckpointError
+from theorykit.errors import NotRunnableError
 from theorykit.models.gguf.names import unread_tensors
 from theorykit.models.gguf.positions import restore_positions
 from theorykit.models.locations import WEIGHTS_ALONE
@@ -86,12 +86,12 @@ def restored_config(file: Path, settings: FileSettings) -> Any:
     """Return the configuration that transformers reads from a GGUF file, with what it leaves out.
 
     Raises:
-        CheckpointError: the file says something that changes what the model computes and that transformers cannot do.
+        NotRunnableError: the file says something that changes what the model computes and that transformers cannot do.
     """
     from transformers import AutoConfig
 
     if settings.metadata.get("attention.causal") is False:
-        raise CheckpointError("the file's model sees later tokens (attention.causal is false)", _HINT)
+        raise NotRunnableError("the file's model sees later tokens (attention.causal is false)", _HINT)
     config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     text = config.get_text_config()
     metadata = settings.metadata
@@ -148,7 +148,7 @@ def _restore_scale(text: Any, key: str, value: float, names: Sequence[str], neut
         if not _same(stated, value) and not (stated is None and value == neutral):
             setattr(text, name, value)
     elif value not in (neutral, 0.0):
-        raise CheckpointError(f"the file has {key} {value:g}, and transformers' model has no such number", _HINT)
+        raise NotRunnableError(f"the file has {key} {value:g}, and transformers' model has no such number", _HINT)
 
 
 def _restore_biases(text: Any, tensors: Sequence[str]) -> None:
@@ -167,25 +167,25 @@ def require_all_read(module: Any, settings: FileSettings) -> None:
         settings: Of the file.
 
     Raises:
-        CheckpointError: something that changes what the model computes has no place in it.
+        NotRunnableError: something that changes what the model computes has no place in it.
     """
     import torch
 
     left = unread_tensors(module, settings.architecture, settings.tensors, _layers(settings))
     if left:
-        raise CheckpointError(
+        raise NotRunnableError(
             f"transformers' model has no place for {len(left)} of the file's tensors, among them {left[0]}", _HINT
         )
     for name, part in module.named_modules():
         # transformers 5.17 loads a matrix of another shape in place of the model's
         if isinstance(part, torch.nn.Linear) and part.weight.shape != (part.out_features, part.in_features):
-            raise CheckpointError(
+            raise NotRunnableError(
                 f"the file's {name} has another shape than in the model that transformers builds", _HINT
             )
     turned = int(settings.metadata.get("rope.dimension_count", 0))
     for name, frequencies in module.named_buffers():
         if turned and name.endswith("rotary_emb.inv_freq") and 2 * len(frequencies) != turned:
-            raise CheckpointError(
+            raise NotRunnableError(
                 f"the file turns {turned} dimensions of a head by position, and transformers' model "
                 f"{2 * len(frequencies)}",
                 _HINT,
