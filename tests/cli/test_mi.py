@@ -58,10 +58,11 @@ def test_json(run, files):
     assert done.document["units"]["interval"] == "nats, 95 %"
 
 
-def test_relations_that_could_not_be_seen_stand_in_text_and_json(capsys):
+def test_relations_that_could_not_be_seen_stand_in_text_and_json(capsys, monkeypatch):
     """y = |g| sign(x₁ x₂ x₃) in 100 rows: 0.69 nats that nothing sees."""
     rng = np.random.default_rng(2)
     x = rng.standard_normal((100, 4))
+    monkeypatch.setenv("COLUMNS", "300")
     quick = TrainingSettings(hidden=(8,), max_steps=50, validate_every=25)
     found = mutual_information(x, np.abs(rng.standard_normal(100)) * np.sign(x[:, :3].prod(axis=1)), settings=quick)
     assert found.information < 0.3

@@ -310,11 +310,12 @@ def test_weights_that_are_passed_over_are_said(run, llama_folder, tmp_path):
     assert run("spectrum", folder, "--json").document["warnings"] == [expected]
 
 
-def test_what_the_files_hold_and_the_model_does_not_read_is_said(run, llama_folder):
+def test_what_the_files_hold_and_the_model_does_not_read_is_said(run, tmp_path):
     """A configuration with one layer less: transformers passes over the weights of the other."""
-    file = llama_folder / "config.json"
+    folder = save_runnable(tiny_llama(), tmp_path / "llama")
+    file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_hidden_layers": 1}))
-    done = run("rank-select", "--n", 1000, "--model", llama_folder, "--calibration-tokens", 1024, "--json")
+    done = run("rank-select", "--n", 1000, "--model", folder, "--calibration-tokens", 1024, "--json")
     first = done.document["warnings"][0]
     assert "18,432 numbers of the files (39.9%) belong to no module of the model that is run" in first
     assert "model.layers.1." in first

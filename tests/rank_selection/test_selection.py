@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from itertools import product
 
 import numpy as np
@@ -372,7 +371,7 @@ def test_without_n_the_budget_decides_and_rules_of_n_are_left_out():
     assert selection.binding == "budget"
     assert [rule.key for rule in selection.rules if rule.key.startswith(("paper", "theorem", "corrected"))] == []
     assert selection.rules[-1].key == "common-price"
-    assert json.loads(selection.to_json())["samples"] is None
+    assert selection.to_dict()["samples"] is None
     # as many samples as one likes cost nothing either
     assert selection.ranks == select_ranks(spectra, 1e15).ranks
     with pytest.raises(InputError, match="'paper-eq17' looks at n, and no n is given"):

@@ -25,6 +25,7 @@ OF_ESTIMATORS = {
     "auto": "a critic's lower bound on I where it chose one, otherwise an estimate that may lie on either side of I",
     "gaussian": "a lower bound on I where the states of one side are a Gaussian vector, and no bound otherwise",
     "cca": "a lower bound on I where both sides are Gaussian vectors, and no bound otherwise",
+    "student": "the value of I where the states of both sides follow one multivariate t law, and no bound otherwise",
     "gaussian_copula": (
         "a lower bound on I where the normal scores of one side are a Gaussian vector, and no bound otherwise"
     ),

@@ -11,7 +11,6 @@ from functools import cache, partial
 
 import numpy as np
 from scipy.special import digamma, gammaln, i0e
-from scipy.stats import nbinom, norm, ortho_group
 
 from theorykit.arguments import Floats
 from theorykit.information.tasks import maps
@@ -46,6 +45,8 @@ def _shared_label(count: int, generator: np.random.Generator, *, places: Floats)
 
 
 def _label_task(places: Floats) -> tuple[float, Draw]:
+    from scipy.stats import norm
+
     grid = np.linspace(places.min() - 8, places.max() + 8, _GRID)
     parts = norm.pdf(grid[:, None] - places.T[:, None])  # [2, n, k]
     density = parts[0] @ parts[1].T
@@ -59,6 +60,8 @@ def _crossed(count: int, generator: np.random.Generator, *, rho: float) -> tuple
 
 
 def _crossed_task(rho: float) -> tuple[float, Draw]:
+    from scipy.stats import norm
+
     grid = np.linspace(-8, 8, _GRID)
     spread = np.sqrt(1 - rho**2)
     given = sum(norm.pdf(grid, sign * rho * grid[:, None], spread) for sign in (-1, 1)) / 2
@@ -78,6 +81,8 @@ def _padded(
 
 
 def _rotations(size: int, seed: int) -> tuple[Floats, Floats]:
+    from scipy.stats import ortho_group
+
     rng = np.random.default_rng([seed, size])
     first, second = (ortho_group.rvs(size, random_state=rng) if size > 1 else np.eye(1) for _ in range(2))
     return first, second
@@ -126,6 +131,8 @@ def _label_score(count: int, generator: np.random.Generator, *, means: Floats, b
 
 
 def _score_information(means: Floats) -> float:
+    from scipy.stats import norm
+
     grid = np.linspace(means.min() - 9, means.max() + 9, 20 * _GRID)
     conditional = norm.pdf(grid - means[:, None])
     return label_information(np.full(means.size, 1 / means.size), conditional, grid[1] - grid[0])
@@ -138,6 +145,8 @@ def _rounded(count: int, generator: np.random.Generator, *, rho: float, step: fl
 
 def _rounded_information(rho: float, step: float) -> float:
     """Return H(Y) − H(Y | X) of the rounded side."""
+    from scipy.stats import norm
+
     edges = (np.arange(-15, 17) - 0.5) * step
     own = np.diff(norm.cdf(edges))
     grid = np.linspace(-9, 9, 20 * _GRID)
@@ -155,6 +164,8 @@ def _counts(count: int, generator: np.random.Generator, *, shape: float, rate: f
 
 def _counts_information(shape: float, rate: float) -> float:
     """Return E log p(y | x) − E log p(y), y negative binomial: the first from E[λ log λ] − E[λ] − E[log y!]."""
+    from scipy.stats import nbinom
+
     numbers = np.arange(2000)
     law = nbinom(shape, 1 / (1 + rate))
     share = law.pmf(numbers)
