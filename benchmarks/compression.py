@@ -175,12 +175,7 @@ def measure_low_rank(
 ) -> None:
     """Measure the truncations in all metrics."""
     for metric in METRICS:
-        wanted = [
-            (form, ranks, share)
-            for share in SHARES
-            for form in ("two factors", "gauge-free")
-            for ranks in ("uniform", "allocated")
-        ]
+        wanted = [(form, ranks, share) for share in SHARES for form in FORMS for ranks in WAYS]
         wanted = [key for key in wanted if not rows.has(method=metric, form=key[0], ranks=key[1], share=key[2])]
         if not wanted:
             continue

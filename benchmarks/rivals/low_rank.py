@@ -46,15 +46,15 @@ class Truncation:
 def truncation(weight: torch.Tensor, moments: Moments, metric: str) -> Truncation:
     """Decompose one layer in a metric."""
     w = weight.detach().double()
-    left = _root(_shrunk(moments.gradients, SHRINK_GRADIENTS)) if metric == "KFAC-SVD" else None
+    left = root_and_inverse(_shrunk(moments.gradients, SHRINK_GRADIENTS)) if metric == "KFAC-SVD" else None
     right = None
     if metric == "ASVD":
         scale = moments.magnitudes.clamp_min(1e-12) ** ASVD_EXPONENT
         right = (torch.diag(scale), torch.diag(1 / scale))
     elif metric == "SVD-LLM":
-        right = _root(_shrunk(moments.inputs, _RIDGE))
+        right = root_and_inverse(_shrunk(moments.inputs, _RIDGE))
     elif metric == "KFAC-SVD":
-        right = _root(_shrunk(moments.inputs, SHRINK_INPUTS))
+        right = root_and_inverse(_shrunk(moments.inputs, SHRINK_INPUTS))
     whitened = w if left is None else left[0] @ w
     whitened = whitened if right is None else whitened @ right[0]
     u, s, v = torch.linalg.svd(whitened, full_matrices=False)
@@ -69,7 +69,7 @@ def _shrunk(moment: torch.Tensor, share: float) -> torch.Tensor:
     return (1 - share) * moment + share * mean * torch.eye(moment.shape[0], dtype=moment.dtype)
 
 
-def _root(moment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def root_and_inverse(moment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the symmetric root of a moment and its inverse."""
     values, vectors = torch.linalg.eigh(moment)
     root = values.clamp_min(0).sqrt().clamp_min(1e-12 * float(values[-1].clamp_min(1e-300).sqrt()))

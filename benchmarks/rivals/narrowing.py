@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import torch
 
+from rivals.low_rank import root_and_inverse
 from rivals.moments import ModelMoments
 
 _LEVERAGE_RIDGE = 1e-2  # of the mean diagonal
@@ -88,7 +89,7 @@ def narrowed(
         stored += 2 * pairs * (heads + groups) * inputs.shape[0]
         values = w("self_attn.v_proj").reshape(groups, size, -1)
         outputs = w("self_attn.o_proj").reshape(-1, groups, heads // groups, size)
-        root, inverse = _root(inputs)
+        root, inverse = root_and_inverse(inputs)
         rank = max(1, round(share * size))
         for group in range(groups):
             stacked = outputs[:, group].permute(1, 0, 2).reshape(-1, size)  # the heads of the group, one below another
@@ -106,9 +107,3 @@ def narrowed(
 def _leverage(moment: torch.Tensor) -> torch.Tensor:
     ridge = _LEVERAGE_RIDGE * moment.diagonal().mean() * torch.eye(moment.shape[0], dtype=moment.dtype)
     return torch.linalg.solve(moment + ridge, moment).diagonal()
-
-
-def _root(moment: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    values, vectors = torch.linalg.eigh(moment)
-    root = (values.clamp_min(0) + 1e-8 * values[-1]).sqrt()
-    return vectors * root @ vectors.T, vectors / root @ vectors.T

@@ -10,7 +10,7 @@ import typer
 from theorykit.cli.difference import BUDGET as ADAPTER_BUDGET
 from theorykit.cli.difference import UNITS as ADAPTER_UNITS
 from theorykit.cli.difference import compress_to_adapter, print_difference, refuse_others
-from theorykit.cli.options import Debug, Device, Json, Quiet, Seed
+from theorykit.cli.options import Debug, Device, Json, Quiet, Seed, SequenceLength, Unit
 from theorykit.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def compress(
         str | None,
         typer.Option("--n", metavar="N", help="Samples that the smaller model is trained on afterwards: 100k."),
     ] = None,
-    unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
-    seq_len: Annotated[float, typer.Option(help="Tokens in a sequence or document.")] = 1024,
+    unit: Unit = "sequences",
+    seq_len: SequenceLength = 1024,
     objective: Annotated[str, typer.Option(help="What it then learns from: kd, lm or mixed.")] = "kd",
     heal: Annotated[
         str | None,
@@ -212,7 +212,8 @@ def expand(
 def _print_report(
     report: CompressionReport, stored: StoredNumbers, size: int | None, output: Path | None, form: str
 ) -> None:
-    from theorykit.cli.output import console, duration, fitted_table, interval_text, print_lines
+    from theorykit.cli.losses import held_out_caption, marked_text
+    from theorykit.cli.output import console, duration, fitted_table, print_lines
 
     worst = max(report.losses, key=lambda loss: loss.ratio.value)
     if report.binding == "samples" and report.samples is not None:
@@ -224,18 +225,15 @@ def _print_report(
     screen = console()
     rows = [
         [
-            loss.text + ("" if loss.calibrated else " *"),
+            marked_text(loss),
             f"{loss.n_tokens:,}",
             f"{loss.dense_perplexity.value:.1f}",
             f"{loss.perplexity.value:.1f}",
-            interval_text(loss.ratio, ".3f"),
-            interval_text(loss.kl, ".3f"),
+            f"{loss.ratio:.3f}",
+            f"{loss.kl:.3f}",
         ]
         for loss in report.losses
     ]
-    caption = "held-out text; 95 % intervals"
-    if any(not loss.calibrated for loss in report.losses):
-        caption += "; * no part of it was calibrated on"
     screen.print(
         fitted_table(
             screen.width,
@@ -243,7 +241,7 @@ def _print_report(
             _COLUMNS,
             rows,
             optional=_OPTIONAL,
-            caption=caption,
+            caption=held_out_caption(report.losses),
             legend={"KL": "KL in nats per token"},
         )
     )

@@ -68,7 +68,8 @@ def compress_to_adapter(
 
 def print_difference(report: DifferenceReport, output: Path | None) -> None:
     """Print what the adapter holds and what it leaves out."""
-    from theorykit.cli.output import console, fitted_table, interval_text, print_lines
+    from theorykit.cli.losses import held_out_caption, marked_text
+    from theorykit.cli.output import console, fitted_table, print_lines
 
     worst = max(report.losses, key=lambda loss: loss.kl.value)
     size = f"{report.numbers:,} numbers ({report.share:.1%} of the linear ones)"
@@ -76,19 +77,17 @@ def print_difference(report: DifferenceReport, output: Path | None) -> None:
     screen = console()
     rows = [
         [
-            after.text + ("" if after.calibrated else " *"),
+            marked_text(after),
             f"{after.n_tokens:,}",
             f"{after.dense_perplexity.value:.1f}",
             f"{after.perplexity.value:.1f}",
-            interval_text(before.kl, ".3f"),
-            interval_text(after.kl, ".3f"),
+            f"{before.kl:.3f}",
+            f"{after.kl:.3f}",
         ]
         for before, after in zip(report.losses_of_base, report.losses, strict=True)
     ]
-    caption = "held-out text; 95 % intervals; KL from the fine-tuned model in nats per token"
-    if any(not loss.calibrated for loss in report.losses):
-        caption += "; * no part of it was calibrated on"
-    legend = {"fine-tuned": "first two: perplexities"}
+    caption = f"{held_out_caption(report.losses)}; KL from the fine-tuned model in nats per token"
+    legend = {name: f"{name}: perplexity" for name in ("fine-tuned", "with adapter")}
     screen.print(
         fitted_table(
             screen.width, "Base and adapter", _COLUMNS, rows, optional=_OPTIONAL, caption=caption, legend=legend

@@ -18,6 +18,8 @@ Device = Annotated[
     typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:0; the GPU where there is one by default."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+Unit = Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")]
+SequenceLength = Annotated[float, typer.Option(help="Tokens per sequence or document.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not keep or use computed spectra ($THEORYKIT_CACHE).")]
 AllowPickle = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled weights, with weights_only=True.")]
 SaveSpectra = Annotated[

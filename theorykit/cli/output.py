@@ -102,12 +102,6 @@ def print_lines(*lines: str, style: str = "") -> None:
             screen.print(Text(indent) + row)
 
 
-def interval_text(interval: Any, form: str) -> str:
-    """Return a value with the ends of its interval: an object with ``value``, ``low`` and ``high``."""
-    value, low, high = (format(part, form) for part in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]"
-
-
 def duration(seconds: float) -> str:
     """Return a time as a person says it.
 

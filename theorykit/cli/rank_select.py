@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from theorykit.cli.options import AllowPickle, Debug, Device, Json, NoCache, Quiet, SaveSpectra, check_outputs
+from theorykit.cli.options import (
+    AllowPickle,
+    Debug,
+    Device,
+    Json,
+    NoCache,
+    Quiet,
+    SaveSpectra,
+    SequenceLength,
+    Unit,
+    check_outputs,
+)
 from theorykit.errors import CalibrationError, InputError
 
 if TYPE_CHECKING:
@@ -41,8 +52,8 @@ def rank_select(
         str | None,
         typer.Option("--n", metavar="N", help="Number of training samples: 100k. Without it the budget decides."),
     ] = None,
-    unit: Annotated[str, typer.Option(help="What n counts: sequences, tokens or documents.")] = "sequences",
-    seq_len: Annotated[float, typer.Option(help="Tokens per sequence or document.")] = 1024,
+    unit: Unit = "sequences",
+    seq_len: SequenceLength = 1024,
     model: Annotated[
         str | None,
         typer.Option(

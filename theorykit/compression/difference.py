@@ -270,8 +270,7 @@ def _card(report: DifferenceReport, command: str, commit: str) -> str:
     lines += ["KL from the fine-tuned model on held-out text, nats per token, 95 % intervals over blocks:", ""]
     lines += ["| text | base alone | with the adapter |", "|---|---|---|"]
     for before, after in zip(report.losses_of_base, report.losses, strict=True):
-        cells = (f"{kl.value:.3g} [{kl.low:.3g}, {kl.high:.3g}]" for kl in (before.kl, after.kl))
-        lines.append(f"| {after.text} | {' | '.join(cells)} |")
+        lines.append(f"| {after.text} | {before.kl:.3g} | {after.kl:.3g} |")
     if command:
         lines += ["", f"Made by `{command}`" + (f", theorykit commit {commit}." if commit else ".")]
     return "\n".join(lines) + "\n"

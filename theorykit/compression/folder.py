@@ -163,7 +163,7 @@ def _card(report: CompressionReport, form: Format, licences: Sequence[str], comm
     ]
     for loss in report.losses:
         cells = (loss.dense_perplexity, loss.perplexity, loss.ratio, loss.kl)
-        shown = " | ".join(f"{cell.value:.4g} [{cell.low:.4g}, {cell.high:.4g}]" for cell in cells)
+        shown = " | ".join(f"{cell:.4g}" for cell in cells)
         lines.append(f"| {loss.text} | {loss.n_tokens:,} | {shown} |")
     load = (
         "import theorykit  # tells transformers how to build the layers\n" if form == "factored" else ""

@@ -65,7 +65,7 @@ class CompressionPlan:
     ranks: dict[str, int]
     layers: tuple[CompressedLayer, ...]
     predicted_kl: dict[str, float]
-    binding: str = "budget"
+    binding: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +131,11 @@ class PreparedModel:
     def _binding(self, ranks: Mapping[str, int], scales: Mapping[str, float], predicted: Mapping[str, float]) -> str:
         if not ranks:
             return "none"
+        if self.settings.samples is None:
+            return "budget"
         everything = float(sum(math.prod(layer.shape) for layer in self.priced))
         unlimited = self.allocate(everything, scales, _mean(predicted))
-        return "samples" if self.settings.samples and unlimited == ranks else "budget"
+        return "samples" if unlimited == ranks else "budget"
 
 
 def prepare_compression(

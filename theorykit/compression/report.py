@@ -40,6 +40,11 @@ class Interval:
         mean, (low, high) = mean_interval(np.array(values), (1 - CONFIDENCE) / 2)
         return Interval(mean, low, high)
 
+    def __format__(self, form: str) -> str:
+        """Return the value with the ends in brackets, each written in a form such as ``.3f``."""
+        value, low, high = (format(part, form) for part in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
     def exp(self) -> Interval:
         """Return the interval of exp of the value."""
         return Interval(math.exp(self.value), math.exp(self.low), math.exp(self.high))
